@@ -1,0 +1,12 @@
+//! Version 1 of the API, one file per noun.
+
+pub mod blobs;
+pub mod bundle;
+pub mod directory;
+pub mod enroll;
+pub mod events;
+pub mod groups;
+pub mod key_packages;
+pub mod preflight;
+pub mod stories;
+pub mod sync;

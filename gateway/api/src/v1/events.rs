@@ -1,0 +1,184 @@
+//! `POST /v1/events`: what agents report (K25). Coarse by construction: this file is the whole list of
+//! fields that leave a device beside a story, and the employee is shown the same structure.
+
+use std::collections::BTreeMap;
+
+use policies::terms::{Action, App, AudienceClass, Confidence, EventId, Family, Label, RuleId};
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::Bytes;
+
+/// Path of the route.
+pub const PATH: &str = "/v1/events";
+/// Events in one batch.
+pub const BATCH_MAX: usize = 500;
+
+/// A batch, in order of `sequence`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upload {
+    /// At most [`BATCH_MAX`].
+    pub events: Vec<Event>,
+}
+
+/// Which events are durable: the agent may forget them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledged {
+    /// Ids of the upload, those known before included (S2).
+    pub ids: Vec<EventId>,
+}
+
+/// One decision on a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// Random; makes ingest idempotent.
+    pub id: EventId,
+    /// Gap-free per device (S3).
+    pub sequence: u64,
+    /// Device time, Unix seconds.
+    pub at_s: u64,
+    /// What happened.
+    pub kind: EventKind,
+    /// Class of the audience.
+    pub audience_class: AudienceClass,
+    /// The action decided.
+    pub action: Action,
+    /// Rules that fired.
+    pub rules: Vec<RuleId>,
+    /// Labels of the draft.
+    pub labels: Vec<Label>,
+    /// The app.
+    pub app: App,
+    /// Version of the policy that decided.
+    pub policy_version: u64,
+    /// Coarse findings, per family.
+    pub features: BTreeMap<Family, Feature>,
+    /// Size of the draft.
+    pub size: SizeBucket,
+    /// Exact findings and the justification, sealed to the compliance key (HPKE, padded).
+    pub sealed: Option<Bytes>,
+}
+
+/// What happened to a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Nothing was sealed.
+    Blocked,
+    /// Sealed and accepted by the gateway.
+    Shared,
+    /// Sealed, refused by the gateway.
+    Refused,
+}
+
+/// A family's findings, coarse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feature {
+    /// How many.
+    pub count: CountBucket,
+    /// The highest.
+    pub confidence: Confidence,
+}
+
+/// How many, coarse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CountBucket {
+    /// 1
+    #[serde(rename = "1")]
+    One,
+    /// 2 to 4
+    #[serde(rename = "2-4")]
+    Few,
+    /// 5 to 9
+    #[serde(rename = "5-9")]
+    Several,
+    /// 10 or more
+    #[serde(rename = "10+")]
+    Many,
+}
+
+impl CountBucket {
+    /// The bucket of a count; zero counts as one, since a feature exists only where something was found.
+    #[must_use]
+    pub const fn of(count: u32) -> Self {
+        match count {
+            0 | 1 => Self::One,
+            2..=4 => Self::Few,
+            5..=9 => Self::Several,
+            10.. => Self::Many,
+        }
+    }
+}
+
+/// How large, coarse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SizeBucket {
+    /// below 4 KiB
+    #[serde(rename = "<4KiB")]
+    Small,
+    /// below 256 KiB
+    #[serde(rename = "<256KiB")]
+    Medium,
+    /// below 16 MiB
+    #[serde(rename = "<16MiB")]
+    Large,
+    /// 16 MiB or more
+    #[serde(rename = ">=16MiB")]
+    Huge,
+}
+
+impl SizeBucket {
+    /// The bucket of a size in bytes.
+    #[must_use]
+    pub const fn of(size_bytes: u64) -> Self {
+        match size_bytes {
+            0..4_096 => Self::Small,
+            4_096..262_144 => Self::Medium,
+            262_144..16_777_216 => Self::Large,
+            16_777_216.. => Self::Huge,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// K25, R6: the collected fields, as the employee is shown them.
+    #[test]
+    fn collected_fields_are_exactly_these() {
+        let event = Event {
+            id: EventId::from_bytes([1; 16]),
+            sequence: 1,
+            at_s: 2,
+            kind: EventKind::Blocked,
+            audience_class: AudienceClass::Internal,
+            action: Action::Block,
+            rules: vec![],
+            labels: vec![],
+            app: App::parse("sealgate").unwrap(),
+            policy_version: 3,
+            features: BTreeMap::new(),
+            size: SizeBucket::of(10),
+            sealed: None,
+        };
+        let value = serde_json::to_value(&event).unwrap();
+        let fields: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            fields,
+            [
+                "action", "app", "at_s", "audience_class", "features", "id", "kind", "labels", "policy_version",
+                "rules", "sealed", "sequence", "size"
+            ]
+        );
+    }
+
+    #[test]
+    fn counts_fall_into_the_buckets_of_the_manifest() {
+        let names = [1, 2, 4, 5, 9, 10].map(|n| serde_json::to_value(CountBucket::of(n)).unwrap());
+        assert_eq!(names, ["1", "2-4", "2-4", "5-9", "5-9", "10+"].map(serde_json::Value::from));
+    }
+}

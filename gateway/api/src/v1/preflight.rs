@@ -1,0 +1,37 @@
+//! `POST /v1/preflight`: what the sharing rules would say (P12). The decision at relay time counts.
+
+use std::collections::BTreeSet;
+
+use policies::terms::{App, AudienceId, Label, Tier};
+use serde::{Deserialize, Serialize};
+
+/// Path of the route.
+pub const PATH: &str = "/v1/preflight";
+
+/// Metadata of a story to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreflightRequest {
+    /// For whom.
+    pub group: AudienceId,
+    /// Its labels.
+    pub labels: BTreeSet<Label>,
+    /// From which app.
+    pub app: App,
+    /// The device's tier.
+    pub tier: Tier,
+}
+
+/// The decision, with the rule that made it (Z7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// Whether the story may be shared.
+    pub allowed: bool,
+    /// `file:line` of the deciding rule; none when no rule matched.
+    pub rule: Option<String>,
+    /// In plain words.
+    pub reason: String,
+    /// Version of the bundle that decided.
+    pub policy_version: u64,
+}
