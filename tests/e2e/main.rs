@@ -1,0 +1,12 @@
+//! Whole stories with real processes: gateway and agents as an administrator and employees run them, on
+//! ports and in folders of their own. Nothing of the product is linked but its wire types.
+
+mod day;
+mod deletion;
+mod evidence;
+mod offline;
+mod policy;
+mod privacy;
+mod relay;
+mod removal;
+mod world;

@@ -1,0 +1,216 @@
+//! A gateway and some agents, running; their commands; and a device's own connection, for attacks.
+
+pub(crate) mod device;
+mod process;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use device::Device;
+pub(crate) use process::{Answer, Process, run};
+
+/// Exit codes of `sealgate-agent`.
+pub(crate) const BLOCKED: i32 = 10;
+pub(crate) const REFUSED: i32 = 13;
+pub(crate) const KEPT: i32 = 14;
+/// How long anything that is awaited may take. A limit against hanging, not a measure.
+pub(crate) const PATIENCE: &str = "60s";
+
+/// One tenant with its gateway, and agents by the names of their people. Everything ends with it.
+pub(crate) struct World {
+    folder: TempDir,
+    gateway: Option<Process>,
+    agents: BTreeMap<String, Process>,
+    listen: String,
+    pub(crate) status_url: String,
+}
+
+impl World {
+    /// A gateway with the example policy as version 1, and nobody in it.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("sg").tempdir().unwrap();
+        let root = folder.path().to_str().unwrap();
+        run("sealgate", ["init", "--dir", root, "--tenant", "acme", "--bucket-seconds", "1"]).succeeded();
+        let mut world = Self {
+            folder,
+            gateway: None,
+            agents: BTreeMap::new(),
+            listen: "127.0.0.1:0".to_owned(),
+            status_url: String::new(),
+        };
+        world.start_gateway();
+        copy_folder(&repository().join("policies/example"), &world.path("policy"));
+        let bundle = world.sign_policy(1);
+        world.gateway(["policy", "publish", &bundle]).succeeded();
+        world
+    }
+
+    /// A world with Alice and Bob, employees, in the audience `team`.
+    pub(crate) fn with_team() -> Self {
+        let mut world = Self::new();
+        world.employ("Alice", "employees");
+        world.employ("Bob", "employees");
+        world.agent("Alice", ["audience", "create", "team", "--with", "Bob"]).succeeded();
+        world
+    }
+
+    /// Signs the folder `policy` as both roles; the path of the bundle.
+    pub(crate) fn sign_policy(&self, version: u64) -> String {
+        let bundle = self.path(&format!("policy-{version}.bundle")).display().to_string();
+        let folder = self.path("policy").display().to_string();
+        let key = |role: &str| self.path("authors").join(format!("{role}.key")).display().to_string();
+        let version = version.to_string();
+        run("sealgate", ["policy", "sign", &folder, "--key", &key("author"), "--version", &version, "--out", &bundle]).succeeded();
+        run("sealgate", ["policy", "sign", "--bundle", &bundle, "--key", &key("approver")]).succeeded();
+        bundle
+    }
+
+    /// Adds a person of a group, enrols a device of theirs, starts its agent.
+    pub(crate) fn employ(&mut self, name: &str, group: &str) {
+        self.enrol(name, group, "internal");
+    }
+
+    /// The same for an outsider.
+    pub(crate) fn invite(&mut self, name: &str) {
+        self.enrol(name, "guests", "guest");
+    }
+
+    fn enrol(&mut self, name: &str, group: &str, class: &str) {
+        self.gateway(["person", "add", name, "--group", group]).succeeded();
+        let token = self.path(&format!("{}.enrollment", name.to_lowercase())).display().to_string();
+        self.gateway(["token", "add", "--person", name, "--class", class, "--out", &token]).succeeded();
+        self.agent(name, ["enroll", "--token-file", &token]).succeeded();
+        self.start_agent(name);
+    }
+
+    pub(crate) fn start_agent(&mut self, name: &str) {
+        let folder = self.agent_folder(name).display().to_string();
+        let (process, _ready) = Process::start("sealgate-agent", &["run", "--dir", &folder], &self.log_path(name));
+        self.agents.insert(name.to_owned(), process);
+    }
+
+    pub(crate) fn stop_agent(&mut self, name: &str) {
+        self.agents.remove(name).unwrap().stop();
+    }
+
+    /// Starts the gateway; again on the port that it had.
+    pub(crate) fn start_gateway(&mut self) {
+        let folder = self.path("gateway").display().to_string();
+        let arguments = ["serve", "--dir", &folder, "--listen", &self.listen, "--status", "127.0.0.1:0"];
+        let (process, ready) = Process::start("sealgate", &arguments, &self.log_path("gateway"));
+        let url = ready["device_url"].as_str().unwrap();
+        self.listen = format!("127.0.0.1:{}", url.rsplit(':').next().unwrap().trim_end_matches('/'));
+        self.status_url = ready["status_url"].as_str().unwrap().to_owned();
+        self.gateway = Some(process);
+    }
+
+    pub(crate) fn stop_gateway(&mut self) {
+        self.gateway.take().unwrap().stop();
+    }
+
+    pub(crate) fn device_url(&self) -> String {
+        format!("https://{}", self.listen)
+    }
+
+    /// An administrator's command.
+    pub(crate) fn gateway<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Answer {
+        let folder = self.path("gateway").display().to_string();
+        run("sealgate", arguments.into_iter().chain(["--dir", &folder, "--json"]))
+    }
+
+    /// An employee's command.
+    pub(crate) fn agent<'a>(&self, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> Answer {
+        let folder = self.agent_folder(name).display().to_string();
+        run("sealgate-agent", arguments.into_iter().chain(["--dir", &folder, "--json"]))
+    }
+
+    /// Shares a text; the story's id.
+    pub(crate) fn share(&self, name: &str, audience: &str, text: &str) -> String {
+        let answer = self.agent(name, ["share", "--audience", audience, "--text", text]).succeeded();
+        answer.json()["story"].as_str().unwrap().to_owned()
+    }
+
+    /// The story in somebody's feed, once it is there.
+    pub(crate) fn received(&self, name: &str, story: &str) -> Value {
+        let feed = self.agent(name, ["feed", "--wait", story, "--timeout", PATIENCE]).succeeded().json();
+        let stories = feed["stories"].as_array().unwrap();
+        stories.iter().find(|entry| entry["story"] == story).unwrap().clone()
+    }
+
+    /// Whether somebody's agent shows a story's text.
+    pub(crate) fn reads(&self, name: &str, story: &str) -> bool {
+        let feed = self.agent(name, ["feed"]).json();
+        feed["stories"].as_array().unwrap().iter().any(|entry| entry["story"] == story && entry["state"] == "open")
+    }
+
+    /// A device's own connection, with the keys of its agent.
+    pub(crate) fn device(&self, name: &str) -> Device {
+        Device::new(&self.agent_folder(name), self.device_url())
+    }
+
+    pub(crate) fn agent_folder(&self, name: &str) -> PathBuf {
+        self.path(&format!("agent-{}", name.to_lowercase()))
+    }
+
+    pub(crate) fn log_path(&self, name: &str) -> PathBuf {
+        self.path(&format!("{}.log", name.to_lowercase()))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for (_, agent) in std::mem::take(&mut self.agents) {
+            agent.stop();
+        }
+        if let Some(gateway) = self.gateway.take() {
+            gateway.stop();
+        }
+    }
+}
+
+/// The repository's root.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Copies a folder with all below it; sockets are left out.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &to.join(entry.file_name()));
+        } else if kind.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// Every regular file below a folder, with its bytes.
+pub(crate) fn files_below(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            found.extend(files_below(&entry.path()));
+        } else if kind.is_file() {
+            found.push((entry.path(), fs::read(entry.path()).unwrap()));
+        }
+    }
+    found
+}
+
+/// Whether `needle` stands anywhere in `bytes`.
+pub(crate) fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
+}

@@ -1,0 +1,85 @@
+//! A device's own mTLS connection, with the keys of its agent's folder: what an attacker on a managed device
+//! could send.
+
+use std::fs;
+use std::path::Path;
+
+use gateway_api::error::Problem;
+use gateway_api::v1::stories::CLEARANCE_HEADER;
+use gateway_api::v1::{stories, sync};
+use gateway_api::bytes::Bytes;
+use policies::terms::AudienceId;
+use reqwest::blocking::{Client, Response};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A story as it lies in a group's log.
+#[derive(Clone)]
+pub(crate) struct Relayed {
+    pub(crate) group: AudienceId,
+    pub(crate) envelope: Vec<u8>,
+    pub(crate) clearance: Vec<u8>,
+    pub(crate) acceptance: Vec<u8>,
+}
+
+pub(crate) struct Device {
+    client: Client,
+    url: String,
+}
+
+impl Device {
+    pub(crate) fn new(folder: &Path, url: String) -> Self {
+        let pem = |name: &str| fs::read(folder.join("keys").join(name)).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem("ca.pem")) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let chain = CertificateDer::pem_slice_iter(&pem("tls.pem")).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(&pem("tls.key")).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        let client = Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+        Self { client, url }
+    }
+
+    /// Everything in the groups' logs that this device may read, from the start.
+    pub(crate) fn stories(&self, group: AudienceId) -> Vec<Relayed> {
+        let request = sync::SyncRequest { groups: [(group, 0)].into(), ..Default::default() };
+        let response = self.client.post(format!("{}{}", self.url, sync::PATH)).json(&request).send().unwrap();
+        let response: sync::SyncResponse = response.error_for_status().unwrap().json().unwrap();
+        let items = response.groups.into_values().flatten();
+        items.filter_map(|item| match item.body {
+            sync::GroupBody::Story { envelope, clearance, acceptance } => {
+                Some(Relayed { group, envelope: envelope.0, clearance: clearance.0, acceptance: acceptance.0 })
+            }
+            sync::GroupBody::Commit { .. } | sync::GroupBody::Proposal { .. } | sync::GroupBody::Revoked { .. } => None,
+        }).collect()
+    }
+
+    /// Posts an envelope, with a clearance if there is one.
+    pub(crate) fn post(&self, group: AudienceId, envelope: &[u8], clearance: Option<&[u8]>) -> Response {
+        let mut request = self.client.post(format!("{}{}", self.url, stories::post_path(group)));
+        if let Some(clearance) = clearance {
+            request = request.header(CLEARANCE_HEADER, Bytes(clearance.to_vec()).to_text());
+        }
+        request.body(envelope.to_vec()).send().unwrap()
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Response {
+        self.client.get(format!("{}{path}", self.url)).send().unwrap()
+    }
+}
+
+/// The problem that a response holds.
+pub(crate) fn problem(response: Response) -> Problem {
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let status = response.status().as_u16();
+    let problem: Problem = response.json().unwrap();
+    assert_eq!(problem.status, status);
+    problem
+}

@@ -1,0 +1,98 @@
+//! Processes: those that stay, and commands that answer.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A process that has not said that it is ready by then hangs.
+const READY: Duration = Duration::from_secs(120);
+
+/// A binary of the workspace, built beside this test.
+fn program(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.parent().unwrap().parent().unwrap().join(name);
+    assert!(path.exists(), "{name} is not built: cargo build --workspace --bins");
+    path
+}
+
+/// What a command answered.
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    pub(crate) text: String,
+    pub(crate) errors: String,
+}
+
+impl Answer {
+    /// The last JSON object on standard output.
+    pub(crate) fn json(&self) -> Value {
+        let line = self.text.lines().rev().find(|line| line.starts_with('{'));
+        let line = line.unwrap_or_else(|| panic!("no JSON; exit {}: {}{}", self.code, self.text, self.errors));
+        serde_json::from_str(line).unwrap()
+    }
+
+    /// The answer of a command that must not fail.
+    pub(crate) fn succeeded(self) -> Self {
+        self.ended_with(0)
+    }
+
+    /// The answer of a command that must end so.
+    pub(crate) fn ended_with(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "standard output: {}\nstandard error: {}", self.text, self.errors);
+        self
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(name: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Answer {
+    let output = Command::new(program(name)).args(arguments).stdin(Stdio::null()).output().unwrap();
+    Answer {
+        code: output.status.code().unwrap_or(-1),
+        text: String::from_utf8(output.stdout).unwrap(),
+        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A process that stays until it is stopped.
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Starts it, its log appended to a file, and awaits the JSON line by which it says that it is ready.
+    pub(crate) fn start(name: &str, arguments: &[&str], log: &Path) -> (Self, Value) {
+        let log_file = fs::File::options().create(true).append(true).open(log).unwrap();
+        let mut command = Command::new(program(name));
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let process = Self(child);
+        match receiver.recv_timeout(READY) {
+            Ok(line) => (process, serde_json::from_str(&line).unwrap()),
+            Err(_) => panic!("{name} is not ready: {}", fs::read_to_string(log).unwrap_or_default()),
+        }
+    }
+
+    /// Asks it to end, and waits for it.
+    pub(crate) fn stop(mut self) {
+        let id = self.0.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &id]).status();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
