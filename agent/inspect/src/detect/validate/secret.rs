@@ -1,0 +1,170 @@
+//! Secrets: token checksums, JSON web token headers, and what only looks like a secret.
+
+/// Alphabet of GitHub's checksum: digits, upper case, lower case.
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// Characters of a GitHub token after its prefix: 30 random ones and six of checksum.
+const GITHUB_RANDOM: usize = 30;
+const GITHUB_CHECKSUM: usize = 6;
+/// The reflected polynomial of CRC-32 (ISO-HDLC).
+const CRC32_POLYNOMIAL: u32 = 0xEDB8_8320;
+
+/// Longest value of letters alone that is taken for a word or a variable's name.
+const WORD_CHARACTERS_MAX: usize = 15;
+
+/// Words that stand where a secret will be.
+const PLACEHOLDERS: &[&str] = &[
+    "changeme", "change_me", "change-me", "placeholder", "redacted", "hidden", "dummy", "sample", "example", "your_", "your-",
+    "yourpass", "mypass", "insert", "replace", "todo", "fixme", "undefined", "null", "none", "true", "false", "string",
+    "required", "optional", "secret_name", "not-set", "unset", "foobar", "lorem",
+];
+/// Beginnings of a reference to a secret, which is how it should be done.
+const REFERENCES: &[&str] =
+    &["$", "{{", "{%", "<", "%(", "%{", "#{", "@", "&", "*", "env.", "env(", "env[", "process.env", "os.environ", "os.getenv", "getenv(", "system.getenv", "vault:", "secret:", "ref:", "arn:", "var.", "data.", "file(", "!ref", "!sub", "config.", "self.", "this.", "args.", "params.", "settings.", "request."];
+
+/// `prefix_` + 30 characters + CRC-32 of them in six characters of base 62.
+///
+/// GitHub, "Behind GitHub's new authentication token formats" (2021); npm's tokens follow the same scheme.
+pub(super) fn github_crc32(value: &str) -> bool {
+    let Some((_, body)) = value.rsplit_once('_') else {
+        return false;
+    };
+    let Some((random, checksum)) = body.split_at_checked(GITHUB_RANDOM) else {
+        return false;
+    };
+    checksum.len() == GITHUB_CHECKSUM && base62_six(crc32(random.as_bytes())).as_deref() == Some(checksum)
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            let carry = if crc & 1 == 1 { CRC32_POLYNOMIAL } else { 0 };
+            (crc >> 1) ^ carry
+        })
+    })
+}
+
+/// `number` in base 62 with leading zeros, most significant first.
+fn base62_six(number: u32) -> Option<String> {
+    let mut rest = usize::try_from(number).ok()?;
+    let mut reversed = Vec::with_capacity(GITHUB_CHECKSUM);
+    for _ in 0..GITHUB_CHECKSUM {
+        reversed.push(char::from(*BASE62.get(rest % BASE62.len())?));
+        rest /= BASE62.len();
+    }
+    Some(reversed.into_iter().rev().collect())
+}
+
+/// Not a reference, a placeholder word, a mask, a plain word or a run of neighbours such as `12345678`.
+pub(super) fn not_placeholder(value: &str) -> bool {
+    let value = value.trim_matches(['"', '\'', '`', ' ']).to_ascii_lowercase();
+    !REFERENCES.iter().any(|start| value.starts_with(start))
+        && !PLACEHOLDERS.iter().any(|word| value.contains(word))
+        && !is_mask(&value)
+        && !is_run(&value)
+        && !is_word(&value)
+        && !(value.ends_with(')') && value.contains('('))
+}
+
+/// Fewer than four different characters: `xxxxxxxx`, `********`, `ababab`.
+fn is_mask(value: &str) -> bool {
+    let mut seen: Vec<char> = value.chars().collect();
+    seen.sort_unstable();
+    seen.dedup();
+    seen.len() < 4
+}
+
+/// Letters alone, as in `password = newPassword` or `password: information`.
+fn is_word(value: &str) -> bool {
+    value.len() <= WORD_CHARACTERS_MAX && value.bytes().all(|b| b.is_ascii_alphabetic())
+}
+
+/// Each character is the successor of the one before it.
+fn is_run(value: &str) -> bool {
+    value.as_bytes().windows(2).all(|pair| match pair {
+        [a, b] => a.checked_add(1) == Some(*b) || (*a, *b) == (b'9', b'0'),
+        _ => true,
+    })
+}
+
+/// The first part of a JSON web token is base64url of a JSON object that names its algorithm (RFC 7515, section 4.1.1).
+pub(super) fn jwt_header(value: &str) -> bool {
+    let Some((header, rest)) = value.split_once('.') else {
+        return false;
+    };
+    let Some(header) = base64url(header) else {
+        return false;
+    };
+    let object = header.trim_ascii();
+    object.starts_with(b"{")
+        && object.ends_with(b"}")
+        && object.windows(5).any(|w| w == b"\"alg\"")
+        && rest.contains('.')
+}
+
+/// RFC 4648, section 5, without padding.
+fn base64url(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut held, mut bits) = (0_u32, 0_u32);
+    for c in text.bytes() {
+        let value = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        };
+        held = (held << 6 | u32::from(value)) & 0xFFF;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from(held >> bits & 0xFF).ok()?);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Check value of CRC-32/ISO-HDLC in the catalogue of parametrised CRC algorithms.
+    #[test]
+    fn crc32_gives_the_published_check_value() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+        assert_eq!(base62_six(0), Some("000000".to_owned()));
+        assert_eq!(base62_six(61), Some("00000z".to_owned()));
+        assert_eq!(base62_six(62), Some("000010".to_owned()));
+    }
+
+    #[test]
+    fn a_token_with_its_checksum_holds_and_with_another_does_not() {
+        let random = "A".repeat(GITHUB_RANDOM);
+        let checksum = base62_six(crc32(random.as_bytes())).unwrap();
+        assert!(github_crc32(&format!("ghp_{random}{checksum}")));
+        assert!(!github_crc32(&format!("ghp_{random}000000")));
+        assert!(!github_crc32(&format!("ghp_{checksum}")));
+        assert!(!github_crc32("ghp"));
+    }
+
+    #[test]
+    fn references_placeholders_masks_and_runs_are_no_secrets() {
+        for value in [
+            "${DB_PASSWORD}", "{{ vault_password }}", "<password>", "process.env.KEY", "changeme", "your-password-here",
+            "xxxxxxxxxxxx", "********", "123456789", "abcdefgh", "newPassword", "\"placeholder\"", "getpass()", "$1",
+        ] {
+            assert!(!not_placeholder(value), "{value}");
+        }
+        assert!(not_placeholder("tr0mbone-Kettle-41"));
+        assert!(not_placeholder("'b9Q!w2Lz7p'"));
+    }
+
+    /// The header of the example in RFC 7519, section 3.1.
+    #[test]
+    fn a_web_token_has_a_header_with_an_algorithm() {
+        assert!(jwt_header("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UifQ.c2ln"));
+        assert!(!jwt_header("eyJ0eXAiOiJKV1QifQ.eyJpc3MiOiJqb2UifQ.c2ln"));
+        assert!(!jwt_header("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UifQ"));
+        assert!(!jwt_header("not base64.a.b"));
+    }
+}
