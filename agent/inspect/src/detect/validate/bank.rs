@@ -19,11 +19,13 @@ pub(super) fn iban(value: &str) -> bool {
 
 /// Remainder modulo 97 of the characters read as numbers, letters being 10 to 35.
 fn remainder_97(characters: impl Iterator<Item = u8>) -> Option<u32> {
-    characters.map(|c| char::from(c).to_digit(36)).try_fold(0, |rest, value| {
-        let value = value?;
-        let shift = if value < 10 { 10 } else { 100 };
-        Some((rest * shift + value) % 97)
-    })
+    characters
+        .map(|c| char::from(c).to_digit(36))
+        .try_fold(0, |rest, value| {
+            let value = value?;
+            let shift = if value < 10 { 10 } else { 100 };
+            Some((rest * shift + value) % 97)
+        })
 }
 
 /// American Bankers Association: a district that exists, and weights 3-7-1 adding up to a multiple of ten.
@@ -42,7 +44,9 @@ pub(super) fn bic_country(value: &str) -> bool {
     let Some(bic) = compact(value) else {
         return false;
     };
-    let party_is_letters = bic.get(..4).is_some_and(|party| party.bytes().all(|b| b.is_ascii_alphabetic()));
+    let party_is_letters = bic
+        .get(..4)
+        .is_some_and(|party| party.bytes().all(|b| b.is_ascii_alphabetic()));
     matches!(bic.len(), 8 | 11) && party_is_letters && bic.get(4..6).is_some_and(is_country)
 }
 

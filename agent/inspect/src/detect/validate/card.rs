@@ -14,7 +14,10 @@ struct IssuerRange {
 }
 
 const fn issued(first: u32, last: u32, lengths: &'static [usize]) -> IssuerRange {
-    IssuerRange { prefixes: first..=last, lengths }
+    IssuerRange {
+        prefixes: first..=last,
+        lengths,
+    }
 }
 
 const SIXTEEN: &[usize] = &[16];
@@ -23,31 +26,31 @@ const FOURTEEN_UP: &[usize] = &[14, 15, 16, 17, 18, 19];
 const TWELVE_UP: &[usize] = &[12, 13, 14, 15, 16, 17, 18, 19];
 
 const ISSUERS: &[IssuerRange] = &[
-    issued(220_000, 220_499, SIXTEEN_UP),       // Mir
-    issued(222_100, 272_099, SIXTEEN),          // Mastercard, series 2
-    issued(300_000, 305_999, FOURTEEN_UP),      // Diners Club
-    issued(309_500, 309_599, FOURTEEN_UP),      // Diners Club
-    issued(340_000, 349_999, &[15]),            // American Express
-    issued(352_800, 358_999, SIXTEEN_UP),       // JCB
-    issued(360_000, 369_999, FOURTEEN_UP),      // Diners Club
-    issued(370_000, 379_999, &[15]),            // American Express
-    issued(380_000, 399_999, FOURTEEN_UP),      // Diners Club
-    issued(400_000, 499_999, &[13, 16, 19]),    // Visa
-    issued(501_800, 501_899, TWELVE_UP),        // Maestro
-    issued(502_000, 502_099, TWELVE_UP),        // Maestro
-    issued(503_800, 503_899, TWELVE_UP),        // Maestro
-    issued(508_000, 508_999, SIXTEEN),          // RuPay
-    issued(510_000, 559_999, SIXTEEN),          // Mastercard, series 5
-    issued(561_200, 561_299, TWELVE_UP),        // Maestro
-    issued(589_300, 589_399, TWELVE_UP),        // Maestro
-    issued(601_100, 601_199, SIXTEEN_UP),       // Discover
-    issued(606_985, 607_984, SIXTEEN),          // RuPay
-    issued(608_001, 608_500, SIXTEEN),          // RuPay
-    issued(620_000, 629_999, SIXTEEN_UP),       // UnionPay, Discover
-    issued(630_400, 630_499, TWELVE_UP),        // Maestro
-    issued(644_000, 659_999, SIXTEEN_UP),       // Discover, RuPay
-    issued(675_900, 676_399, TWELVE_UP),        // Maestro
-    issued(810_000, 817_199, SIXTEEN_UP),       // UnionPay
+    issued(220_000, 220_499, SIXTEEN_UP),    // Mir
+    issued(222_100, 272_099, SIXTEEN),       // Mastercard, series 2
+    issued(300_000, 305_999, FOURTEEN_UP),   // Diners Club
+    issued(309_500, 309_599, FOURTEEN_UP),   // Diners Club
+    issued(340_000, 349_999, &[15]),         // American Express
+    issued(352_800, 358_999, SIXTEEN_UP),    // JCB
+    issued(360_000, 369_999, FOURTEEN_UP),   // Diners Club
+    issued(370_000, 379_999, &[15]),         // American Express
+    issued(380_000, 399_999, FOURTEEN_UP),   // Diners Club
+    issued(400_000, 499_999, &[13, 16, 19]), // Visa
+    issued(501_800, 501_899, TWELVE_UP),     // Maestro
+    issued(502_000, 502_099, TWELVE_UP),     // Maestro
+    issued(503_800, 503_899, TWELVE_UP),     // Maestro
+    issued(508_000, 508_999, SIXTEEN),       // RuPay
+    issued(510_000, 559_999, SIXTEEN),       // Mastercard, series 5
+    issued(561_200, 561_299, TWELVE_UP),     // Maestro
+    issued(589_300, 589_399, TWELVE_UP),     // Maestro
+    issued(601_100, 601_199, SIXTEEN_UP),    // Discover
+    issued(606_985, 607_984, SIXTEEN),       // RuPay
+    issued(608_001, 608_500, SIXTEEN),       // RuPay
+    issued(620_000, 629_999, SIXTEEN_UP),    // UnionPay, Discover
+    issued(630_400, 630_499, TWELVE_UP),     // Maestro
+    issued(644_000, 659_999, SIXTEEN_UP),    // Discover, RuPay
+    issued(675_900, 676_399, TWELVE_UP),     // Maestro
+    issued(810_000, 817_199, SIXTEEN_UP),    // UnionPay
 ];
 
 /// Luhn's formula over 12 to 19 digits.
@@ -76,7 +79,9 @@ pub(super) fn issuer(value: &str) -> bool {
         return false;
     };
     let prefix = digits.iter().take(6).fold(0, |n, d| n * 10 + u32::from(*d));
-    ISSUERS.iter().any(|range| range.prefixes.contains(&prefix) && range.lengths.contains(&digits.len()))
+    ISSUERS
+        .iter()
+        .any(|range| range.prefixes.contains(&prefix) && range.lengths.contains(&digits.len()))
 }
 
 #[cfg(test)]
@@ -84,7 +89,11 @@ mod tests {
     use super::*;
 
     fn check(value: &str, luhn_expected: bool, issuer_expected: bool) {
-        assert_eq!((luhn(value), issuer(value)), (luhn_expected, issuer_expected), "{value}");
+        assert_eq!(
+            (luhn(value), issuer(value)),
+            (luhn_expected, issuer_expected),
+            "{value}"
+        );
     }
 
     /// Test numbers that the schemes and their processors publish.

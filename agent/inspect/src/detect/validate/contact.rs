@@ -10,8 +10,10 @@ const LOCAL_PART_MAX: usize = 64;
 const DOMAIN_MAX: usize = 255;
 const LABEL_MAX: usize = 63;
 /// Endings of file names that follow an `@` in asset names such as `logo@2x.png`; none is a top-level domain.
-const FILE_ENDINGS: &[&str] =
-    &["png", "jpg", "jpeg", "gif", "webp", "svg", "css", "scss", "json", "html", "htm", "txt", "js", "ts", "jsx", "tsx", "yaml", "yml", "toml", "lock"];
+const FILE_ENDINGS: &[&str] = &[
+    "png", "jpg", "jpeg", "gif", "webp", "svg", "css", "scss", "json", "html", "htm", "txt", "js", "ts",
+    "jsx", "tsx", "yaml", "yml", "toml", "lock",
+];
 /// Digits of an international number with its calling code (E.164: at most 15).
 const INTERNATIONAL_DIGITS: RangeInclusive<usize> = 8..=15;
 /// Digits of a number as it is dialled within a country.
@@ -22,7 +24,8 @@ pub(super) fn email(value: &str) -> bool {
     let Some((local, domain)) = value.rsplit_once('@') else {
         return false;
     };
-    let local_ok = (1..=LOCAL_PART_MAX).contains(&local.len()) && local.split('.').all(|atom| !atom.is_empty());
+    let local_ok =
+        (1..=LOCAL_PART_MAX).contains(&local.len()) && local.split('.').all(|atom| !atom.is_empty());
     local_ok && domain_holds(domain)
 }
 
@@ -48,13 +51,33 @@ pub(super) fn phone_length(value: &str) -> bool {
     }
     match international(value, &digits) {
         Some(number) => INTERNATIONAL_DIGITS.contains(&number.len()) && begins_with_calling_code(number),
-        None => NATIONAL_DIGITS.contains(&digits.len()),
+        None => {
+            NATIONAL_DIGITS.contains(&digits.len()) && !is_date(value) && value.parse::<Ipv4Addr>().is_err()
+        }
     }
 }
 
 /// The digits after `+` or `00`.
 fn international<'a>(value: &str, digits: &'a str) -> Option<&'a str> {
-    if value.trim_start_matches(['(', ' ']).starts_with('+') { Some(digits) } else { digits.strip_prefix("00") }
+    if value.trim_start_matches(['(', ' ']).starts_with('+') {
+        Some(digits)
+    } else {
+        digits.strip_prefix("00")
+    }
+}
+
+/// Year, month and day in the order of ISO 8601, however they are separated.
+fn is_date(value: &str) -> bool {
+    let parts: Vec<&str> = value.split(['-', '.', '/', ' ']).collect();
+    match parts.as_slice() {
+        [year, month, day] => {
+            year.len() == 4
+                && (year.starts_with("19") || year.starts_with("20"))
+                && month.len() == 2
+                && day.len() == 2
+        }
+        _ => false,
+    }
 }
 
 fn is_uniform(digits: &str) -> bool {
@@ -113,8 +136,22 @@ mod tests {
     fn an_address_has_atoms_and_a_top_level_domain() {
         check(
             email,
-            &["ana.lima@acme.example", "o'neil+tag@mail.acme.co.uk", "a@xn--bcher-kva.example", "x@y.xn--p1ai"],
-            &["logo@2x.png", "a..b@acme.example", ".a@acme.example", "a@acme", "a@-acme.example", "@acme.example", "a@acme.e", "a@acme.1x"],
+            &[
+                "ana.lima@acme.example",
+                "o'neil+tag@mail.acme.co.uk",
+                "a@xn--bcher-kva.example",
+                "x@y.xn--p1ai",
+            ],
+            &[
+                "logo@2x.png",
+                "a..b@acme.example",
+                ".a@acme.example",
+                "a@acme",
+                "a@-acme.example",
+                "@acme.example",
+                "a@acme.e",
+                "a@acme.1x",
+            ],
         );
     }
 
@@ -123,8 +160,25 @@ mod tests {
     fn a_number_has_a_calling_code_and_a_length() {
         check(
             phone_length,
-            &["+44 20 7946 0958", "+1 (415) 555-0132", "0049 30 23125 123", "020 7946 0958", "(415) 555-0132", "+351 21 000 0000"],
-            &["+999", "+210", "555", "0000000000", "+1 415", "+28 123 456 789", "1234567890123456"],
+            &[
+                "+44 20 7946 0958",
+                "+1 (415) 555-0132",
+                "0049 30 23125 123",
+                "020 7946 0958",
+                "(415) 555-0132",
+                "+351 21 000 0000",
+            ],
+            &[
+                "+999",
+                "+210",
+                "555",
+                "0000000000",
+                "+1 415",
+                "+28 123 456 789",
+                "1234567890123456",
+                "2026-11-23",
+                "192.168.100.12",
+            ],
         );
     }
 
@@ -133,8 +187,34 @@ mod tests {
     fn addresses_of_special_purpose_are_not_public() {
         check(
             ip_public,
-            &["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "2001:4860:4860::8888"],
-            &["10.0.0.1", "192.168.1.1", "172.16.0.1", "127.0.0.1", "169.254.1.1", "100.64.0.1", "192.0.2.1", "198.51.100.7", "203.0.113.9", "0.0.0.0", "224.0.0.1", "255.255.255.255", "198.18.0.1", "::1", "fe80::1", "fc00::1", "2001:db8::1", "1.2.3", "1.2.3.4.5", "300.1.1.1"],
+            &[
+                "8.8.8.8",
+                "1.1.1.1",
+                "2606:4700:4700::1111",
+                "2001:4860:4860::8888",
+            ],
+            &[
+                "10.0.0.1",
+                "192.168.1.1",
+                "172.16.0.1",
+                "127.0.0.1",
+                "169.254.1.1",
+                "100.64.0.1",
+                "192.0.2.1",
+                "198.51.100.7",
+                "203.0.113.9",
+                "0.0.0.0",
+                "224.0.0.1",
+                "255.255.255.255",
+                "198.18.0.1",
+                "::1",
+                "fe80::1",
+                "fc00::1",
+                "2001:db8::1",
+                "1.2.3",
+                "1.2.3.4.5",
+                "300.1.1.1",
+            ],
         );
     }
 }

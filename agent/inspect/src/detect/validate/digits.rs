@@ -19,19 +19,31 @@ pub(super) fn exactly<const N: usize>(value: &str) -> Option<[u8; N]> {
 
 /// `value` without separators, letters upper-case; `None` if anything but ASCII letters and digits is left.
 pub(super) fn compact(value: &str) -> Option<String> {
-    let compact: String =
-        value.chars().filter(|c| !SEPARATORS.contains(c)).map(|c| c.to_ascii_uppercase()).collect();
-    compact.bytes().all(|b| b.is_ascii_alphanumeric()).then_some(compact)
+    let compact: String = value
+        .chars()
+        .filter(|c| !SEPARATORS.contains(c))
+        .map(|c| c.to_ascii_uppercase())
+        .collect();
+    compact
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric())
+        .then_some(compact)
 }
 
 /// Sum of digit times weight; the shorter of the two ends it.
 pub(super) fn weighted(digits: &[u8], weights: &[u32]) -> u32 {
-    digits.iter().zip(weights).map(|(digit, weight)| u32::from(*digit) * weight).sum()
+    digits
+        .iter()
+        .zip(weights)
+        .map(|(digit, weight)| u32::from(*digit) * weight)
+        .sum()
 }
 
 /// The digits read as one decimal number. At most 19 digits fit; longer input wraps to `None`.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0_u64, |n, d| n.checked_mul(10)?.checked_add(u64::from(*d)))
+    digits
+        .iter()
+        .try_fold(0_u64, |n, d| n.checked_mul(10)?.checked_add(u64::from(*d)))
 }
 
 /// Whether every digit is the same, as in a filled-in blank.

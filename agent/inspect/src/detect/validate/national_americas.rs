@@ -38,8 +38,16 @@ mod tests {
     fn social_security_numbers_outside_the_issued_ranges_fail() {
         assert!(us_ssn("536-90-4399"));
         assert!(us_ssn("078-05-1120"));
-        for value in ["000-12-3456", "666-12-3456", "900-12-3456", "536-00-4399", "536-90-0000", "111-11-1111", "1112-23333"] {
-            assert_eq!(us_ssn(value), value == "1112-23333", "{value}");
+        for value in [
+            "000-12-3456",
+            "666-12-3456",
+            "900-12-3456",
+            "536-00-4399",
+            "536-90-0000",
+            "111-11-1111",
+            "536-90-439",
+        ] {
+            assert!(!us_ssn(value), "{value}");
         }
     }
 

@@ -41,9 +41,10 @@ mod tests {
     #[test]
     fn pesel_needs_a_date_and_the_check_digit() {
         assert!(pl_pesel("44051401359"));
-        assert!(pl_pesel("02381307589"));
+        assert!(pl_pesel("05251501230"), "born in 2005");
+        assert!(pl_pesel("92031500019"));
         assert!(!pl_pesel("44051401358"));
-        assert!(!pl_pesel("02381307588"));
+        assert!(!pl_pesel("92133500019"));
         assert!(!pl_pesel("00000000000"));
         assert!(!pl_pesel("4405140135"));
     }

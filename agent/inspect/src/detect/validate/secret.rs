@@ -13,13 +13,73 @@ const WORD_CHARACTERS_MAX: usize = 15;
 
 /// Words that stand where a secret will be.
 const PLACEHOLDERS: &[&str] = &[
-    "changeme", "change_me", "change-me", "placeholder", "redacted", "hidden", "dummy", "sample", "example", "your_", "your-",
-    "yourpass", "mypass", "insert", "replace", "todo", "fixme", "undefined", "null", "none", "true", "false", "string",
-    "required", "optional", "secret_name", "not-set", "unset", "foobar", "lorem",
+    "changeme",
+    "change_me",
+    "change-me",
+    "placeholder",
+    "redacted",
+    "hidden",
+    "dummy",
+    "sample",
+    "example",
+    "your_",
+    "your-",
+    "yourpass",
+    "mypass",
+    "insert",
+    "replace",
+    "todo",
+    "fixme",
+    "undefined",
+    "null",
+    "none",
+    "true",
+    "false",
+    "string",
+    "required",
+    "optional",
+    "secret_name",
+    "not-set",
+    "unset",
+    "foobar",
+    "lorem",
 ];
 /// Beginnings of a reference to a secret, which is how it should be done.
-const REFERENCES: &[&str] =
-    &["$", "{{", "{%", "<", "%(", "%{", "#{", "@", "&", "*", "env.", "env(", "env[", "process.env", "os.environ", "os.getenv", "getenv(", "system.getenv", "vault:", "secret:", "ref:", "arn:", "var.", "data.", "file(", "!ref", "!sub", "config.", "self.", "this.", "args.", "params.", "settings.", "request."];
+const REFERENCES: &[&str] = &[
+    "${",
+    "$(",
+    "$env:",
+    "{{",
+    "{%",
+    "<",
+    "%(",
+    "%{",
+    "#{",
+    "env.",
+    "env(",
+    "env[",
+    "process.env",
+    "os.environ",
+    "os.getenv",
+    "getenv(",
+    "system.getenv",
+    "vault:",
+    "secret:",
+    "ref:",
+    "arn:",
+    "var.",
+    "data.",
+    "file(",
+    "!ref",
+    "!sub",
+    "config.",
+    "self.",
+    "this.",
+    "args.",
+    "params.",
+    "settings.",
+    "request.",
+];
 
 /// `prefix_` + 30 characters + CRC-32 of them in six characters of base 62.
 ///
@@ -57,12 +117,25 @@ fn base62_six(number: u32) -> Option<String> {
 /// Not a reference, a placeholder word, a mask, a plain word or a run of neighbours such as `12345678`.
 pub(super) fn not_placeholder(value: &str) -> bool {
     let value = value.trim_matches(['"', '\'', '`', ' ']).to_ascii_lowercase();
-    !REFERENCES.iter().any(|start| value.starts_with(start))
-        && !PLACEHOLDERS.iter().any(|word| value.contains(word))
-        && !is_mask(&value)
-        && !is_run(&value)
-        && !is_word(&value)
-        && !(value.ends_with(')') && value.contains('('))
+    let stands_for_another = REFERENCES.iter().any(|start| value.starts_with(start))
+        || PLACEHOLDERS.iter().any(|word| value.contains(word))
+        || is_call(&value)
+        || is_variable(&value);
+    let says_nothing = is_mask(&value) || is_run(&value) || is_word(&value);
+    !stands_for_another && !says_nothing
+}
+
+/// A call that fetches the secret: `getpass()`.
+fn is_call(value: &str) -> bool {
+    value.ends_with(')') && value.contains('(')
+}
+
+/// A shell variable: `$DB_PASSWORD`, `$1`.
+fn is_variable(value: &str) -> bool {
+    let name = value.strip_prefix('$');
+    name.is_some_and(|name| {
+        name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_') || name.parse::<u8>().is_ok()
+    })
 }
 
 /// Fewer than four different characters: `xxxxxxxx`, `********`, `ababab`.
@@ -150,21 +223,39 @@ mod tests {
     #[test]
     fn references_placeholders_masks_and_runs_are_no_secrets() {
         for value in [
-            "${DB_PASSWORD}", "{{ vault_password }}", "<password>", "process.env.KEY", "changeme", "your-password-here",
-            "xxxxxxxxxxxx", "********", "123456789", "abcdefgh", "newPassword", "\"placeholder\"", "getpass()", "$1",
+            "${DB_PASSWORD}",
+            "{{ vault_password }}",
+            "<password>",
+            "process.env.KEY",
+            "changeme",
+            "your-password-here",
+            "xxxxxxxxxxxx",
+            "********",
+            "123456789",
+            "abcdefgh",
+            "newPassword",
+            "\"placeholder\"",
+            "getpass()",
+            "$1",
+            "$DB_PASSWORD",
         ] {
             assert!(!not_placeholder(value), "{value}");
         }
         assert!(not_placeholder("tr0mbone-Kettle-41"));
         assert!(not_placeholder("'b9Q!w2Lz7p'"));
+        assert!(not_placeholder("$tr0ng-Kettle"));
     }
 
     /// The header of the example in RFC 7519, section 3.1.
     #[test]
     fn a_web_token_has_a_header_with_an_algorithm() {
-        assert!(jwt_header("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UifQ.c2ln"));
+        assert!(jwt_header(
+            "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UifQ.c2ln"
+        ));
         assert!(!jwt_header("eyJ0eXAiOiJKV1QifQ.eyJpc3MiOiJqb2UifQ.c2ln"));
-        assert!(!jwt_header("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UifQ"));
+        assert!(!jwt_header(
+            "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UifQ"
+        ));
         assert!(!jwt_header("not base64.a.b"));
     }
 }
