@@ -1,1 +1,5 @@
-//! x
+//! What is allowed: vocabulary, policy folder, decision, bundle, clearance.
+
+pub mod cbor;
+pub mod keys;
+pub mod terms;
