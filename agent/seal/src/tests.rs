@@ -1,0 +1,11 @@
+//! Whole stories between devices of one tenant, with a directory log and a gateway's key, in memory.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "openmls compares lifetimes with the system clock (K11)"
+)]
+
+mod audiences;
+mod hostile;
+mod policy;
+mod stories;
+pub(crate) mod world;
