@@ -1,5 +1,8 @@
 //! What is allowed: vocabulary, policy folder, decision, bundle, clearance.
 
 pub mod cbor;
+pub mod directory;
 pub mod keys;
+pub mod leaf;
+pub mod roster;
 pub mod terms;
