@@ -48,8 +48,5 @@ pub const SEALED_PART_STEP_BYTES: usize = 512;
 /// Largest sealed part before encryption; findings beyond it are counted, not listed.
 pub const SEALED_PART_BYTES_MAX: usize = 2 * SEALED_PART_STEP_BYTES;
 
-/// Bytes of a justification: three sentences, and it must fit the sealed part.
-pub const JUSTIFICATION_BYTES_MAX: usize = 400;
-
 /// Smallest padded envelope or file, so that short stories look alike (C6).
 pub const PADDED_BYTES_MIN: usize = 256;

@@ -3,7 +3,7 @@
 use openmls::group::StagedCommit as MlsStagedCommit;
 use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{
-    CommitMessageBundle, KeyPackage, LeafNodeIndex, MlsGroup, OpenMlsProvider as _, Proposal,
+    CommitMessageBundle, Extensions, GroupContext, KeyPackage, LeafNodeIndex, MlsGroup, OpenMlsProvider as _, Proposal,
     QueuedProposal,
 };
 use policies::directory::Directory;
@@ -251,7 +251,7 @@ impl Member {
         directory: &Directory,
     ) -> Result<StagedCommit, StageError> {
         let context = roster
-            .map(|roster| context_extensions(&self.identity.gateway, roster))
+            .map(|roster| self.changed_context(audience, roster, directory))
             .transpose()?;
         let group = self
             .groups
@@ -289,6 +289,23 @@ impl Member {
                 Err(error)
             }
         }
+    }
+
+    /// The context with another roster, if this device's person may change it so.
+    fn changed_context(
+        &self,
+        audience: AudienceId,
+        roster: &Roster,
+        directory: &Directory,
+    ) -> Result<Extensions<GroupContext>, StageError> {
+        let by = directory
+            .device(self.identity.device)
+            .ok_or(MemberError::OwnDevice)?
+            .person;
+        if !roster_of(self.group(audience)?.extensions())?.change_allowed(roster, by) {
+            return Err(CommitRefused::RosterChange { by }.into());
+        }
+        Ok(context_extensions(&self.identity.gateway, roster)?)
     }
 
     fn describe_staged(

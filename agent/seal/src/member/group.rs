@@ -44,6 +44,19 @@ pub struct AudienceState {
     pub staged: bool,
 }
 
+impl AudienceState {
+    /// Devices that must be removed before anybody posts: revoked ones, and those of persons no longer listed.
+    #[must_use]
+    pub fn stale_devices(&self, directory: &Directory) -> Vec<DeviceId> {
+        let stale = |device: &DeviceId| {
+            directory
+                .device(*device)
+                .is_none_or(|found| found.revoked || !self.roster.persons.contains(&found.person))
+        };
+        self.members.iter().copied().filter(stale).collect()
+    }
+}
+
 impl Member {
     /// Makes an audience whose only leaf is this device, with `roster` in its context (K9).
     ///
@@ -96,7 +109,7 @@ impl Member {
         })
     }
 
-    /// Devices that must be removed before anybody posts: revoked ones, and those of persons no longer listed.
+    /// [`AudienceState::stale_devices`] of an audience.
     ///
     /// # Errors
     /// [`MemberError::NoAudience`] if this device is not in the audience.
@@ -105,13 +118,7 @@ impl Member {
         audience: AudienceId,
         directory: &Directory,
     ) -> Result<Vec<DeviceId>, MemberError> {
-        let state = self.audience_state(audience)?;
-        let stale = |device: &DeviceId| {
-            directory
-                .device(*device)
-                .is_none_or(|found| found.revoked || !state.roster.persons.contains(&found.person))
-        };
-        Ok(state.members.into_iter().filter(stale).collect())
+        Ok(self.audience_state(audience)?.stale_devices(directory))
     }
 
     /// Logged, unrevoked devices of listed persons that are not in the audience yet: whom to add (K8).

@@ -12,7 +12,7 @@ use crate::identity::{LeafRefused, SUITE};
 use crate::limits::{CLOCK_SKEW_S, KEY_PACKAGE_LIFETIME_S, KEY_PACKAGES_MAX, MLS_MESSAGE_BYTES_MAX};
 
 /// GroupContext extension that holds the roster (K8), from the private range of RFC 9420, section 17.3.
-pub const ROSTER_EXTENSION: u16 = 0xF5E1;
+pub const ROSTER_EXTENSION: u16 = policies::roster::EXTENSION_TYPE;
 
 impl Member {
     /// Makes `count` one-time key packages, each a serialised `MLSMessage`, to be uploaded once persisted.

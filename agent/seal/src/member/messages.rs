@@ -29,11 +29,10 @@ impl Member {
             .get_mut(&audience)
             .ok_or(MemberError::NoAudience(audience))?;
         group.set_aad(associated);
-        group
-            .create_message(&self.provider, &self.identity.leaf, plaintext)
-            .map_err(|_| MemberError::Crypto)?
-            .tls_serialize_detached()
-            .map_err(|_| MemberError::Crypto)
+        let message = group.create_message(&self.provider, &self.identity.leaf, plaintext);
+        // What was not sent must not be the associated data of the next commit.
+        group.set_aad(Vec::new());
+        message.map_err(|_| MemberError::Crypto)?.tls_serialize_detached().map_err(|_| MemberError::Crypto)
     }
 
     /// Decrypts a message of the current epoch; its key is gone afterwards.

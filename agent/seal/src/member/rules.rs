@@ -136,7 +136,7 @@ impl Judge<'_> {
                 return Err(CommitRefused::Proposal);
             }
             let changed = self.changed_roster(change)?;
-            if !Roster::change_allowed(&roster, &changed, by) {
+            if !roster.change_allowed(&changed, by) {
                 return Err(CommitRefused::RosterChange { by });
             }
             roster = changed;

@@ -62,7 +62,7 @@ pub fn clear(
         return Err(ClearError::OtherDevice);
     }
     let permit = &sealed.permit;
-    let rules: Vec<_> = permit.rules().iter().cloned().collect();
+    let rules = permit.rules().to_vec();
     let claims = Claims {
         iss: sealed.author,
         iat_s: clearing.now_s,

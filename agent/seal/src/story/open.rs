@@ -3,8 +3,9 @@
 use std::fmt;
 
 use policies::clearance::{
-    AudienceBinding, Binding, Claims, UnverifiedClearance, VerdictCode, VerifiedClearance,
+    AudienceBinding, Binding, Claims, UnverifiedClearance, VerifiedClearance,
 };
+use policies::decide::VerdictCode;
 use policies::directory::Directory;
 use policies::terms::{AudienceId, Cti, DeviceId, Digest, Label};
 use zeroize::Zeroizing;

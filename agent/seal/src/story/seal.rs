@@ -12,10 +12,10 @@ use super::manifest::{FileEntry, Manifest, frame};
 use super::{associated, media_context};
 use crate::frank;
 use crate::limits::{
-    FILE_BYTES_MAX, FILES_MAX, JUSTIFICATION_BYTES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX, TTL_S_MAX,
+    FILE_BYTES_MAX, FILES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX, TTL_S_MAX,
 };
 use crate::media::{self, MediaError};
-use crate::member::{Member, MemberError};
+use crate::member::{AudienceState, Member, MemberError};
 
 /// The inspected draft, borrowed: nothing is read again from disk.
 pub struct DraftParts<'a> {
@@ -50,8 +50,8 @@ pub struct Composition {
 /// No `Clone`: a permit is spent once.
 pub struct Sealed {
     pub(super) cti: Cti,
-    pub(super) envelope: Vec<u8>,
-    pub(super) blobs: Vec<SealedBlob>,
+    pub(crate) envelope: Vec<u8>,
+    pub(crate) blobs: Vec<SealedBlob>,
     pub(super) audience: AudienceId,
     pub(super) epoch: u64,
     pub(super) tree_hash: Vec<u8>,
@@ -121,7 +121,7 @@ pub fn seal(
     directory: &Directory,
     rng: &mut dyn CryptoRng,
 ) -> Result<Sealed, SealError> {
-    check_bounds(&permit, draft, &composition)?;
+    check_bounds(draft, &composition)?;
     if draft_digest(
         draft.text.as_bytes(),
         draft.files.iter().map(|file| file.bytes),
@@ -130,13 +130,12 @@ pub fn seal(
         return Err(SealError::ContentChanged);
     }
     let audience = permit.audience();
-    check_audience(member, audience, directory)?;
+    let state = ready_audience(member, audience, directory)?;
     let author = member.device();
     let author_person = directory
         .device(author)
         .ok_or(MemberError::OwnDevice)?
         .person;
-    let state = member.audience_state(audience)?;
 
     let mut cti = [0u8; 16];
     rng.fill_bytes(&mut cti);
@@ -221,7 +220,6 @@ impl fmt::Debug for DraftParts<'_> {
 }
 
 fn check_bounds(
-    permit: &Permit,
     draft: &DraftParts<'_>,
     composition: &Composition,
 ) -> Result<(), SealError> {
@@ -243,22 +241,18 @@ fn check_bounds(
         composition.audience_name.len(),
         NAME_BYTES_MAX,
     )?;
-    at_most(
-        "the justification in bytes",
-        permit.justification().map_or(0, str::len),
-        JUSTIFICATION_BYTES_MAX,
-    )?;
     if composition.ttl_s == 0 || composition.ttl_s > TTL_S_MAX {
         return Err(SealError::Lifetime { max: TTL_S_MAX });
     }
     Ok(())
 }
 
-fn check_audience(
+/// The audience's state, if it holds nobody who must go and nothing that must be answered first.
+fn ready_audience(
     member: &Member,
     audience: AudienceId,
     directory: &Directory,
-) -> Result<(), SealError> {
+) -> Result<AudienceState, SealError> {
     let state = member.audience_state(audience)?;
     if state.staged {
         return Err(SealError::Unanswered);
@@ -266,12 +260,8 @@ fn check_audience(
     if !state.pending_removals.is_empty() {
         return Err(SealError::RemovalPending);
     }
-    let stale = member.stale_devices(audience, directory)?;
-    if stale.is_empty() {
-        Ok(())
-    } else {
-        Err(SealError::DevicesToRemove(stale))
-    }
+    let stale = state.stale_devices(directory);
+    if stale.is_empty() { Ok(state) } else { Err(SealError::DevicesToRemove(stale)) }
 }
 
 fn seal_files(

@@ -1,12 +1,14 @@
 //! Stories on their way: sealed, cleared, delivered, opened, or refused.
 
-use policies::clearance::{AudienceBinding, Binding, Claims, VerdictCode};
+use policies::clearance::{AudienceBinding, Binding, Claims};
+use policies::decide::VerdictCode;
+use policies::plan::Plan;
 use policies::terms::{App, AudienceId, Cti, Digest, ItemKind, PolicyRef, Tier};
 
-use super::policy::Policy;
-use super::world::{AUDIENCE, Device, World, now_s, person, roster};
+use super::policy;
+use super::world::{AUDIENCE, Device, World, clearing, now_s, person, roster};
 use crate::{
-    AcceptanceFacts, Cleared, Clearing, Composition, Delivery, DeviceSigner, DraftFile, DraftParts,
+    AcceptanceFacts, Cleared, CompliancePublicKey, Composition, Delivery, DeviceSigner, DraftFile, DraftParts,
     LeafRefused, MediaError, MembershipChange, OpenError, OpenedStory, PROTOCOL, ProcessError,
     SealError, Sealed, clear, open_blob, open_story, seal,
 };
@@ -36,7 +38,8 @@ fn composition() -> Composition {
 /// Alice and Bob, with a policy that lets their drafts through.
 struct Stage {
     world: World,
-    policy: Policy,
+    plan: Plan,
+    compliance: CompliancePublicKey,
     alice: Device,
     bob: Device,
 }
@@ -52,18 +55,19 @@ struct Sent {
 impl Stage {
     fn new() -> Self {
         let mut world = World::new();
-        let policy = Policy::log(&mut world);
+        let plan = world.policy();
         let (alice, bob) = world.alice_and_bob();
         Self {
             world,
-            policy,
+            plan,
+            compliance: CompliancePublicKey::from_bytes(&[9; 32]).unwrap(),
             alice,
             bob,
         }
     }
 
     fn try_seal(&mut self) -> Result<Sealed, SealError> {
-        let permit = self.policy.permit(AUDIENCE, TEXT, &[FILE]);
+        let permit = policy::permit(&self.plan, AUDIENCE, TEXT, &[FILE]);
         let (member, directory) = (&mut self.alice.member, &self.world.directory);
         seal(member, permit, &draft(), composition(), directory, &mut rand::rng())
     }
@@ -73,7 +77,7 @@ impl Stage {
         clear(
             sealed,
             &self.alice.key,
-            self.policy.clearing(now_s()),
+            clearing(&self.compliance),
             &mut rand::rng(),
         )
         .unwrap()
@@ -117,7 +121,7 @@ impl Stage {
                 tree_hash: state.tree_hash,
             },
             binding: Binding::AgentSealed,
-            policy: self.policy.reference(),
+            policy: self.plan.policy(),
             verdict: VerdictCode::Allow,
             labels: Vec::new(),
             sealed: vec![0; 560],
@@ -228,7 +232,7 @@ fn file_that_was_altered_is_not_opened() {
 #[test]
 fn draft_that_changed_after_inspection_is_not_sealed() {
     let mut stage = Stage::new();
-    let permit = stage.policy.permit(AUDIENCE, TEXT, &[b"inspected"]);
+    let permit = policy::permit(&stage.plan, AUDIENCE, TEXT, &[b"inspected"]);
     let (member, directory) = (&mut stage.alice.member, &stage.world.directory);
     let refused = seal(member, permit, &draft(), composition(), directory, &mut rand::rng());
     assert_eq!(refused.unwrap_err(), SealError::ContentChanged);
@@ -238,7 +242,7 @@ fn draft_that_changed_after_inspection_is_not_sealed() {
 fn story_without_a_lifetime_is_not_sealed() {
     let mut stage = Stage::new();
     for ttl_s in [0, 86_401] {
-        let permit = stage.policy.permit(AUDIENCE, TEXT, &[FILE]);
+        let permit = policy::permit(&stage.plan, AUDIENCE, TEXT, &[FILE]);
         let composition = Composition {
             ttl_s,
             ..composition()
@@ -393,7 +397,7 @@ fn story_cleared_by_another_device_than_the_one_that_sealed_it_is_refused() {
     let sent = stage.forged(|claims| claims.iss = second.id(), Some(&second.key));
     assert_eq!(stage.open(&sent).unwrap_err(), OpenError::OtherSender);
     let sealed = stage.try_seal().unwrap();
-    let clearing = stage.policy.clearing(now_s());
+    let clearing = clearing(&stage.compliance);
     let refused = clear(sealed, &second.key, clearing, &mut rand::rng());
     assert_eq!(refused.unwrap_err(), crate::ClearError::OtherDevice);
 }

@@ -12,12 +12,15 @@ use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use policies::directory::{Directory, DirectoryEntry};
 use policies::keys::Ed25519PublicKey;
+use policies::plan::Plan;
 use policies::roster::Roster;
-use policies::terms::{AudienceClass, AudienceId, DeviceId, PersonId, TenantId};
+use policies::terms::{App, AudienceClass, AudienceId, DeviceId, Digest, PersonId, TenantId};
 use zeroize::Zeroizing;
 
+use super::policy;
 use crate::member::group_id;
 use crate::{
+    Clearing, CompliancePublicKey,
     DeviceSigner as _, FileDeviceKey, Joined, Member, MembershipChange, Processed, ROSTER_EXTENSION, RecordCipher,
     StagedCommit,
 };
@@ -58,6 +61,17 @@ pub(crate) fn roster(owners: &[u8], others: &[u8]) -> Roster {
     Roster {
         owners: owners.iter().map(|number| person(*number)).collect(),
         persons: owners.iter().chain(others).map(|number| person(*number)).collect(),
+    }
+}
+
+pub(crate) fn clearing(compliance: &CompliancePublicKey) -> Clearing<'_> {
+    Clearing {
+        now_s: now_s(),
+        app: App::parse("sealgate").unwrap(),
+        compliance,
+        findings: &[],
+        agent_build: Digest::of(b"agent"),
+        agent_version: "0.1.0".to_owned(),
     }
 }
 
@@ -118,6 +132,19 @@ impl World {
     pub(crate) fn log(&mut self, entry: &DirectoryEntry) {
         self.directory.apply(self.entries, entry).unwrap();
         self.entries += 1;
+    }
+
+    /// A logged policy that lets everything through.
+    pub(crate) fn policy(&mut self) -> Plan {
+        let index = self.entries;
+        let plan = policy::plan(index, now_s());
+        let reference = plan.policy();
+        self.log(&DirectoryEntry::PolicyBundle {
+            version: reference.version,
+            digest: reference.digest,
+            at_s: now_s(),
+        });
+        plan
     }
 
     /// The gateway's own proposal to remove the leaf at `index`.
