@@ -1,0 +1,299 @@
+//! The running agent: its state, shared by the sync loop, the compose way, the outbox and the
+//! local API.
+//!
+//! Lock order: `member`, then `directory`. Both are held across the network only while a commit
+//! is on its way, so that nothing of the group's log is processed between.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use agent_seal::{CompliancePublicKey, FileDeviceKey, Member};
+use anyhow::Context as _;
+use policies::terms::{AudienceId, Digest, GroupName, PersonId};
+use tokio::sync::{Notify, RwLock, watch};
+
+use crate::clock::Clock;
+use crate::config::enrollment::{Enrollment, Pins};
+use crate::config::paths::Paths;
+use crate::config::settings::Settings;
+use crate::uplink::client::Gateway;
+use crate::uplink::directory::Follower;
+use crate::uplink::policy::PolicySlot;
+use crate::uplink::tls::TlsIdentity;
+use crate::vault::audience::{Audience, AudienceState};
+use crate::vault::setting::{self, Setting};
+use crate::vault::{Vault, audience, files, mls_record};
+
+/// Notices and alarms that are kept for the status.
+const NOTES_MAX: usize = 100;
+
+/// Everything that the agent is.
+pub struct Agent {
+    pub paths: Paths,
+    pub enrollment: Enrollment,
+    pub pins: Pins,
+    pub settings: Settings,
+    pub clock: Clock,
+    pub vault: Vault,
+    pub gateway: Gateway,
+    pub signer: FileDeviceKey,
+    /// SHA-256 of this executable (R11).
+    pub build: Digest,
+    pub member: tokio::sync::Mutex<Member>,
+    pub directory: RwLock<Follower>,
+    pub policy: PolicySlot,
+    pub people: Mutex<KnownPeople>,
+    /// The compliance officer's key: findings leave the device only under it.
+    pub compliance: CompliancePublicKey,
+    /// Hurries the upload of events.
+    pub events_wait: Notify,
+    pub link: watch::Sender<Link>,
+    notes: Mutex<Notes>,
+    changes: watch::Sender<u64>,
+}
+
+/// How the agent stands with the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Not tried yet.
+    Starting,
+    Online,
+    Offline,
+    /// The gateway does not know this device any more (E8): the policy stays in force, nothing is
+    /// sent or received.
+    Revoked,
+}
+
+/// Names of people and the owner's groups, as the gateway last told.
+#[derive(Debug, Clone, Default)]
+pub struct KnownPeople {
+    pub names: BTreeMap<PersonId, String>,
+    pub groups: Vec<GroupName>,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    alarms: BTreeMap<String, String>,
+    notices: Vec<String>,
+}
+
+impl Agent {
+    /// Opens the folder of an enrolled agent.
+    ///
+    /// # Errors
+    /// It was not enrolled, a key file is missing or open to others, or the state is damaged.
+    pub async fn open(paths: Paths) -> anyhow::Result<Self> {
+        let enrollment = Enrollment::load(&paths)?;
+        let pins = enrollment.pins()?;
+        let settings = Settings::load(&paths.settings())?;
+        let signer =
+            FileDeviceKey::from_pkcs8_der(enrollment.device, &files::read_secret(&paths.device_key())?)?;
+        let vault = Vault::open(&paths).await?;
+        let gateway = gateway(&paths, &enrollment)?;
+        let member = open_member(&vault, &enrollment, &pins, &signer).await?;
+        let directory = Follower::open(&vault, &pins, &enrollment).await?;
+        let compliance = CompliancePublicKey::from_bytes(&pins.compliance)?;
+        let policy = PolicySlot::default();
+        let people = Mutex::new(load_people(&vault).await?);
+        let clock = Clock::default();
+        let signed_s = {
+            let mut connection = vault.connection().await?;
+            setting::read_number(&mut connection, &vault.cipher, Setting::SignedTime).await?
+        };
+        clock.saw_signed(signed_s);
+        Ok(Self {
+            paths,
+            enrollment,
+            pins,
+            settings,
+            clock,
+            vault,
+            gateway,
+            signer,
+            build: own_digest()?,
+            member: tokio::sync::Mutex::new(member),
+            directory: RwLock::new(directory),
+            policy,
+            people,
+            compliance,
+            events_wait: Notify::new(),
+            link: watch::Sender::new(Link::Starting),
+            notes: Mutex::default(),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// Seconds since 1970.
+    pub fn now_s(&self) -> u64 {
+        self.clock.now_s()
+    }
+
+    pub fn link(&self) -> Link {
+        *self.link.borrow()
+    }
+
+    /// Records how the agent stands with the gateway; a revocation is final.
+    pub fn set_link(&self, link: Link) {
+        let changed = self.link.send_if_modified(|current| {
+            let changes = *current != link && *current != Link::Revoked;
+            if changes {
+                *current = link;
+            }
+            changes
+        });
+        if changed {
+            tracing::info!(?link, "link to the gateway");
+            self.changed();
+        }
+    }
+
+    /// Tells whoever waits (`--wait`) that something changed.
+    pub fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Wakes at each change; subscribe before looking, so that none is missed.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Says once, loudly, that something must be looked at; the key makes a cause appear once (T3).
+    pub fn alarm(&self, key: &str, message: impl Into<String>) {
+        let message = message.into();
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.alarms.len() < NOTES_MAX
+            && notes.alarms.insert(key.to_owned(), message.clone()) != Some(message.clone())
+        {
+            tracing::error!(cause = key, "{message}");
+        }
+        drop(notes);
+        self.changed();
+    }
+
+    /// Takes an alarm back whose cause is gone.
+    pub fn all_clear(&self, key: &str) {
+        let removed = self
+            .notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .alarms
+            .remove(key);
+        if removed.is_some() {
+            self.changed();
+        }
+    }
+
+    /// Something that its owner should know (K8).
+    pub fn notice(&self, message: impl Into<String>) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.notices.len() >= NOTES_MAX {
+            notes.notices.remove(0);
+        }
+        notes.notices.push(message.into());
+    }
+
+    pub fn alarms(&self) -> Vec<String> {
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .alarms
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    pub fn notices(&self) -> Vec<String> {
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .notices
+            .clone()
+    }
+
+    /// The name of a person, or the beginning of the id of one whose name is not known here.
+    pub fn name_of(&self, person: PersonId) -> String {
+        let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        people.names.get(&person).cloned().unwrap_or_else(|| {
+            let id = person.to_string();
+            format!("person {}", id.get(..8).unwrap_or(&id))
+        })
+    }
+
+    /// The audience of a name or id.
+    ///
+    /// # Errors
+    /// None, or several of this name.
+    pub async fn audience(&self, name: &str) -> anyhow::Result<Audience> {
+        let mut connection = self.vault.connection().await?;
+        let all = audience::all(&mut connection, &self.vault.cipher).await?;
+        let id: Option<AudienceId> = name.parse().ok();
+        let mut found = all.into_iter().filter(|audience| {
+            audience.state == AudienceState::Member
+                && (audience.name.as_deref() == Some(name) || Some(audience.id) == id)
+        });
+        let first = found.next().with_context(|| {
+            format!("you are in no audience `{name}`\n  help: sealgate-agent audience list, or audience create {name} --with NAME")
+        })?;
+        if found.next().is_some() {
+            anyhow::bail!(
+                "several audiences are called `{name}`\n  help: use the id that `sealgate-agent audience list` shows"
+            );
+        }
+        Ok(first)
+    }
+}
+
+fn gateway(paths: &Paths, enrollment: &Enrollment) -> anyhow::Result<Gateway> {
+    let ca_pem = String::from_utf8(files::read_secret(&paths.authority())?.to_vec())?;
+    let identity = TlsIdentity {
+        certificate_pem: files::read_secret(&paths.tls_certificate())?.to_vec(),
+        key_pem: files::read_secret(&paths.tls_key())?,
+    };
+    Gateway::new(&enrollment.gateway_url, &ca_pem, Some(&identity))
+}
+
+/// Loads the MLS state, or makes it at the first start.
+async fn open_member(
+    vault: &Vault,
+    enrollment: &Enrollment,
+    pins: &Pins,
+    signer: &FileDeviceKey,
+) -> anyhow::Result<Member> {
+    let mut transaction = vault.begin().await?;
+    let records = mls_record::all(&mut transaction, &vault.cipher).await?;
+    if !records.is_empty() {
+        return Ok(Member::load(records)?);
+    }
+    let mut member = Member::create(
+        enrollment.tenant.clone(),
+        pins.external_sender.clone(),
+        signer,
+        &mut rand::rng(),
+    )?;
+    mls_record::apply(&mut transaction, &vault.cipher, member.take_changes()).await?;
+    transaction.commit().await?;
+    Ok(member)
+}
+
+async fn load_people(vault: &Vault) -> anyhow::Result<KnownPeople> {
+    let mut connection = vault.connection().await?;
+    let names = setting::read(&mut connection, &vault.cipher, Setting::People).await?;
+    let groups = setting::read(&mut connection, &vault.cipher, Setting::Groups).await?;
+    Ok(KnownPeople {
+        names: names
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose()?
+            .unwrap_or_default(),
+        groups: groups
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose()?
+            .unwrap_or_default(),
+    })
+}
+
+fn own_digest() -> anyhow::Result<Digest> {
+    let file = std::env::current_exe().context("cannot find this program's own file")?;
+    Ok(Digest::of(
+        &std::fs::read(file).context("cannot read this program's own file")?,
+    ))
+}

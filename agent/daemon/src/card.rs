@@ -1,0 +1,262 @@
+//! Cards: what a person is told about a draft, in plain text. Never the matched text itself.
+
+use std::fmt::Write as _;
+
+use policies::terms::Action;
+
+use crate::local::wire::{Outcome, ShareAnswer};
+
+/// The card of an answer.
+pub fn render(answer: &ShareAnswer) -> String {
+    let mut card = headline(answer);
+    section(
+        &mut card,
+        "Found",
+        answer.findings.iter().map(|finding| {
+            let name = if finding.name.is_empty() {
+                finding.detector.to_string()
+            } else {
+                finding.name.clone()
+            };
+            format!("{name} ({} confidence): {}", finding.confidence, finding.place)
+        }),
+    );
+    section(
+        &mut card,
+        "Could not be read",
+        answer
+            .unscannable
+            .iter()
+            .map(|part| format!("{}: {}", item(part.item), part.reason)),
+    );
+    section(
+        &mut card,
+        "Why",
+        answer
+            .rules
+            .iter()
+            .map(|rule| format!("{} [{}: {}]", rule.sentence, rule.action, rule.rule)),
+    );
+    section(
+        &mut card,
+        "Changed before sealing",
+        answer.redactions.iter().cloned(),
+    );
+    section(&mut card, "What you can do", advice(answer).into_iter());
+    section(
+        &mut card,
+        "Who will be able to read it",
+        answer.readers.iter().cloned(),
+    );
+    if let Some(refusal) = &answer.refusal {
+        let rule = refusal
+            .rule
+            .as_ref()
+            .map(|rule| format!(" (rule {rule})"))
+            .unwrap_or_default();
+        section(
+            &mut card,
+            "The gateway says",
+            std::iter::once(format!("{}{rule}", refusal.reason)),
+        );
+    }
+    let reported = match &answer.reported {
+        Some(event) => event.to_string(),
+        None => "nothing".to_owned(),
+    };
+    section(&mut card, "What is reported about it", std::iter::once(reported));
+    card
+}
+
+/// The reason file beside a file that the outbox holds.
+pub fn reason_file(answer: &ShareAnswer) -> String {
+    render(answer)
+}
+
+fn headline(answer: &ShareAnswer) -> String {
+    let line = match answer.outcome {
+        Outcome::Clear if answer.action == Action::Redact => {
+            "CAN BE SHARED, after the change below".to_owned()
+        }
+        Outcome::Clear => "CAN BE SHARED".to_owned(),
+        Outcome::Shared => match answer.story {
+            Some(story) => format!("SHARED as story {story}"),
+            None => "SHARED".to_owned(),
+        },
+        Outcome::Blocked => "BLOCKED: nothing was sealed, nothing left this device".to_owned(),
+        Outcome::NeedsReason => "A REASON IS NEEDED: nothing was sealed yet".to_owned(),
+        Outcome::NeedsAcceptance => "PLEASE CONFIRM: nothing was sealed yet".to_owned(),
+        Outcome::Refused => "REFUSED by the gateway".to_owned(),
+        Outcome::Kept => match &answer.kept {
+            Some(id) => format!(
+                "KEPT FOR LATER as {id}: the gateway cannot be reached; it is decided again, then sent"
+            ),
+            None => "KEPT FOR LATER: the gateway cannot be reached".to_owned(),
+        },
+    };
+    line + "\n"
+}
+
+fn advice(answer: &ShareAnswer) -> Vec<String> {
+    let mut advice: Vec<String> = answer
+        .rules
+        .iter()
+        .flat_map(|rule| rule.fixes.iter())
+        .map(|fix| fix_in_words(fix))
+        .collect();
+    match answer.outcome {
+        Outcome::NeedsReason => {
+            let reasons: Vec<&str> = answer
+                .rules
+                .iter()
+                .flat_map(|rule| rule.reasons.iter().map(String::as_str))
+                .collect();
+            let examples = if reasons.is_empty() {
+                String::new()
+            } else {
+                format!(", for example: {}", reasons.join("; "))
+            };
+            advice.push(format!("share it with --reason \"...\"{examples}"));
+        }
+        Outcome::NeedsAcceptance => advice.push("share it with --accept-warning, if it is meant".to_owned()),
+        Outcome::Refused => advice.extend(answer.refusal.iter().map(|refusal| refusal.help.clone())),
+        Outcome::Clear | Outcome::Shared | Outcome::Blocked | Outcome::Kept => {}
+    }
+    if answer.outcome == Outcome::Blocked || answer.outcome == Outcome::NeedsReason {
+        let asks = answer.rules.iter().filter(|rule| !rule.owner.is_empty());
+        advice.extend(asks.map(|rule| {
+            format!("questions about `{}`: {} {}", rule.rule, rule.owner, rule.link)
+                .trim_end()
+                .to_owned()
+        }));
+    }
+    advice.dedup();
+    advice
+}
+
+fn fix_in_words(fix: &str) -> String {
+    match fix {
+        "remove" => "take it out of the text or file".to_owned(),
+        "mask-last-four" => "keep only the last four digits".to_owned(),
+        "strip-location" => "remove the location from the picture".to_owned(),
+        other => other.replace('-', " "),
+    }
+}
+
+fn item(number: u16) -> String {
+    if number == 0 {
+        "the text".to_owned()
+    } else {
+        format!("file {number}")
+    }
+}
+
+fn section(card: &mut String, title: &str, lines: impl Iterator<Item = String>) {
+    let mut titled = false;
+    for line in lines {
+        if !titled {
+            // Writing to a string cannot fail.
+            let _ = writeln!(card, "\n{title}:");
+            titled = true;
+        }
+        let _ = writeln!(card, "  - {}", line.replace('\n', "\n    "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policies::terms::{Confidence, DetectorId, RuleId};
+
+    use super::*;
+    use crate::local::wire::{FindingView, FiredRule, RefusalView};
+
+    fn answer(outcome: Outcome, action: Action) -> ShareAnswer {
+        ShareAnswer {
+            outcome,
+            action,
+            story: None,
+            rules: Vec::new(),
+            findings: Vec::new(),
+            unscannable: Vec::new(),
+            redactions: Vec::new(),
+            labels: Vec::new(),
+            refusal: None,
+            reported: None,
+            kept: None,
+            blobs: Vec::new(),
+            epoch: None,
+            readers: Vec::new(),
+            policy_version: 1,
+            expires_at_s: None,
+        }
+    }
+
+    fn rule(action: Action, reasons: &[&str]) -> FiredRule {
+        FiredRule {
+            rule: RuleId::parse("card-numbers").unwrap(),
+            action,
+            sentence: "Payment card numbers do not belong in a story.".to_owned(),
+            owner: "security@acme.example".to_owned(),
+            link: String::new(),
+            fixes: vec!["remove".to_owned(), "mask-last-four".to_owned()],
+            reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+            trace: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_blocked_draft_says_what_where_why_and_what_to_do() {
+        let mut blocked = answer(Outcome::Blocked, Action::Block);
+        blocked.rules = vec![rule(Action::Block, &[])];
+        blocked.findings = vec![FindingView {
+            detector: DetectorId::parse("card-number").unwrap(),
+            name: "Payment card number".to_owned(),
+            confidence: Confidence::High,
+            item: 0,
+            place: "found in the text, line 1".to_owned(),
+        }];
+        insta::assert_snapshot!(render(&blocked), @r#"
+        BLOCKED: nothing was sealed, nothing left this device
+
+        Found:
+          - Payment card number (high confidence): found in the text, line 1
+
+        Why:
+          - Payment card numbers do not belong in a story. [block: card-numbers]
+
+        What you can do:
+          - take it out of the text or file
+          - keep only the last four digits
+          - questions about `card-numbers`: security@acme.example
+
+        What is reported about it:
+          - nothing
+        "#);
+    }
+
+    #[test]
+    fn a_question_names_the_option_that_answers_it() {
+        let mut question = answer(Outcome::NeedsReason, Action::Justify);
+        question.rules = vec![rule(Action::Justify, &["a customer asked"])];
+        assert!(render(&question).contains("--reason \"...\", for example: a customer asked"));
+        assert!(render(&answer(Outcome::NeedsAcceptance, Action::Warn)).contains("--accept-warning"));
+    }
+
+    #[test]
+    fn a_refusal_names_its_rule() {
+        let mut refused = answer(Outcome::Refused, Action::Allow);
+        refused.refusal = Some(RefusalView {
+            code: "sharing-denied".to_owned(),
+            rule: Some("sharing/policy.csv:7".to_owned()),
+            reason: "confidential stories stay inside".to_owned(),
+            help: "choose another audience".to_owned(),
+            signed: true,
+        });
+        let card = render(&refused);
+        assert!(
+            card.contains("confidential stories stay inside (rule sharing/policy.csv:7)"),
+            "{card}"
+        );
+        assert!(card.contains("choose another audience"), "{card}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The command line. Every command but `enroll` and `run` speaks to the running agent.
+
+pub mod activity;
+pub mod audience;
+pub mod duration;
+pub mod enroll;
+pub mod feed;
+pub mod outbox;
+pub mod pending;
+pub mod revoke;
+pub mod rules;
+pub mod run;
+pub mod share;
+pub mod status;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::paths::Paths;
+use crate::exit::Exit;
+use crate::local::wire::LocalProblem;
+use crate::print;
+
+/// The agent of Sealgate: stories are checked here, before they are sealed.
+#[derive(Debug, Parser)]
+#[command(name = "sealgate-agent", version, about)]
+pub struct Command {
+    /// The agent's folder.
+    #[arg(long, global = true, value_name = "DIR", default_value = "sealgate-agent")]
+    dir: PathBuf,
+    /// Print one JSON object.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Enrol this device with the administrator's token file.
+    Enroll(enroll::Enroll),
+    /// Run the agent.
+    Run,
+    /// How the agent is.
+    Status(status::Status),
+    /// Audiences: who reads what you share.
+    #[command(subcommand)]
+    Audience(audience::AudienceVerb),
+    /// Share a story.
+    Share(share::Share),
+    /// Inspect a draft; nothing is sealed, kept or reported.
+    Check(share::Check),
+    /// Read what has arrived.
+    Feed(feed::Feed),
+    /// Take an own story back.
+    Revoke(revoke::Revoke),
+    /// What was decided, and exactly what was reported.
+    Activity,
+    /// The rules that apply, in plain words.
+    Rules,
+    /// Files of the outbox folder.
+    Outbox(outbox::Outbox),
+    /// Drafts that are kept for later.
+    Pending(pending::Pending),
+}
+
+/// What every command gets.
+pub struct Context {
+    pub paths: Paths,
+    pub json: bool,
+}
+
+impl Command {
+    /// Runs the command and says how it ended.
+    pub async fn execute(self) -> Exit {
+        let context = Context {
+            paths: Paths::new(self.dir),
+            json: self.json,
+        };
+        let done = match self.verb {
+            Verb::Enroll(command) => command.execute(&context).await,
+            Verb::Run => run::execute(&context).await,
+            Verb::Status(command) => command.execute(&context).await,
+            Verb::Audience(command) => command.execute(&context).await,
+            Verb::Share(command) => command.execute(&context).await,
+            Verb::Check(command) => command.execute(&context).await,
+            Verb::Feed(command) => command.execute(&context).await,
+            Verb::Revoke(command) => command.execute(&context).await,
+            Verb::Activity => activity::execute(&context).await,
+            Verb::Rules => rules::execute(&context).await,
+            Verb::Outbox(command) => command.execute(&context).await,
+            Verb::Pending(command) => command.execute(&context).await,
+        };
+        done.unwrap_or_else(|error| failed(&context, &error))
+    }
+}
+
+/// The error for a person on standard error, for a program as JSON.
+fn failed(context: &Context, error: &anyhow::Error) -> Exit {
+    let problem = error.downcast_ref::<LocalProblem>();
+    let exit = problem.map_or(Exit::Failed, |problem| problem.exit);
+    print::problem(&format!("{error:#}"));
+    if context.json {
+        let shown = serde_json::json!({ "error": format!("{error:#}"), "exit": exit.code() });
+        print::line(&shown.to_string());
+    }
+    exit
+}

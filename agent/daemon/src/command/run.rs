@@ -1,0 +1,16 @@
+//! `run`
+
+use super::Context;
+use crate::daemon;
+use crate::exit::Exit;
+use crate::print;
+
+pub async fn execute(context: &Context) -> anyhow::Result<Exit> {
+    daemon::run(context.paths.clone(), |ready| {
+        if print::json(&ready).is_err() {
+            tracing::error!("the agent could not say that it is ready");
+        }
+    })
+    .await?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,68 @@
+//! `status`
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Context, duration};
+use crate::exit::Exit;
+use crate::local::client::{LocalAgent, query};
+use crate::local::wire::{self, StatusAnswer, StatusQuery};
+use crate::print;
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Wait until at least this policy version is in force.
+    #[arg(long, value_name = "VERSION")]
+    wait_policy: Option<u64>,
+    /// How long to wait.
+    #[arg(long, value_parser = duration::parse, requires = "wait_policy")]
+    timeout: Option<Duration>,
+}
+
+impl Status {
+    pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+        let agent = LocalAgent::of(&context.paths)?;
+        let asked = StatusQuery {
+            wait_policy: self.wait_policy,
+            timeout_s: self.timeout.map(|timeout| timeout.as_secs()),
+        };
+        let status: StatusAnswer = agent.get(&query(wire::STATUS, &asked)?).await?;
+        if context.json {
+            print::json(&status)?;
+        } else {
+            print::line(&text(&status));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn text(status: &StatusAnswer) -> String {
+    let link = match (status.revoked, status.online) {
+        (true, _) => "REVOKED: nothing is sent or received",
+        (false, true) => "online",
+        (false, false) => "offline: drafts are inspected at once and kept",
+    };
+    let policy = match status.policy_version {
+        0 => "none: nothing can be sealed".to_owned(),
+        version => format!("version {version}"),
+    };
+    let mut lines = vec![
+        format!("device     {}", status.device),
+        format!("gateway    {link}"),
+        format!("policy     {policy}"),
+        format!("directory  {} entries followed", status.directory_size),
+        format!("audiences  {}", status.audiences),
+        format!("waiting    {} events, {} drafts", status.spool, status.pending),
+        format!("version    {} (build {})", status.version, status.build),
+    ];
+    lines.extend(status.alarms.iter().map(|alarm| format!("ALARM      {alarm}")));
+    lines.extend(status.notices.iter().map(|notice| format!("notice     {notice}")));
+    lines.extend(
+        status
+            .missing
+            .iter()
+            .map(|missing| format!("missing    {missing}")),
+    );
+    lines.join("\n")
+}

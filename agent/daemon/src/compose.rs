@@ -1,0 +1,19 @@
+//! The way of a draft: inspected, decided, sealed, posted; or held, with the reason.
+//!
+//! ```text
+//! frame ─► draft ─► judge (inspect, decide, redact and inspect again) ─► outcome before anything leaves
+//!            │ allowed                                                     └─► blocked | needs_reason | needs_acceptance
+//!            ├─► preflight ─► settle membership ─► decide again ─► seal ─► persist ─► blobs, story ─► acceptance
+//!            └─► the gateway cannot be reached: kept, encrypted, decided again on reconnect
+//! ```
+//! **Architecture Invariant.** Every path to the gateway goes through a `Permit`, which only the
+//! decision makes; a draft that is blocked leaves nothing but its event.
+
+pub mod answer;
+pub mod draft;
+pub mod facts;
+pub mod judge;
+pub mod pending;
+pub mod report;
+pub mod send;
+pub mod share;

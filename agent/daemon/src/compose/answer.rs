@@ -1,0 +1,133 @@
+//! What a command is told about a draft.
+
+use std::collections::BTreeMap;
+
+use gateway_api::bytes::Bytes;
+use gateway_api::error::Problem;
+use gateway_api::receipt::Refusal;
+use gateway_api::v1::events::Event;
+use gateway_api::v1::preflight::Decision;
+use policies::decide::{Facts, RuleOutcome};
+
+use super::judge::Judged;
+use crate::config::enrollment::Pins;
+use crate::local::wire::{FindingView, FiredRule, Outcome, RefusalView, ShareAnswer, UnscannableView};
+
+/// The answer for a judged draft; the caller adds what happened to it.
+pub fn of(judged: &Judged, facts: &Facts, outcome: Outcome) -> ShareAnswer {
+    let verdict = judged.first_verdict(facts);
+    ShareAnswer {
+        outcome,
+        action: verdict.action(),
+        story: None,
+        rules: verdict.rules().iter().map(fired).collect(),
+        findings: findings(judged),
+        unscannable: judged
+            .first
+            .unscannable
+            .iter()
+            .map(|part| UnscannableView {
+                item: part.item,
+                reason: part.reason.to_string(),
+            })
+            .collect(),
+        redactions: judged.redactions.clone(),
+        labels: verdict.labels().iter().cloned().collect(),
+        refusal: None,
+        reported: None,
+        kept: None,
+        blobs: Vec::new(),
+        epoch: None,
+        readers: Vec::new(),
+        policy_version: verdict.policy().version,
+        expires_at_s: None,
+    }
+}
+
+/// An event as the author is shown it.
+pub fn shown(event: &Event) -> Option<serde_json::Value> {
+    serde_json::to_value(event).ok()
+}
+
+/// An event that is not sent yet: without the number and id that it would get.
+pub fn preview(event: &Event) -> Option<serde_json::Value> {
+    let mut value = shown(event)?;
+    let fields = value.as_object_mut()?;
+    fields.remove("id");
+    fields.remove("sequence");
+    Some(value)
+}
+
+/// The gateway's refusal, from its signed receipt where it sent one.
+pub fn refusal(problem: &Problem, pins: &Pins) -> RefusalView {
+    let receipt = problem
+        .receipt
+        .as_ref()
+        .map(|Bytes(bytes)| Refusal::verify(bytes, &pins.acceptance));
+    match receipt {
+        Some(Ok(receipt)) => RefusalView {
+            code: receipt.code.as_str().to_owned(),
+            rule: receipt.rule,
+            reason: receipt.reason,
+            help: receipt.code.help().to_owned(),
+            signed: true,
+        },
+        Some(Err(_)) | None => RefusalView {
+            code: problem.code.as_str().to_owned(),
+            rule: None,
+            reason: problem.detail.clone(),
+            help: problem.help.clone(),
+            signed: false,
+        },
+    }
+}
+
+/// The refusal that the gateway announced before anything was sealed (P12).
+pub fn early_refusal(decision: Decision) -> RefusalView {
+    let code = gateway_api::error::ErrorCode::SharingDenied;
+    RefusalView {
+        code: code.as_str().to_owned(),
+        rule: decision.rule,
+        reason: decision.reason,
+        help: code.help().to_owned(),
+        signed: false,
+    }
+}
+
+fn fired(outcome: &RuleOutcome) -> FiredRule {
+    FiredRule {
+        rule: outcome.rule.clone(),
+        action: outcome.action,
+        sentence: outcome.sentence.clone(),
+        owner: outcome.owner.clone(),
+        link: outcome.link.clone(),
+        fixes: outcome.fixes.clone(),
+        reasons: outcome.reasons.clone(),
+        trace: outcome.trace.clone(),
+    }
+}
+
+fn findings(judged: &Judged) -> Vec<FindingView> {
+    let names: BTreeMap<_, _> = judged
+        .policy
+        .plan
+        .detectors()
+        .iter()
+        .map(|detector| (&detector.id, detector.name.as_str()))
+        .collect();
+    judged
+        .located
+        .iter()
+        .map(|located| FindingView {
+            detector: located.detector.clone(),
+            name: names
+                .get(&located.detector)
+                .copied()
+                .unwrap_or_default()
+                .to_owned(),
+            confidence: located.confidence,
+            item: located.item,
+            place: located.place.sentence(),
+        })
+        .collect()
+}

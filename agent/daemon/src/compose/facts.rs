@@ -1,0 +1,89 @@
+//! What rules may know beside the content: audience, author's groups, device, time.
+
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
+use agent_seal::{DeviceSigner as _, Member};
+use policies::decide::Facts;
+use policies::directory::Directory;
+use policies::terms::{App, AudienceClass, AudienceId, InvalidName, Label};
+
+use crate::agent::{Agent, Link};
+
+/// The app of stories that this agent seals itself.
+///
+/// # Errors
+/// Never: the name is a constant that is one.
+pub fn app() -> Result<App, InvalidName> {
+    App::parse("sealgate")
+}
+
+/// The facts for an audience, as this device sees it at this moment.
+///
+/// # Errors
+/// This device is not in the audience.
+pub fn for_audience(
+    agent: &Agent,
+    member: &Member,
+    directory: &Directory,
+    audience: AudienceId,
+    labels: &[Label],
+) -> anyhow::Result<Facts> {
+    let state = member.audience_state(audience)?;
+    let size = u32::try_from(state.roster.persons.len()).unwrap_or(u32::MAX);
+    Ok(Facts {
+        audience,
+        audience_class: class_of(member, directory, audience)?,
+        audience_size: size,
+        ..for_nobody(agent, labels)?
+    })
+}
+
+/// The facts of a draft that is only inspected: for oneself.
+///
+/// # Errors
+/// Never in practice: the app's name is a constant.
+pub fn for_nobody(agent: &Agent, labels: &[Label]) -> anyhow::Result<Facts> {
+    let groups = agent
+        .people
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .groups
+        .iter()
+        .cloned()
+        .collect();
+    Ok(Facts {
+        audience: AudienceId::from_bytes([0; 16]),
+        audience_class: AudienceClass::Internal,
+        audience_size: 1,
+        app: app()?,
+        tier: agent.signer.tier(),
+        groups,
+        labels_added: labels.iter().cloned().collect::<BTreeSet<_>>(),
+        now_s: agent.now_s(),
+        offline: agent.link() != Link::Online,
+    })
+}
+
+/// `guest` if any device in the audience, or about to be added, is an outsider's (K9).
+///
+/// # Errors
+/// This device is not in the audience.
+pub fn class_of(
+    member: &Member,
+    directory: &Directory,
+    audience: AudienceId,
+) -> anyhow::Result<AudienceClass> {
+    let devices = member.audience_state(audience)?.members;
+    let missing = member.missing_devices(audience, directory)?;
+    let outsider = devices
+        .iter()
+        .chain(&missing)
+        .filter_map(|device| directory.device(*device))
+        .any(|device| device.class == AudienceClass::Guest && !device.revoked);
+    Ok(if outsider {
+        AudienceClass::Guest
+    } else {
+        AudienceClass::Internal
+    })
+}

@@ -1,0 +1,118 @@
+//! Inspection and decision of one draft: pure but for the work, which runs off the async threads.
+
+use std::sync::Arc;
+
+use agent_inspect::{Draft, Limits, Located};
+use policies::decide::{Facts, Held, Permit, Verdict, decide};
+use policies::terms::{Action, Evidence};
+
+use crate::local::wire::{Outcome, ShareHeader};
+use crate::uplink::policy::ActivePolicy;
+
+/// A draft that was inspected under one policy.
+pub struct Judged {
+    pub policy: Arc<ActivePolicy>,
+    /// What may be sealed: the draft itself, or what redaction left of it.
+    pub draft: Draft,
+    /// The draft as its author made it, if it was redacted.
+    pub original: Option<Draft>,
+    /// What was found in the author's draft.
+    pub first: Evidence,
+    /// Where it was found; for the author's eyes.
+    pub located: Vec<Located>,
+    /// What was found after redaction.
+    pub second: Option<Evidence>,
+    /// What redaction changed, in words.
+    pub redactions: Vec<String>,
+}
+
+impl Judged {
+    /// Inspects, decides, and where the policy says so redacts and inspects again.
+    ///
+    /// # Errors
+    /// The worker thread failed.
+    pub async fn of(policy: Arc<ActivePolicy>, facts: Facts, draft: Draft) -> anyhow::Result<Self> {
+        Ok(tokio::task::spawn_blocking(move || Self::inspect(policy, &facts, draft)).await?)
+    }
+
+    fn inspect(policy: Arc<ActivePolicy>, facts: &Facts, draft: Draft) -> Self {
+        let limits = Limits::default();
+        let report = policy.engine.inspect(&draft, &limits);
+        let first = report.evidence().clone();
+        let located = report.matches().to_vec();
+        let verdict = decide(&policy.plan, facts, &first);
+        let redacted = if verdict.action() == Action::Redact {
+            policy.engine.redact(&draft, &report).ok()
+        } else {
+            None
+        };
+        let Some(redacted) = redacted else {
+            return Self {
+                policy,
+                draft,
+                original: None,
+                first,
+                located,
+                second: None,
+                redactions: Vec::new(),
+            };
+        };
+        let second = policy.engine.inspect(&redacted.draft, &limits).evidence().clone();
+        let redactions = redacted.changes.iter().map(ToString::to_string).collect();
+        Self {
+            policy,
+            draft: redacted.draft,
+            original: Some(draft),
+            first,
+            located,
+            second: Some(second),
+            redactions,
+        }
+    }
+
+    /// The verdict over the author's draft.
+    pub fn first_verdict(&self, facts: &Facts) -> Verdict {
+        decide(&self.policy.plan, facts, &self.first)
+    }
+
+    /// The verdict over what may be sealed.
+    ///
+    /// # Errors
+    /// Redaction did not help.
+    pub fn verdict(&self, facts: &Facts) -> Result<Verdict, Held> {
+        let first = self.first_verdict(facts);
+        match &self.second {
+            None => Ok(first),
+            Some(second) => decide(&self.policy.plan, facts, second).redacted_from(&first),
+        }
+    }
+
+    /// A permit for sealing, or the outcome that holds the draft.
+    ///
+    /// # Errors
+    /// The outcome: blocked, or what the author must add.
+    pub fn permit(&self, facts: &Facts, header: &ShareHeader) -> Result<Permit, Outcome> {
+        let verdict = self.verdict(facts).map_err(|_| Outcome::Blocked)?;
+        let permit = match verdict.action() {
+            Action::Allow | Action::Audit => verdict.permit(),
+            Action::Warn if header.accept_warning => verdict.accept_warning(),
+            Action::Warn => return Err(Outcome::NeedsAcceptance),
+            Action::Justify => {
+                let reason = header.reason.clone().filter(|reason| !reason.trim().is_empty());
+                let Some(reason) = reason else {
+                    return Err(Outcome::NeedsReason);
+                };
+                verdict
+                    .justification(reason, facts.now_s)
+                    .and_then(|justification| verdict.permit_justified(justification, facts.now_s))
+            }
+            Action::Redact | Action::Block => return Err(Outcome::Blocked),
+        };
+        permit.map_err(|_| Outcome::Blocked)
+    }
+
+    /// The author's own draft.
+    pub fn authored(&self) -> &Draft {
+        self.original.as_ref().unwrap_or(&self.draft)
+    }
+}

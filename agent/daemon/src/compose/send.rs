@@ -1,0 +1,256 @@
+//! Sealing and posting: every state change is durable before a byte leaves (M6), and what was
+//! sealed and not answered is asked for by `cti` before it is sealed again (K13).
+
+use agent_seal::{
+    Cleared, Clearing, Composition, DeviceSigner as _, DraftFile, DraftParts, SealError, clear, seal,
+};
+use anyhow::{Context as _, bail};
+use gateway_api::error::ErrorCode;
+use gateway_api::receipt::Acceptance;
+use gateway_api::v1::stories::Accepted;
+use policies::decide::{Facts, Permit};
+use policies::terms::{AudienceId, Cti, Digest, ItemKind};
+use zeroize::Zeroizing;
+
+use super::judge::Judged;
+use super::{answer, draft, facts};
+use crate::agent::Agent;
+use crate::limits::{SEAL_ATTEMPTS_MAX, STORY_TTL_S};
+use crate::local::wire::{Outcome, RefusalView, ShareHeader};
+use crate::uplink::client::CallError;
+use crate::uplink::membership;
+use crate::vault::audience::Audience;
+use crate::vault::{mls_record, outgoing};
+
+/// A sealed story on its way; kept until it is answered.
+pub struct Sending {
+    pub cti: Cti,
+    pub epoch: u64,
+    pub blobs: Vec<Digest>,
+    /// The manifest, for the author's own feed.
+    pub manifest: Zeroizing<Vec<u8>>,
+}
+
+/// How sending ended.
+pub enum Sent {
+    Accepted {
+        sending: Sending,
+        acceptance: Acceptance,
+    },
+    /// The gateway refused the sealed story.
+    Refused { cti: Cti, refusal: RefusalView },
+    /// The policy holds it after all, for the audience as it is now.
+    Held(Outcome),
+    /// Sealed, and no answer: it may have arrived.
+    Unanswered { cti: Cti },
+}
+
+/// Settles the audience, decides for it as it then is, seals and posts.
+///
+/// # Errors
+/// The gateway's before anything was sealed; the store's.
+pub async fn send(
+    agent: &Agent,
+    audience: &Audience,
+    judged: &Judged,
+    header: &ShareHeader,
+) -> anyhow::Result<(Sent, Facts)> {
+    for _ in 0..SEAL_ATTEMPTS_MAX {
+        let (facts, permit, cleared) = {
+            let mut member = agent.member.lock().await;
+            membership::settle(agent, &mut member, audience.id).await?;
+            let follower = agent.directory.read().await;
+            let facts =
+                facts::for_audience(agent, &member, follower.directory(), audience.id, &header.labels)?;
+            let permit = match judged.permit(&facts, header) {
+                Ok(permit) => permit,
+                Err(outcome) => return Ok((Sent::Held(outcome), facts)),
+            };
+            let code = permit.code();
+            match seal_and_keep(
+                agent,
+                &mut member,
+                follower.directory(),
+                audience,
+                judged,
+                header,
+                permit,
+                &facts,
+            )
+            .await?
+            {
+                Some(cleared) => (facts, code, cleared),
+                // Something came in between: settle again.
+                None => continue,
+            }
+        };
+        tracing::info!(story = %cleared.cti(), group = %audience.id, verdict = ?permit, "sealed");
+        match post(agent, audience.id, cleared).await? {
+            Posted::Done(sent) => return Ok((sent, facts)),
+            Posted::Moved(cti) => forget(agent, cti).await?,
+        }
+    }
+    bail!("the audience changes faster than this device can follow; try again in a moment");
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one step of `send`, which holds these locks and values"
+)]
+async fn seal_and_keep(
+    agent: &Agent,
+    member: &mut agent_seal::Member,
+    directory: &policies::directory::Directory,
+    audience: &Audience,
+    judged: &Judged,
+    header: &ShareHeader,
+    permit: Permit,
+    facts: &Facts,
+) -> anyhow::Result<Option<Cleared>> {
+    let composition = Composition {
+        audience_name: audience.name.clone().unwrap_or_default(),
+        created_s: facts.now_s,
+        ttl_s: header.ttl_s.unwrap_or(STORY_TTL_S),
+    };
+    let sealed = match seal(
+        member,
+        permit,
+        &parts(judged),
+        composition,
+        directory,
+        &mut rand::rng(),
+    ) {
+        Ok(sealed) => sealed,
+        Err(SealError::DevicesToRemove(_) | SealError::RemovalPending | SealError::Unanswered) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let evidence = judged.second.as_ref().unwrap_or(&judged.first);
+    let clearing = Clearing {
+        now_s: facts.now_s,
+        app: facts::app()?,
+        compliance: &agent.compliance,
+        findings: &evidence.findings,
+        agent_build: agent.build,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let cleared = clear(sealed, &agent.signer, clearing, &mut rand::rng())?;
+    let kept = draft::to_frame(header, judged.authored())?;
+    let mut transaction = agent.vault.begin().await?;
+    mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
+    outgoing::insert(
+        &mut transaction,
+        &agent.vault.cipher,
+        cleared.cti(),
+        audience.id,
+        facts.now_s,
+        &kept,
+    )
+    .await?;
+    transaction.commit().await?;
+    Ok(Some(cleared))
+}
+
+/// The very buffers that were inspected.
+fn parts(judged: &Judged) -> DraftParts<'_> {
+    let kinds = judged
+        .second
+        .as_ref()
+        .unwrap_or(&judged.first)
+        .items
+        .iter()
+        .skip(1)
+        .map(|item| item.kind);
+    let kinds = kinds.chain(std::iter::repeat(ItemKind::Other));
+    let files = judged.draft.files().iter().zip(kinds);
+    DraftParts {
+        text: judged.draft.text(),
+        files: files
+            .map(|(file, kind)| DraftFile {
+                name: &file.name,
+                kind,
+                bytes: &file.bytes,
+            })
+            .collect(),
+    }
+}
+
+enum Posted {
+    Done(Sent),
+    /// Sealed for an epoch that is over.
+    Moved(Cti),
+}
+
+async fn post(agent: &Agent, audience: AudienceId, cleared: Cleared) -> anyhow::Result<Posted> {
+    let cti = cleared.cti();
+    match transmit(agent, audience, &cleared).await {
+        Ok(accepted) => {
+            let acceptance = verify(agent, audience, &cleared, &accepted)?;
+            let sending = Sending {
+                cti,
+                epoch: cleared.epoch(),
+                blobs: cleared.blobs().iter().map(|blob| blob.digest).collect(),
+                manifest: cleared.manifest().to_bytes(),
+            };
+            Ok(Posted::Done(Sent::Accepted { sending, acceptance }))
+        }
+        Err(error)
+            if matches!(
+                error.code(),
+                Some(ErrorCode::EpochMoved | ErrorCode::RemovalPending)
+            ) =>
+        {
+            Ok(Posted::Moved(cti))
+        }
+        Err(CallError::Refused(problem)) => {
+            let refusal = answer::refusal(&problem, &agent.pins);
+            Ok(Posted::Done(Sent::Refused { cti, refusal }))
+        }
+        Err(error @ (CallError::Unreachable(_) | CallError::Busy(_) | CallError::Unreadable(_))) => {
+            tracing::warn!(story = %cti, %error, "the story was not answered");
+            Ok(Posted::Done(Sent::Unanswered { cti }))
+        }
+    }
+}
+
+async fn transmit(agent: &Agent, audience: AudienceId, cleared: &Cleared) -> Result<Accepted, CallError> {
+    for blob in cleared.blobs() {
+        agent.gateway.put_blob(blob.digest, blob.bytes.clone()).await?;
+    }
+    agent
+        .gateway
+        .post_story(audience, cleared.envelope().to_vec(), cleared.clearance())
+        .await
+}
+
+/// An acceptance counts only if it is signed, and of this story.
+fn verify(
+    agent: &Agent,
+    audience: AudienceId,
+    cleared: &Cleared,
+    accepted: &Accepted,
+) -> anyhow::Result<Acceptance> {
+    let acceptance = Acceptance::verify(&accepted.acceptance.0, &agent.pins.acceptance)
+        .context("the gateway's acceptance does not verify with the pinned key")?;
+    let is_this = acceptance.cti == cleared.cti()
+        && acceptance.group == audience
+        && acceptance.envelope == Digest::of(cleared.envelope())
+        && acceptance.clearance == Digest::of(cleared.clearance());
+    if !is_this {
+        bail!("the gateway's acceptance is of another story");
+    }
+    agent.clock.saw_signed(acceptance.at_s);
+    Ok(acceptance)
+}
+
+/// A sealing that came to nothing is not asked for again.
+async fn forget(agent: &Agent, cti: Cti) -> anyhow::Result<()> {
+    let mut connection = agent.vault.connection().await?;
+    outgoing::remove(&mut connection, cti).await
+}
+
+/// The tier that clearances of this device attest.
+pub fn tier(agent: &Agent) -> policies::terms::Tier {
+    agent.signer.tier()
+}

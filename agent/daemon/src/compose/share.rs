@@ -1,0 +1,364 @@
+//! `share` and `check`: from a frame to an answer.
+
+use agent_inspect::Draft;
+use agent_seal::Manifest;
+use gateway_api::receipt::Acceptance;
+use gateway_api::v1::events::EventKind;
+use gateway_api::v1::preflight::{Decision, PreflightRequest};
+use policies::decide::Facts;
+use policies::terms::Cti;
+use rand::Rng as _;
+
+use super::judge::Judged;
+use super::send::{self, Sending, Sent};
+use super::{answer, draft, facts, pending, report};
+use crate::agent::{Agent, Link};
+use crate::exit::Exit;
+use crate::local::wire::{ActivityEntry, LocalProblem, Outcome, ShareAnswer, ShareHeader};
+use crate::spool;
+use crate::uplink::client::CallError;
+use crate::uplink::{people, stories};
+use crate::vault::audience::Audience;
+use crate::vault::{journal, outgoing};
+
+/// What to do with a draft while the gateway cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offline {
+    /// Keep it, encrypted, and send it on reconnect.
+    Keep,
+    /// It is kept already, under this id.
+    Kept([u8; 16]),
+}
+
+/// Shares a draft.
+///
+/// # Errors
+/// What the command could not do at all; a held or refused draft is an answer, not an error.
+pub async fn share(
+    agent: &Agent,
+    header: &ShareHeader,
+    draft: Draft,
+    offline: Offline,
+) -> anyhow::Result<ShareAnswer> {
+    let policy = agent.policy.in_force()?;
+    let Some(name) = header.audience.as_deref() else {
+        return Err(LocalProblem::new(Exit::Usage, "no audience was named", "use --audience NAME").into());
+    };
+    let audience = agent.audience(name).await?;
+    let facts = current_facts(agent, &audience, header).await?;
+    let judged = Judged::of(policy, facts.clone(), draft).await?;
+    if let Err(outcome) = judged.permit(&facts, header) {
+        return held(agent, &audience, &judged, &facts, outcome).await;
+    }
+    if agent.link() == Link::Revoked {
+        return Err(LocalProblem::new(
+            Exit::Refused,
+            "this device has been revoked",
+            "ask the administrator for a new token, then enrol again",
+        )
+        .into());
+    }
+    match way_out(agent, &audience, &judged, header, &facts, offline).await {
+        Ok(answer) => Ok(answer),
+        Err(error) if people::is_temporary(&error) => {
+            agent.set_link(Link::Offline);
+            keep(agent, &audience, &judged, &facts, header, offline, None).await
+        }
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// Inspects a draft and says what would happen; nothing is sealed, kept or reported.
+///
+/// # Errors
+/// No policy is in force, or the audience is not known.
+pub async fn check(agent: &Agent, header: &ShareHeader, draft: Draft) -> anyhow::Result<ShareAnswer> {
+    let policy = agent.policy.in_force()?;
+    let (facts, readers) = match header.audience.as_deref() {
+        None => (facts::for_nobody(agent, &header.labels)?, Vec::new()),
+        Some(name) => {
+            let audience = agent.audience(name).await?;
+            (
+                current_facts(agent, &audience, header).await?,
+                readers(agent, &audience).await?,
+            )
+        }
+    };
+    let judged = Judged::of(policy, facts.clone(), draft).await?;
+    let outcome = judged.permit(&facts, header).err().unwrap_or(Outcome::Clear);
+    let kind = if outcome == Outcome::Blocked {
+        EventKind::Blocked
+    } else {
+        EventKind::Shared
+    };
+    let event = match outcome {
+        Outcome::NeedsReason | Outcome::NeedsAcceptance => None,
+        Outcome::Clear | Outcome::Shared | Outcome::Blocked | Outcome::Refused | Outcome::Kept => {
+            report::event(
+                agent,
+                kind,
+                &judged.first_verdict(&facts),
+                &facts,
+                &judged.first,
+                header.reason.as_deref(),
+            )?
+        }
+    };
+    let reported = event.as_ref().and_then(answer::preview);
+    Ok(ShareAnswer {
+        reported,
+        readers,
+        ..answer::of(&judged, &facts, outcome)
+    })
+}
+
+async fn current_facts(agent: &Agent, audience: &Audience, header: &ShareHeader) -> anyhow::Result<Facts> {
+    let member = agent.member.lock().await;
+    let follower = agent.directory.read().await;
+    facts::for_audience(agent, &member, follower.directory(), audience.id, &header.labels)
+}
+
+/// Names of those who will be able to read it.
+async fn readers(agent: &Agent, audience: &Audience) -> anyhow::Result<Vec<String>> {
+    let roster = agent.member.lock().await.audience_state(audience.id)?.roster;
+    Ok(roster
+        .persons
+        .iter()
+        .map(|person| agent.name_of(*person))
+        .collect())
+}
+
+/// The way of a draft that the policy lets through.
+async fn way_out(
+    agent: &Agent,
+    audience: &Audience,
+    judged: &Judged,
+    header: &ShareHeader,
+    facts: &Facts,
+    offline: Offline,
+) -> anyhow::Result<ShareAnswer> {
+    if let Some(denied) = preflight(agent, audience, judged, facts).await? {
+        let answer = ShareAnswer {
+            refusal: Some(answer::early_refusal(denied)),
+            ..answer::of(judged, facts, Outcome::Refused)
+        };
+        // Nothing was sealed, nothing is reported.
+        return note(agent, audience, answer).await;
+    }
+    let (sent, facts) = send::send(agent, audience, judged, header).await?;
+    agent.set_link(Link::Online);
+    match sent {
+        Sent::Accepted { sending, acceptance } => {
+            accepted(agent, audience, judged, header, &facts, sending, &acceptance).await
+        }
+        Sent::Refused { cti, refusal } => {
+            let event = report::event(
+                agent,
+                EventKind::Refused,
+                &judged.first_verdict(&facts),
+                &facts,
+                &judged.first,
+                header.reason.as_deref(),
+            )?;
+            let answer = ShareAnswer {
+                story: Some(cti),
+                refusal: Some(refusal),
+                ..answer::of(judged, &facts, Outcome::Refused)
+            };
+            record(agent, audience, answer, event, Some(cti), None).await
+        }
+        Sent::Held(outcome) => held(agent, audience, judged, &facts, outcome).await,
+        Sent::Unanswered { cti } => keep(agent, audience, judged, &facts, header, offline, Some(cti)).await,
+    }
+}
+
+/// What the sharing rules would say (P12); `None` when they let it through.
+async fn preflight(
+    agent: &Agent,
+    audience: &Audience,
+    judged: &Judged,
+    facts: &Facts,
+) -> Result<Option<Decision>, CallError> {
+    let request = PreflightRequest {
+        group: audience.id,
+        labels: judged.first_verdict(facts).labels().clone(),
+        app: facts.app.clone(),
+        tier: send::tier(agent),
+    };
+    let decision = agent.gateway.preflight(&request).await?;
+    Ok(if decision.allowed { None } else { Some(decision) })
+}
+
+async fn accepted(
+    agent: &Agent,
+    audience: &Audience,
+    judged: &Judged,
+    header: &ShareHeader,
+    facts: &Facts,
+    sending: Sending,
+    acceptance: &Acceptance,
+) -> anyhow::Result<ShareAnswer> {
+    let event = report::event(
+        agent,
+        EventKind::Shared,
+        &judged.first_verdict(facts),
+        facts,
+        &judged.first,
+        header.reason.as_deref(),
+    )?;
+    let answer = ShareAnswer {
+        story: Some(sending.cti),
+        blobs: sending.blobs,
+        epoch: Some(sending.epoch),
+        readers: readers(agent, audience).await?,
+        expires_at_s: Some(acceptance.expires_s),
+        ..answer::of(judged, facts, Outcome::Shared)
+    };
+    let manifest = Manifest::from_bytes(&sending.manifest)?;
+    record(
+        agent,
+        audience,
+        answer,
+        event,
+        Some(sending.cti),
+        Some((&manifest, acceptance.expires_s)),
+    )
+    .await
+}
+
+/// A draft that is not shared: only a block is reported; a question that is still open is not.
+async fn held(
+    agent: &Agent,
+    audience: &Audience,
+    judged: &Judged,
+    facts: &Facts,
+    outcome: Outcome,
+) -> anyhow::Result<ShareAnswer> {
+    let answer = answer::of(judged, facts, outcome);
+    if outcome != Outcome::Blocked {
+        return Ok(answer);
+    }
+    let event = report::event(
+        agent,
+        EventKind::Blocked,
+        &judged.first_verdict(facts),
+        facts,
+        &judged.first,
+        None,
+    )?;
+    record(agent, audience, answer, event, None, None).await
+}
+
+/// Keeps a draft that the policy lets through until the gateway can be reached.
+async fn keep(
+    agent: &Agent,
+    audience: &Audience,
+    judged: &Judged,
+    facts: &Facts,
+    header: &ShareHeader,
+    offline: Offline,
+    sealed: Option<Cti>,
+) -> anyhow::Result<ShareAnswer> {
+    let mut answer = answer::of(judged, facts, Outcome::Kept);
+    match offline {
+        Offline::Keep => {
+            let mut id = [0; 16];
+            rand::rng().fill_bytes(&mut id);
+            pending::keep(
+                agent,
+                id,
+                facts.now_s,
+                &draft::to_frame(header, judged.authored())?,
+                sealed,
+            )
+            .await?;
+            answer.kept = Some(hex::encode(id));
+            note(agent, audience, answer).await
+        }
+        Offline::Kept(id) => {
+            if let Some(cti) = sealed {
+                pending::link(agent, id, cti).await?;
+            }
+            Ok(answer)
+        }
+    }
+}
+
+/// Writes the journal line alone.
+async fn note(agent: &Agent, audience: &Audience, answer: ShareAnswer) -> anyhow::Result<ShareAnswer> {
+    record(agent, audience, answer, None, None, None).await
+}
+
+/// One transaction: the event, the journal line that shows it, the author's own copy, and the end
+/// of the outgoing row.
+async fn record(
+    agent: &Agent,
+    audience: &Audience,
+    mut answer: ShareAnswer,
+    event: Option<gateway_api::v1::events::Event>,
+    answered: Option<Cti>,
+    own: Option<(&Manifest, u64)>,
+) -> anyhow::Result<ShareAnswer> {
+    let mut transaction = agent.vault.begin().await?;
+    if let Some(event) = event {
+        let event = spool::append(&mut transaction, &agent.vault, event).await?;
+        answer.reported = answer::shown(&event);
+    }
+    if let Some(cti) = answered {
+        outgoing::remove(&mut transaction, cti).await?;
+    }
+    if let Some((manifest, expires_s)) = own {
+        stories::insert(agent, &mut transaction, manifest, expires_s, true).await?;
+    }
+    let entry = ActivityEntry {
+        at_s: agent.now_s(),
+        audience: audience.name.clone().unwrap_or_else(|| audience.id.to_string()),
+        outcome: answer.outcome,
+        action: answer.action,
+        rules: answer.rules.iter().map(|fired| fired.rule.clone()).collect(),
+        story: answer.story,
+        reported: answer.reported.clone(),
+    };
+    let mut id = [0; 16];
+    rand::rng().fill_bytes(&mut id);
+    journal::append(
+        &mut transaction,
+        &agent.vault.cipher,
+        id,
+        entry.at_s,
+        &serde_json::to_vec(&entry)?,
+    )
+    .await?;
+    transaction.commit().await?;
+    agent.changed();
+    agent.events_wait.notify_one();
+    Ok(answer)
+}
+
+/// The gateway's refusal of a step before sealing, as the command's error.
+fn refused(error: anyhow::Error) -> anyhow::Error {
+    let problem = error
+        .chain()
+        .find_map(|cause| match cause.downcast_ref::<CallError>() {
+            Some(CallError::Refused(problem)) => Some(problem.clone()),
+            Some(CallError::Unreachable(_) | CallError::Busy(_) | CallError::Unreadable(_)) | None => None,
+        });
+    match problem {
+        Some(problem) => LocalProblem::new(
+            Exit::Refused,
+            format!("{}: {}", problem.title, problem.detail),
+            &problem.help,
+        )
+        .into(),
+        None => error,
+    }
+}
+
+/// Shares a draft that was kept under `id`.
+///
+/// # Errors
+/// As [`share`].
+pub async fn share_kept(agent: &Agent, id: [u8; 16], frame: &[u8]) -> anyhow::Result<ShareAnswer> {
+    let (header, draft) = draft::from_frame(frame)?;
+    share(agent, &header, draft, Offline::Kept(id)).await
+}

@@ -1,0 +1,275 @@
+//! `sealgate-agent run`: the loops that make the agent.
+//!
+//! ```text
+//! connect: directory log ─► policy ─► people ─► key packages ─► logs up to date ─► kept drafts
+//! then:    long poll ─► apply ─► whatever it says is newer       (a failure: back off, say offline)
+//! beside:  events' upload · forgetting what expired · outbox · local API
+//! ```
+
+use std::fs::OpenOptions;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use gateway_api::error::ErrorCode;
+use nix::fcntl::{Flock, FlockArg};
+use rand::RngExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::agent::{Agent, Link};
+use crate::compose::pending;
+use crate::config::paths::Paths;
+use crate::limits;
+use crate::local::server;
+use crate::outbox::worker;
+use crate::uplink::client::CallError;
+use crate::uplink::{directory, events, key_packages, people, policy, stories, sync};
+use crate::vault::{claim, files, journal, story};
+
+/// How often people, groups and the policy's freshness are asked for without a hint.
+const REFRESH: Duration = Duration::from_secs(60);
+/// Longest sleep of the forgetting loop; it wakes for each story's end anyway.
+const FORGET_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Upload of events without a hint.
+const EVENTS_PAUSE: Duration = Duration::from_secs(30);
+
+/// What `run` says when the agent is ready.
+#[derive(Debug, serde::Serialize)]
+pub struct Ready {
+    pub ready: bool,
+    pub online: bool,
+    pub policy_version: u64,
+}
+
+/// Holds the folder: one agent on it at a time.
+///
+/// # Errors
+/// Another agent runs on the folder.
+pub fn lock(paths: &Paths) -> anyhow::Result<Flock<std::fs::File>> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(paths.lock())?;
+    files::restrict(&paths.lock())?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err(_) => bail!("another agent runs on `{}`", paths.root().display()),
+    }
+}
+
+/// Runs until a signal ends it; `ready` is told once the first try at the gateway is over.
+///
+/// # Errors
+/// The folder is not enrolled or in use, the state is damaged, or the socket cannot be made.
+pub async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    if !paths.enrollment().exists() {
+        crate::config::enrollment::Enrollment::load(&paths)?;
+    }
+    let _lock = lock(&paths)?;
+    let agent = Arc::new(Agent::open(paths).await?);
+    policy::load_last_good(&agent).await?;
+    pending::recover(&agent).await?;
+    stories::forget_expired(&agent).await?;
+    let server = server::start(&agent)?;
+    let handle = server.handle();
+    let served = tokio::spawn(server);
+    let (first, tried) = oneshot::channel();
+    let mut loops = vec![
+        tokio::spawn(follow(Arc::clone(&agent), first)),
+        tokio::spawn(upload_events(Arc::clone(&agent))),
+        tokio::spawn(forget(Arc::clone(&agent))),
+    ];
+    if agent.settings.outbox.enabled {
+        loops.push(tokio::spawn(watch_outbox(Arc::clone(&agent))));
+    }
+    tokio::select! {
+        _ = tried => ready(Ready { ready: true, online: agent.link() == Link::Online, policy_version: agent.policy.version() }),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = served => ended?.context("the local API ended")?,
+    }
+    tracing::info!("stopping");
+    for task in &loops {
+        task.abort();
+    }
+    handle.stop(true).await;
+    agent.vault.close().await;
+    // A missing socket says that no agent runs.
+    let _ = std::fs::remove_file(agent.paths.socket());
+    Ok(())
+}
+
+/// Connects, then follows; backs off after each failure, with full jitter (S6).
+async fn follow(agent: Arc<Agent>, first: oneshot::Sender<()>) {
+    let mut first = Some(first);
+    let mut pause = limits::BACKOFF_FIRST;
+    loop {
+        let connected = connect(&agent).await;
+        let online = connected.is_ok();
+        if let Err(error) = connected {
+            note(&agent, &error);
+        }
+        if let Some(first) = first.take() {
+            // The receiver is gone only when the agent ends.
+            let _ = first.send(());
+        }
+        if online {
+            pause = limits::BACKOFF_FIRST;
+            if let Err(error) = poll(&agent).await {
+                note(&agent, &error);
+            }
+        }
+        if agent.link() == Link::Revoked {
+            return;
+        }
+        let jittered = rand::rng().random_range(pause / 2..=pause);
+        tokio::time::sleep(jittered).await;
+        pause = pause.saturating_mul(2).min(limits::BACKOFF_MAX);
+    }
+}
+
+/// Everything that must be known before the first wait.
+async fn connect(agent: &Agent) -> anyhow::Result<()> {
+    {
+        let mut follower = agent.directory.write().await;
+        directory::follow(agent, &mut follower).await?;
+    }
+    agent.set_link(Link::Online);
+    policy::pull(agent).await?;
+    people::refresh(agent).await?;
+    key_packages::replenish(agent).await?;
+    {
+        let mut member = agent.member.lock().await;
+        sync::catch_up(agent, &mut member).await?;
+    }
+    agent.events_wait.notify_one();
+    pending::send_waiting(agent).await
+}
+
+/// The long poll, until it fails.
+async fn poll(agent: &Agent) -> anyhow::Result<()> {
+    let mut refreshed = Instant::now();
+    loop {
+        let response = sync::ask(agent, limits::LONG_POLL_S).await?;
+        let policy_is_newer = response.policy_version > agent.policy.version();
+        let joined = !response.inbox.is_empty();
+        let directory_moved = response.directory_size != agent.directory.read().await.size();
+        {
+            let mut member = agent.member.lock().await;
+            sync::apply(agent, &mut member, response).await?;
+        }
+        agent.set_link(Link::Online);
+        let due = refreshed.elapsed() >= REFRESH;
+        if policy_is_newer || due {
+            policy::pull(agent).await?;
+        }
+        if directory_moved || due {
+            people::refresh(agent).await?;
+        }
+        if joined || due {
+            key_packages::replenish(agent).await?;
+        }
+        if due {
+            refreshed = Instant::now();
+        }
+        if policy_is_newer && agent.policy.version() == 0 {
+            // A policy that is refused would end every wait at once.
+            tokio::time::sleep(limits::BACKOFF_FIRST).await;
+        }
+        pending::send_waiting(agent).await?;
+    }
+}
+
+/// What a failure means for the link.
+fn note(agent: &Agent, error: &anyhow::Error) {
+    let code = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<CallError>())
+        .find_map(CallError::code);
+    match code {
+        Some(ErrorCode::IdentityInvalid | ErrorCode::DeviceRevoked) => {
+            agent.alarm("identity", "the gateway does not know this device any more: nothing is sent or received. Ask the administrator for a new token, then enrol again in a new folder");
+            agent.set_link(Link::Revoked);
+        }
+        _ => {
+            agent.set_link(Link::Offline);
+            tracing::warn!(error = %format!("{error:#}"), "the gateway could not be followed");
+        }
+    }
+}
+
+async fn upload_events(agent: Arc<Agent>) {
+    loop {
+        tokio::select! {
+            () = agent.events_wait.notified() => {}
+            () = tokio::time::sleep(EVENTS_PAUSE) => {}
+        }
+        if agent.link() == Link::Online
+            && let Err(error) = events::upload(&agent).await
+        {
+            tracing::warn!(error = %format!("{error:#}"), "events wait");
+        }
+    }
+}
+
+/// Sleeps until the next story ends, and forgets it.
+async fn forget(agent: Arc<Agent>) {
+    let mut changes = agent.subscribe();
+    loop {
+        let pause = match until_next_expiry(&agent).await {
+            Ok(pause) => pause.min(FORGET_PAUSE_MAX),
+            Err(_) => FORGET_PAUSE_MAX,
+        };
+        let woken = tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            changed = changes.changed() => { if changed.is_err() { return; } false }
+        };
+        let done = async {
+            stories::forget_expired(&agent).await?;
+            if woken { forget_old(&agent).await } else { Ok(()) }
+        };
+        if let Err(error) = done.await {
+            tracing::error!(error = %format!("{error:#}"), "what expired could not be forgotten");
+            agent.alarm(
+                "forget",
+                "expired stories could not be forgotten; see the agent's log",
+            );
+        }
+    }
+}
+
+async fn until_next_expiry(agent: &Agent) -> anyhow::Result<Duration> {
+    let mut connection = agent.vault.connection().await?;
+    let next = story::next_expiry(&mut connection).await?;
+    Ok(next.map_or(FORGET_PAUSE_MAX, |at_s| {
+        Duration::from_secs(at_s.saturating_sub(agent.now_s()))
+    }))
+}
+
+/// Journal, decided drafts, outbox records and closed stories end after a month (K26).
+async fn forget_old(agent: &Agent) -> anyhow::Result<()> {
+    let before_s = agent.now_s().saturating_sub(limits::JOURNAL_DAYS * 86_400);
+    let mut transaction = agent.vault.begin().await?;
+    journal::forget_before(&mut transaction, before_s).await?;
+    crate::vault::pending::forget_before(&mut transaction, before_s).await?;
+    claim::forget_before(&mut transaction, before_s).await?;
+    story::forget_before(&mut transaction, before_s).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn watch_outbox(agent: Arc<Agent>) {
+    if let Err(error) = worker::run(Arc::clone(&agent)).await {
+        tracing::error!(error = %format!("{error:#}"), "the outbox ended");
+        agent.alarm("outbox", "the outbox folder cannot be used; see the agent's log");
+    }
+}

@@ -1,0 +1,190 @@
+//! `audience create|add|remove|leave|list`, with the roster shown (M13).
+
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
+use actix_web::web::{Data, Json};
+use anyhow::Context as _;
+use policies::roster::Roster;
+use policies::terms::{AudienceClass, PersonId};
+
+use super::server::Failure;
+use super::wire::{AudienceChange, AudienceView, AudiencesAnswer, LocalProblem, RosterView};
+use crate::agent::Agent;
+use crate::compose::facts;
+use crate::exit::Exit;
+use crate::uplink::{audiences, membership, people};
+use crate::vault::audience::{self, Audience, AudienceState};
+
+/// All audiences of this device.
+pub async fn list(agent: Data<Agent>) -> Result<Json<AudiencesAnswer>, Failure> {
+    Ok(Json(AudiencesAnswer {
+        audiences: views(&agent).await?,
+        notes: Vec::new(),
+    }))
+}
+
+/// Creates or changes one.
+pub async fn change(
+    agent: Data<Agent>,
+    change: Json<AudienceChange>,
+) -> Result<Json<AudiencesAnswer>, Failure> {
+    let name = match change.into_inner() {
+        AudienceChange::Create { name, people } => {
+            let people = resolve(&agent, &people).await?;
+            audiences::create(&agent, &name, &people).await?;
+            name
+        }
+        AudienceChange::Add { name, people } => {
+            let people = resolve(&agent, &people).await?;
+            edit(&agent, &name, |roster| {
+                roster.persons.extend(people.iter().copied())
+            })
+            .await?;
+            name
+        }
+        AudienceChange::Remove { name, people } => {
+            let people = resolve(&agent, &people).await?;
+            edit(&agent, &name, |roster| {
+                roster.persons.retain(|person| !people.contains(person));
+                roster.owners.retain(|person| !people.contains(person));
+            })
+            .await?;
+            name
+        }
+        AudienceChange::Leave { name } => {
+            let audience = agent.audience(&name).await?;
+            let mut member = agent.member.lock().await;
+            membership::leave(&agent, &mut member, audience.id).await?;
+            name
+        }
+    };
+    let views = views(&agent).await?;
+    let changed: Vec<AudienceView> = views.into_iter().filter(|view| view.name == name).collect();
+    let notes = changed.iter().flat_map(notes).collect();
+    Ok(Json(AudiencesAnswer {
+        audiences: changed,
+        notes,
+    }))
+}
+
+async fn edit(agent: &Agent, name: &str, change: impl Fn(&mut Roster) + Send + Sync) -> anyhow::Result<()> {
+    let audience = agent.audience(name).await?;
+    let mut member = agent.member.lock().await;
+    membership::change_roster(agent, &mut member, audience.id, |roster| {
+        let mut edited = roster.clone();
+        change(&mut edited);
+        Ok((edited != *roster).then_some(edited))
+    })
+    .await
+}
+
+/// People by name or id.
+async fn resolve(agent: &Agent, wanted: &[String]) -> anyhow::Result<BTreeSet<PersonId>> {
+    people::refresh(agent)
+        .await
+        .context("the list of people cannot be fetched")?;
+    let names = agent
+        .people
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .names
+        .clone();
+    let mut found = BTreeSet::new();
+    for text in wanted {
+        let id = text.parse::<PersonId>().ok();
+        let matching: Vec<PersonId> = names
+            .iter()
+            .filter(|(person, name)| name.to_lowercase() == text.to_lowercase() || Some(**person) == id)
+            .map(|(person, _)| *person)
+            .collect();
+        match matching.as_slice() {
+            [one] => found.insert(*one),
+            [] => {
+                return Err(usage(
+                    &format!("nobody is called `{text}`"),
+                    "ask the administrator: sealgate person list",
+                ));
+            }
+            _ => {
+                return Err(usage(
+                    &format!("several people are called `{text}`"),
+                    "use the person's id",
+                ));
+            }
+        };
+    }
+    Ok(found)
+}
+
+fn usage(message: &str, help: &str) -> anyhow::Error {
+    LocalProblem::new(Exit::Usage, message, help).into()
+}
+
+/// What to know about an audience: who is listed and has no device in it yet.
+fn notes(view: &AudienceView) -> Vec<String> {
+    let absent = view.people.iter().filter(|person| person.devices == 0);
+    absent
+        .map(|person| {
+            format!(
+                "{} has no device in it yet; it is added before the next story after it is enrolled",
+                person.name
+            )
+        })
+        .collect()
+}
+
+async fn views(agent: &Agent) -> anyhow::Result<Vec<AudienceView>> {
+    let known = {
+        let mut connection = agent.vault.connection().await?;
+        audience::all(&mut connection, &agent.vault.cipher).await?
+    };
+    let mut views = Vec::with_capacity(known.len());
+    for audience in known {
+        views.push(view(agent, audience).await?);
+    }
+    Ok(views)
+}
+
+async fn view(agent: &Agent, known: Audience) -> anyhow::Result<AudienceView> {
+    let name = known.name.unwrap_or_else(|| known.id.to_string());
+    if known.state == AudienceState::Left {
+        return Ok(AudienceView {
+            audience: known.id,
+            name,
+            class: AudienceClass::Internal,
+            epoch: 0,
+            state: "left".to_owned(),
+            people: Vec::new(),
+        });
+    }
+    let member = agent.member.lock().await;
+    let follower = agent.directory.read().await;
+    let directory = follower.directory();
+    let state = member.audience_state(known.id)?;
+    let devices_of = |person: PersonId| {
+        let own = state
+            .members
+            .iter()
+            .filter_map(|device| directory.device(*device));
+        u32::try_from(
+            own.filter(|device| device.person == person && !device.revoked)
+                .count(),
+        )
+        .unwrap_or(u32::MAX)
+    };
+    let roster_view = |person: &PersonId| RosterView {
+        person: *person,
+        name: agent.name_of(*person),
+        owner: state.roster.owners.contains(person),
+        devices: devices_of(*person),
+    };
+    Ok(AudienceView {
+        audience: known.id,
+        name,
+        class: facts::class_of(&member, directory, known.id)?,
+        epoch: state.epoch,
+        state: "member".to_owned(),
+        people: state.roster.persons.iter().map(roster_view).collect(),
+    })
+}

@@ -1,0 +1,58 @@
+//! `outbox`: where each file stands.
+
+use actix_web::web::{Data, Json, Query};
+
+use super::server::Failure;
+use super::wait;
+use super::wire::{OutboxAnswer, OutboxFile, OutboxState, WaitQuery};
+use crate::agent::Agent;
+use crate::outbox::places::Places;
+use crate::vault::claim;
+
+/// All files, or the one that is waited for.
+pub async fn list(agent: Data<Agent>, query: Query<WaitQuery>) -> Result<Json<OutboxAnswer>, Failure> {
+    let Some(name) = query.wait.clone() else {
+        return Ok(Json(OutboxAnswer {
+            files: files(&agent).await?,
+        }));
+    };
+    let found = wait::until(&agent, query.timeout_s, async || {
+        let mut of_name: Vec<OutboxFile> = files(&agent)
+            .await?
+            .into_iter()
+            .filter(|file| file.name == name)
+            .collect();
+        let ended = of_name.iter().all(|file| file.state.is_final());
+        Ok(of_name.pop().filter(|_| ended))
+    });
+    Ok(Json(OutboxAnswer {
+        files: vec![found.await?],
+    }))
+}
+
+/// Claimed files, oldest first, then those that still lie in their folders.
+async fn files(agent: &Agent) -> anyhow::Result<Vec<OutboxFile>> {
+    let claims = {
+        let mut connection = agent.vault.connection().await?;
+        claim::all(&mut connection, &agent.vault.cipher).await?
+    };
+    let mut files: Vec<OutboxFile> = claims
+        .into_iter()
+        .map(|claim| OutboxFile {
+            name: claim.name,
+            audience: claim.audience,
+            state: claim.state,
+            story: claim.story,
+            reason: claim.reason,
+        })
+        .collect();
+    let waiting = Places::create(&agent.paths.outbox())?.scan()?;
+    files.extend(waiting.into_iter().map(|found| OutboxFile {
+        name: found.name.unwrap_or_default(),
+        audience: found.audience,
+        state: OutboxState::Pending,
+        story: None,
+        reason: None,
+    }));
+    Ok(files)
+}

@@ -1,0 +1,115 @@
+//! `status`, `activity`, `rules`: what the agent is, what it decided and reported, what applies.
+
+use actix_web::web::{Data, Json, Query};
+
+use super::server::Failure;
+use super::wait;
+use super::wire::{
+    ActivityAnswer, ActivityEntry, DetectorView, RuleView, RulesAnswer, StatusAnswer, StatusQuery,
+};
+use crate::agent::{Agent, Link};
+use crate::compose::report;
+use crate::vault::audience::AudienceState;
+use crate::vault::{audience, event, journal, pending};
+
+/// Lines of the journal that `activity` shows.
+const ACTIVITY_MAX: i64 = 200;
+
+/// How the agent is.
+pub async fn status(agent: Data<Agent>, query: Query<StatusQuery>) -> Result<Json<StatusAnswer>, Failure> {
+    let Some(version) = query.wait_policy else {
+        return Ok(Json(current(&agent).await?));
+    };
+    let answer = wait::until(&agent, query.timeout_s, async || {
+        let status = current(&agent).await?;
+        Ok((status.policy_version >= version).then_some(status))
+    });
+    Ok(Json(answer.await?))
+}
+
+async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
+    let mut connection = agent.vault.connection().await?;
+    let audiences = audience::all(&mut connection, &agent.vault.cipher).await?;
+    let members = audiences
+        .iter()
+        .filter(|audience| audience.state == AudienceState::Member)
+        .count();
+    let link = agent.link();
+    Ok(StatusAnswer {
+        device: agent.enrollment.device,
+        person: agent.enrollment.person,
+        enrolled: true,
+        online: link == Link::Online,
+        revoked: link == Link::Revoked,
+        policy_version: agent.policy.version(),
+        directory_size: agent.directory.read().await.size(),
+        audiences: u64::try_from(members)?,
+        spool: u64::try_from(event::count(&mut connection).await?)?,
+        pending: u64::try_from(pending::count(&mut connection).await?)?,
+        alarms: agent.alarms(),
+        notices: agent.notices(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        build: agent.build,
+        missing: missing(),
+    })
+}
+
+/// Parts of the design that this build does not have on this platform: said, never skipped.
+fn missing() -> Vec<String> {
+    vec![
+        "guard: files that other apps open are not checked".to_owned(),
+        "parser sandbox: files are read inside the agent's own process".to_owned(),
+        "hardware key: the device key lies in a file (tier `file`)".to_owned(),
+    ]
+}
+
+/// What was decided, and exactly what was reported (K26).
+pub async fn activity(agent: Data<Agent>) -> Result<Json<ActivityAnswer>, Failure> {
+    let mut connection = agent.vault.connection().await?;
+    let lines = journal::latest(&mut connection, &agent.vault.cipher, ACTIVITY_MAX).await?;
+    let entries: Result<Vec<ActivityEntry>, _> =
+        lines.iter().map(|line| serde_json::from_slice(line)).collect();
+    let entries = entries.map_err(anyhow::Error::from)?;
+    Ok(Json(ActivityAnswer {
+        entries,
+        reported_fields: report::fields(),
+    }))
+}
+
+/// The policy in plain words, offline too (R3).
+pub async fn rules(agent: Data<Agent>) -> Result<Json<RulesAnswer>, Failure> {
+    let policy = agent.policy.in_force()?;
+    let plan = &policy.plan;
+    let rules = plan.rules().iter().map(|rule| RuleView {
+        rule: rule.id.clone(),
+        mode: rule.mode.to_string(),
+        action: rule.action,
+        sentence: rule.sentence.clone(),
+        owner: rule.owner.clone(),
+        link: rule.link.clone(),
+        report: rule.report.to_string(),
+    });
+    let detectors = plan.detectors().iter().map(|detector| DetectorView {
+        detector: detector.id.clone(),
+        name: detector.name.clone(),
+        finds: detector.finds.clone(),
+    });
+    let sharing = plan.sharing().lines.iter().map(|line| {
+        format!(
+            "{}:{}: {}, {}",
+            line.file,
+            line.line,
+            line.ptype,
+            line.fields.join(", ")
+        )
+    });
+    Ok(Json(RulesAnswer {
+        tenant: plan.tenant().to_string(),
+        policy_version: policy.version,
+        policy_digest: policy.digest,
+        rules: rules.collect(),
+        detectors: detectors.collect(),
+        labels: plan.labels().to_vec(),
+        sharing: sharing.collect(),
+    }))
+}

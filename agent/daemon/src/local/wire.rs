@@ -1,0 +1,420 @@
+//! What commands and agent say to each other on the local socket, and what `--json` prints.
+//!
+//! These types stay on the device. `StoryView` carries an opened story to its reader: the one
+//! place where content leaves the agent's process, over a socket that only its owner opens.
+
+use policies::terms::{
+    Action, AudienceClass, AudienceId, Confidence, Cti, DetectorId, DeviceId, Digest, Label, PersonId, RuleId,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Exit;
+
+pub const SHARE: &str = "/v1/share";
+pub const CHECK: &str = "/v1/check";
+pub const FEED: &str = "/v1/feed";
+pub const FEED_FILE: &str = "/v1/feed/file";
+pub const STATUS: &str = "/v1/status";
+pub const AUDIENCES: &str = "/v1/audiences";
+pub const REVOKE: &str = "/v1/revoke";
+pub const ACTIVITY: &str = "/v1/activity";
+pub const RULES: &str = "/v1/rules";
+pub const OUTBOX: &str = "/v1/outbox";
+pub const PENDING: &str = "/v1/pending";
+
+/// Why the agent did not do it, and with which code the command ends.
+#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}{}", .help.as_deref().map(|help| format!("\n  help: {help}")).unwrap_or_default())]
+pub struct LocalProblem {
+    pub message: String,
+    pub help: Option<String>,
+    pub exit: Exit,
+}
+
+impl LocalProblem {
+    pub fn new(exit: Exit, message: impl Into<String>, help: &str) -> Self {
+        Self {
+            message: message.into(),
+            help: Some(help.to_owned()),
+            exit,
+        }
+    }
+}
+
+/// Header of a frame that carries a draft; the parts are the text and then the files.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareHeader {
+    /// Name or id of the audience; `check` may go without.
+    pub audience: Option<String>,
+    pub labels: Vec<Label>,
+    pub reason: Option<String>,
+    pub accept_warning: bool,
+    /// Lifetime in seconds; none means a day.
+    pub ttl_s: Option<u32>,
+    /// Names of the files, in order.
+    pub names: Vec<String>,
+}
+
+/// How a draft ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Inspected only: it could be shared.
+    Clear,
+    Shared,
+    Blocked,
+    NeedsReason,
+    NeedsAcceptance,
+    /// The gateway said no.
+    Refused,
+    /// Waits for the gateway.
+    Kept,
+}
+
+impl Outcome {
+    pub const fn exit(self) -> Exit {
+        match self {
+            Self::Clear | Self::Shared => Exit::Done,
+            Self::Blocked => Exit::Blocked,
+            Self::NeedsReason => Exit::NeedsReason,
+            Self::NeedsAcceptance => Exit::NeedsAcceptance,
+            Self::Refused => Exit::Refused,
+            Self::Kept => Exit::Kept,
+        }
+    }
+}
+
+/// The whole answer to `share` and `check`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ShareAnswer {
+    pub outcome: Outcome,
+    pub action: Action,
+    pub story: Option<Cti>,
+    pub rules: Vec<FiredRule>,
+    pub findings: Vec<FindingView>,
+    pub unscannable: Vec<UnscannableView>,
+    /// What was changed before sealing, in words.
+    pub redactions: Vec<String>,
+    pub labels: Vec<Label>,
+    pub refusal: Option<RefusalView>,
+    /// The event as it is (or will be) reported; none means that nothing is.
+    pub reported: Option<serde_json::Value>,
+    /// Id under which the draft is kept for later.
+    pub kept: Option<String>,
+    pub blobs: Vec<Digest>,
+    pub epoch: Option<u64>,
+    /// Who will be able to read it.
+    pub readers: Vec<String>,
+    pub policy_version: u64,
+    pub expires_at_s: Option<u64>,
+}
+
+/// A rule that fired.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FiredRule {
+    pub rule: RuleId,
+    pub action: Action,
+    pub sentence: String,
+    pub owner: String,
+    pub link: String,
+    pub fixes: Vec<String>,
+    pub reasons: Vec<String>,
+    /// Which condition held, and which detector (P8).
+    pub trace: Vec<String>,
+}
+
+/// A finding as its author sees it: never the matched text.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FindingView {
+    pub detector: DetectorId,
+    pub name: String,
+    pub confidence: Confidence,
+    pub item: u16,
+    #[serde(rename = "where")]
+    pub place: String,
+}
+
+/// A part that could not be read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnscannableView {
+    pub item: u16,
+    pub reason: String,
+}
+
+/// The gateway's refusal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefusalView {
+    pub code: String,
+    pub rule: Option<String>,
+    pub reason: String,
+    pub help: String,
+    /// Whether it is signed by the gateway's acceptance key (C5); an early answer is not.
+    pub signed: bool,
+}
+
+/// `feed`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FeedAnswer {
+    pub stories: Vec<StoryView>,
+}
+
+/// One story of the feed.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct StoryView {
+    pub story: Cti,
+    pub audience: String,
+    pub author: String,
+    pub own: bool,
+    pub received_at_s: u64,
+    pub expires_at_s: u64,
+    pub text: Option<String>,
+    pub files: Vec<FileView>,
+    pub state: String,
+    /// What this device's own inspection says about it (K22): a hint, nothing is reported.
+    pub hints: Vec<String>,
+}
+
+impl std::fmt::Debug for StoryView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoryView")
+            .field("story", &self.story)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file of a story.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct FileView {
+    pub name: String,
+    pub size_bytes: u64,
+    /// SHA-256 of the file; known once it was fetched.
+    pub sha256: Option<Digest>,
+    /// Where the command saved it.
+    pub saved: Option<String>,
+}
+
+impl std::fmt::Debug for FileView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileView")
+            .field("size_bytes", &self.size_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Query of `feed`, `pending` and `outbox`: wait for one thing.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitQuery {
+    pub wait: Option<String>,
+    pub until: Option<String>,
+    pub timeout_s: Option<u64>,
+}
+
+/// Query of `status`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatusQuery {
+    /// Answer when at least this policy version is in force.
+    pub wait_policy: Option<u64>,
+    pub timeout_s: Option<u64>,
+}
+
+/// Query of one file of a story.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileQuery {
+    pub story: Cti,
+    pub file: usize,
+}
+
+/// `status`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusAnswer {
+    pub device: DeviceId,
+    pub person: PersonId,
+    pub enrolled: bool,
+    pub online: bool,
+    pub revoked: bool,
+    pub policy_version: u64,
+    pub directory_size: u64,
+    pub audiences: u64,
+    pub spool: u64,
+    pub pending: u64,
+    pub alarms: Vec<String>,
+    /// New devices of one's own and new members of one's audiences (K8), latest last.
+    pub notices: Vec<String>,
+    pub version: String,
+    pub build: Digest,
+    /// What this platform does not have (never silently skipped).
+    pub missing: Vec<String>,
+}
+
+/// What to do with an audience.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AudienceChange {
+    Create { name: String, people: Vec<String> },
+    Add { name: String, people: Vec<String> },
+    Remove { name: String, people: Vec<String> },
+    Leave { name: String },
+}
+
+/// `audience list`, and the answer to every change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AudiencesAnswer {
+    pub audiences: Vec<AudienceView>,
+    /// What to know about the change, for example people without a device yet.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// One audience with its roster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AudienceView {
+    pub audience: AudienceId,
+    pub name: String,
+    pub class: AudienceClass,
+    pub epoch: u64,
+    pub state: String,
+    pub people: Vec<RosterView>,
+}
+
+/// One person of the roster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RosterView {
+    pub person: PersonId,
+    pub name: String,
+    pub owner: bool,
+    pub devices: u32,
+}
+
+/// `revoke`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevokeRequest {
+    pub story: Cti,
+}
+
+/// The answer to `revoke`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevokeAnswer {
+    pub story: Cti,
+    pub revoked_at_s: u64,
+}
+
+/// `activity`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ActivityAnswer {
+    pub entries: Vec<ActivityEntry>,
+    /// Every field that an event may have, from the wire type itself (K25).
+    pub reported_fields: Vec<String>,
+}
+
+/// One line of the journal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ActivityEntry {
+    pub at_s: u64,
+    pub audience: String,
+    pub outcome: Outcome,
+    pub action: Action,
+    pub rules: Vec<RuleId>,
+    pub story: Option<Cti>,
+    /// Exactly what was reported; none means nothing.
+    pub reported: Option<serde_json::Value>,
+}
+
+/// `rules`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RulesAnswer {
+    pub tenant: String,
+    pub policy_version: u64,
+    pub policy_digest: Digest,
+    pub rules: Vec<RuleView>,
+    pub detectors: Vec<DetectorView>,
+    pub labels: Vec<Label>,
+    /// The sharing rules as written, with file and line.
+    pub sharing: Vec<String>,
+}
+
+/// A rule in plain words.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RuleView {
+    pub rule: RuleId,
+    pub mode: String,
+    pub action: Action,
+    pub sentence: String,
+    pub owner: String,
+    pub link: String,
+    pub report: String,
+}
+
+/// A detector in plain words.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DetectorView {
+    pub detector: DetectorId,
+    pub name: String,
+    pub finds: String,
+}
+
+/// `outbox`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutboxAnswer {
+    pub files: Vec<OutboxFile>,
+}
+
+/// A file of the outbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutboxFile {
+    pub name: String,
+    pub audience: String,
+    pub state: OutboxState,
+    pub story: Option<Cti>,
+    pub reason: Option<String>,
+}
+
+/// Where an outbox file stands (O7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutboxState {
+    Pending,
+    Processing,
+    Sent,
+    Blocked,
+    Error,
+}
+
+impl OutboxState {
+    /// Whether nothing more will happen to the file.
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Sent | Self::Blocked | Self::Error => true,
+            Self::Pending | Self::Processing => false,
+        }
+    }
+}
+
+/// `pending`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PendingAnswer {
+    pub drafts: Vec<PendingView>,
+}
+
+/// A draft that was kept for later.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PendingView {
+    pub id: String,
+    pub state: PendingState,
+    pub story: Option<Cti>,
+}
+
+/// What became of a kept draft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PendingState {
+    Kept,
+    Sent,
+    Blocked,
+    Refused,
+    NeedsReason,
+}

@@ -1,0 +1,75 @@
+//! Names of outbox files (O4, O9).
+
+use crate::limits::OUTBOX_NAME_BYTES_MAX;
+
+/// What the outbox does with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameVerdict {
+    /// A file to take.
+    Take,
+    /// A file that its program is still writing: hidden, `.tmp`, `~`, `.part` (O4).
+    Unfinished,
+    /// A name that could deceive whoever reads it (O9).
+    Refuse(&'static str),
+}
+
+/// Judges a name; `None` is a name that is not UTF-8.
+pub fn judge(name: Option<&str>) -> NameVerdict {
+    let Some(name) = name else {
+        return NameVerdict::Refuse("its name is not valid UTF-8");
+    };
+    let lower = name.to_ascii_lowercase();
+    let unfinished = name.starts_with('.')
+        || name.ends_with('~')
+        || [".tmp", ".part", ".partial", ".crdownload", ".swp"]
+            .iter()
+            .any(|end| lower.ends_with(end));
+    if unfinished {
+        return NameVerdict::Unfinished;
+    }
+    if name.len() > OUTBOX_NAME_BYTES_MAX {
+        return NameVerdict::Refuse("its name is too long");
+    }
+    if name.chars().any(deceives) {
+        return NameVerdict::Refuse("its name holds control or direction characters");
+    }
+    NameVerdict::Take
+}
+
+/// Control characters, and those that turn the direction of the text after them.
+const fn deceives(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// O4, O9
+    #[test]
+    fn names_are_judged() {
+        for (name, verdict) in [
+            (Some("deploy-notes.txt"), NameVerdict::Take),
+            (Some("Grüße.pdf"), NameVerdict::Take),
+            (Some(".deploy-notes.tmp"), NameVerdict::Unfinished),
+            (Some("notes.TMP"), NameVerdict::Unfinished),
+            (Some("notes.txt~"), NameVerdict::Unfinished),
+            (
+                Some("invoice\u{202e}fdp.exe"),
+                NameVerdict::Refuse("its name holds control or direction characters"),
+            ),
+            (
+                Some("a\nb"),
+                NameVerdict::Refuse("its name holds control or direction characters"),
+            ),
+            (None, NameVerdict::Refuse("its name is not valid UTF-8")),
+        ] {
+            assert_eq!(judge(name), verdict, "{name:?}");
+        }
+        assert_eq!(
+            judge(Some(&"x".repeat(300))),
+            NameVerdict::Refuse("its name is too long")
+        );
+    }
+}

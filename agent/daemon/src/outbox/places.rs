@@ -1,0 +1,205 @@
+//! The folders of the outbox, and moving a file between them without ever overwriting one (O7, O8).
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::vault::files;
+
+/// Folders of the outbox itself; an audience of such a name has no folder.
+const OWN: [&str; 4] = ["processing", "sent", "blocked", "error"];
+/// Tries for a free name; a folder with that many files of one name is left to its owner.
+const NAMES_TRIED_MAX: u32 = 10_000;
+
+/// The outbox folder.
+#[derive(Debug, Clone)]
+pub struct Places {
+    root: PathBuf,
+}
+
+/// A file that a scan found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub path: PathBuf,
+    /// None when the name is not UTF-8.
+    pub name: Option<String>,
+    pub audience: String,
+}
+
+impl Places {
+    /// Creates the folder and its own sub-folders, 0700 (O10).
+    ///
+    /// # Errors
+    /// They cannot be created, or one is a link.
+    pub fn create(root: &Path) -> anyhow::Result<Self> {
+        files::private_folder(root)?;
+        for name in OWN {
+            files::private_folder(&root.join(name))?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+        })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn processing(&self) -> PathBuf {
+        self.root.join("processing")
+    }
+
+    pub fn sent(&self) -> PathBuf {
+        self.root.join("sent")
+    }
+
+    pub fn blocked(&self) -> PathBuf {
+        self.root.join("blocked")
+    }
+
+    pub fn error(&self) -> PathBuf {
+        self.root.join("error")
+    }
+
+    /// The folder of an audience; none for a name that cannot be a folder's.
+    pub fn of_audience(&self, name: &str) -> Option<PathBuf> {
+        let fit =
+            !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']) && !OWN.contains(&name);
+        fit.then(|| self.root.join(name))
+    }
+
+    /// Creates the folders of the audiences.
+    pub fn create_audiences<'a>(&self, names: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {
+        names
+            .filter_map(|name| self.of_audience(name))
+            .try_for_each(|folder| files::private_folder(&folder))
+    }
+
+    /// Folders of audiences, as they are on the disk.
+    pub fn audience_folders(&self) -> anyhow::Result<Vec<(String, PathBuf)>> {
+        let mut folders = Vec::new();
+        for entry in std::fs::read_dir(&self.root).context("the outbox folder is gone")? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            if entry.file_type()?.is_dir() && !OWN.contains(&name.as_str()) && !name.starts_with('.') {
+                folders.push((name, entry.path()));
+            }
+        }
+        folders.sort();
+        Ok(folders)
+    }
+
+    /// Everything that lies in the audience folders, one level deep (O11), audiences in turn.
+    pub fn scan(&self) -> anyhow::Result<Vec<Found>> {
+        let mut by_audience = Vec::new();
+        for (audience, folder) in self.audience_folders()? {
+            let mut files = Vec::new();
+            for entry in std::fs::read_dir(&folder)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    continue;
+                }
+                let name = entry.file_name().into_string().ok();
+                files.push(Found {
+                    path: entry.path(),
+                    name,
+                    audience: audience.clone(),
+                });
+            }
+            files.sort_by(|a, b| a.path.cmp(&b.path));
+            by_audience.push(files.into_iter());
+        }
+        Ok(in_turn(by_audience))
+    }
+
+    /// Moves a file into a folder under its name, or a numbered one if that is taken.
+    pub fn move_into(&self, file: &Path, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+        let target = free_name(folder, name)?;
+        std::fs::rename(file, &target).context("the file cannot be moved within the outbox")?;
+        Ok(target)
+    }
+}
+
+/// One of each in turn, so that a full folder does not starve the others.
+fn in_turn(mut queues: Vec<std::vec::IntoIter<Found>>) -> Vec<Found> {
+    let mut found = Vec::new();
+    loop {
+        let round: Vec<Found> = queues.iter_mut().filter_map(Iterator::next).collect();
+        if round.is_empty() {
+            return found;
+        }
+        found.extend(round);
+    }
+}
+
+fn free_name(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let plain = folder.join(name);
+    if std::fs::symlink_metadata(&plain).is_err() {
+        return Ok(plain);
+    }
+    let (stem, end) = name
+        .rsplit_once('.')
+        .map_or((name, String::new()), |(stem, end)| (stem, format!(".{end}")));
+    (2..NAMES_TRIED_MAX)
+        .map(|number| folder.join(format!("{stem} ({number}){end}")))
+        .find(|path| std::fs::symlink_metadata(path).is_err())
+        .context("too many files of one name; tidy the outbox folder")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> (tempfile::TempDir, Places) {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::create(&folder.path().join("outbox")).unwrap();
+        (folder, places)
+    }
+
+    /// O8
+    #[test]
+    fn a_file_of_the_same_name_is_not_overwritten() {
+        let (_folder, places) = places();
+        for text in ["one", "two"] {
+            let file = places.root().join("incoming");
+            std::fs::write(&file, text).unwrap();
+            places.move_into(&file, &places.blocked(), "notes.txt").unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(places.blocked().join("notes.txt")).unwrap(),
+            "one"
+        );
+        assert_eq!(
+            std::fs::read_to_string(places.blocked().join("notes (2).txt")).unwrap(),
+            "two"
+        );
+    }
+
+    /// O11
+    #[test]
+    fn audiences_take_turns() {
+        let (_folder, places) = places();
+        places
+            .create_audiences(["a", "b", "sent", "x/y", ".."].into_iter())
+            .unwrap();
+        for file in ["a/1", "a/2", "b/1"] {
+            std::fs::write(places.root().join(file), "x").unwrap();
+        }
+        let found = places.scan().unwrap();
+        let order: Vec<_> = found
+            .iter()
+            .map(|found| (found.audience.as_str(), found.name.as_deref()))
+            .collect();
+        assert_eq!(order, [("a", Some("1")), ("b", Some("1")), ("a", Some("2"))]);
+    }
+
+    #[test]
+    fn an_audience_cannot_take_the_outboxs_own_folders() {
+        let (_folder, places) = places();
+        for name in ["sent", "blocked", "", "..", "a/b"] {
+            assert_eq!(places.of_audience(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The spool: events on their way to the gateway, durable before anything is said (S1), numbered
+//! without a gap (S3), forgotten only after the gateway acknowledged them (S2).
+//!
+//! An event is written in the transaction of the journal line that shows it to the employee, so
+//! that what is reported and what is shown cannot differ (R5).
+
+use gateway_api::v1::events::Event;
+
+use crate::limits::{EVENT_BATCH_MAX, SPOOL_EVENTS_MAX};
+use crate::vault::{Vault, event};
+
+/// Adds an event in the caller's transaction; the event comes back with its sequence number.
+///
+/// # Errors
+/// The spool is full: then nothing is sealed either, rather than unreported.
+pub async fn append(
+    connection: &mut crate::vault::Connection,
+    vault: &Vault,
+    mut drafted: Event,
+) -> anyhow::Result<Event> {
+    if event::count(connection).await? >= SPOOL_EVENTS_MAX {
+        anyhow::bail!(
+            "the spool of events is full: the gateway has acknowledged nothing for long; connect the device"
+        );
+    }
+    let body = serde_json::to_vec(&drafted)?;
+    drafted.sequence = event::append(
+        connection,
+        &vault.cipher,
+        drafted.id.as_bytes(),
+        drafted.at_s,
+        &body,
+    )
+    .await?;
+    Ok(drafted)
+}
+
+/// The next batch, in order.
+pub async fn next_batch(vault: &Vault) -> anyhow::Result<Vec<Event>> {
+    let mut connection = vault.connection().await?;
+    let rows = event::oldest(&mut connection, &vault.cipher, EVENT_BATCH_MAX).await?;
+    let mut events = Vec::with_capacity(rows.len());
+    for row in rows {
+        let event: Event = serde_json::from_slice(&row.body)?;
+        events.push(Event {
+            sequence: row.sequence,
+            ..event
+        });
+    }
+    Ok(events)
+}
+
+/// Forgets what the gateway holds.
+pub async fn acknowledge(vault: &Vault, ids: &[policies::terms::EventId]) -> anyhow::Result<()> {
+    let mut transaction = vault.begin().await?;
+    for id in ids {
+        event::remove(&mut transaction, id.as_bytes()).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use gateway_api::v1::events::{EventKind, SizeBucket};
+    use policies::terms::{Action, App, AudienceClass, EventId};
+
+    use super::*;
+    use crate::config::paths::Paths;
+
+    fn drafted(id: u8) -> Event {
+        Event {
+            id: EventId::from_bytes([id; 16]),
+            sequence: 0,
+            at_s: 7,
+            kind: EventKind::Blocked,
+            audience_class: AudienceClass::Internal,
+            action: Action::Block,
+            rules: Vec::new(),
+            labels: Vec::new(),
+            app: App::parse("sealgate").unwrap(),
+            policy_version: 1,
+            features: BTreeMap::new(),
+            size: SizeBucket::Small,
+            sealed: None,
+        }
+    }
+
+    async fn add(vault: &Vault, id: u8, commit: bool) -> u64 {
+        let mut transaction = vault.begin().await.unwrap();
+        let event = append(&mut transaction, vault, drafted(id)).await.unwrap();
+        if commit {
+            transaction.commit().await.unwrap();
+        }
+        event.sequence
+    }
+
+    /// S3: numbers have no gap, also after a transaction that came to nothing, an acknowledgement
+    /// and a restart.
+    #[tokio::test]
+    async fn sequence_has_no_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::new(folder.path());
+        let vault = Vault::open(&paths).await.unwrap();
+        assert_eq!(add(&vault, 1, true).await, 1);
+        assert_eq!(add(&vault, 2, false).await, 2);
+        assert_eq!(add(&vault, 3, true).await, 2);
+        acknowledge(
+            &vault,
+            &[EventId::from_bytes([1; 16]), EventId::from_bytes([3; 16])],
+        )
+        .await
+        .unwrap();
+        assert!(next_batch(&vault).await.unwrap().is_empty());
+        vault.close().await;
+
+        let vault = Vault::open(&paths).await.unwrap();
+        assert_eq!(add(&vault, 4, true).await, 3);
+        let batch = next_batch(&vault).await.unwrap();
+        assert_eq!(batch.iter().map(|event| event.sequence).collect::<Vec<_>>(), [3]);
+    }
+}

@@ -1,0 +1,318 @@
+//! Calls to the gateway: mutual TLS with the pinned authority, JSON or raw bytes, problems of
+//! RFC 9457. An unreachable gateway is a different answer from one that says no.
+
+use bytes::Bytes;
+use gateway_api::bytes::Bytes as WireBytes;
+use gateway_api::error::{ErrorCode, Problem};
+use gateway_api::v1;
+use policies::terms::{AudienceId, Cti, Digest};
+use reqwest::header::{ETAG, IF_NONE_MATCH};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::tls::TlsIdentity;
+use crate::limits;
+
+/// Why a call brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No answer: the network, the gateway or its certificate. Trying later helps.
+    #[error("the gateway cannot be reached")]
+    Unreachable(#[source] reqwest::Error),
+    /// The gateway is overloaded or cannot store. Trying later helps.
+    #[error("the gateway takes nothing at the moment: {}", .0.detail)]
+    Busy(Box<Problem>),
+    /// The gateway says no.
+    #[error("{}: {}", .0.title, .0.detail)]
+    Refused(Box<Problem>),
+    /// The answer is not what the contract says.
+    #[error("the gateway's answer cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl CallError {
+    /// Whether the same call may succeed later without anybody doing anything.
+    pub const fn is_temporary(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Busy(_) => true,
+            Self::Refused(_) | Self::Unreadable(_) => false,
+        }
+    }
+
+    /// The gateway's code, where it gave one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused(problem) | Self::Busy(problem) => Some(problem.code),
+            Self::Unreachable(_) | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// A bundle with the proof of its freshness.
+pub struct FetchedBundle {
+    pub bundle: Option<Bytes>,
+    pub timestamp: Option<Vec<u8>>,
+}
+
+/// The gateway, as this device sees it.
+#[derive(Clone)]
+pub struct Gateway {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Gateway {
+    /// A client that trusts the pinned authority alone.
+    ///
+    /// # Errors
+    /// The pinned authority or the device's certificate cannot be used.
+    pub fn new(base: &str, ca_pem: &str, identity: Option<&TlsIdentity>) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(super::tls::client_config(ca_pem, identity)?)
+            .connect_timeout(limits::CONNECT_TIMEOUT)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Enrolls: the one call without a client certificate.
+    pub async fn enroll(
+        &self,
+        request: &v1::enroll::EnrollRequest,
+    ) -> Result<v1::enroll::EnrollResponse, CallError> {
+        self.post(v1::enroll::PATH, request).await
+    }
+
+    pub async fn people(&self) -> Result<v1::directory::People, CallError> {
+        self.read(v1::directory::PEOPLE_PATH).await
+    }
+
+    /// The signed checkpoint of the directory log.
+    pub async fn checkpoint(&self) -> Result<Bytes, CallError> {
+        self.read_bytes(v1::directory::CHECKPOINT_PATH).await
+    }
+
+    /// A tile or entry bundle; `path` as in C2SP tlog-tiles, beginning with `tile/`.
+    pub async fn tile(&self, path: &str) -> Result<Bytes, CallError> {
+        let below = path.strip_prefix("tile/").unwrap_or(path);
+        self.read_bytes(&format!("{}/{below}", v1::directory::TILE_PREFIX))
+            .await
+    }
+
+    /// The bundle in force; `bundle` is none when it is the one named by the ETag.
+    pub async fn bundle(&self, known: Option<Digest>) -> Result<FetchedBundle, CallError> {
+        let mut request = self.request(Method::GET, v1::bundle::PATH);
+        if let Some(digest) = known {
+            request = request.header(IF_NONE_MATCH, format!("\"{digest}\""));
+        }
+        let response = send(request).await?;
+        let timestamp = response
+            .headers()
+            .get(v1::bundle::TIMESTAMP_HEADER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| WireBytes::from_text(text).ok())
+            .map(|bytes| bytes.0);
+        tracing::trace!(etag = ?response.headers().get(ETAG), status = response.status().as_u16(), "bundle answered");
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(FetchedBundle {
+                bundle: None,
+                timestamp,
+            });
+        }
+        Ok(FetchedBundle {
+            bundle: Some(body(succeeded(response).await?).await?),
+            timestamp,
+        })
+    }
+
+    pub async fn key_package_stock(&self) -> Result<v1::key_packages::Stock, CallError> {
+        self.read(v1::key_packages::PATH).await
+    }
+
+    pub async fn upload_key_packages(
+        &self,
+        upload: &v1::key_packages::Upload,
+    ) -> Result<v1::key_packages::Stock, CallError> {
+        self.post(v1::key_packages::PATH, upload).await
+    }
+
+    pub async fn claim_key_packages(
+        &self,
+        claim: &v1::key_packages::Claim,
+    ) -> Result<v1::key_packages::Claimed, CallError> {
+        self.post(v1::key_packages::CLAIM_PATH, claim).await
+    }
+
+    pub async fn create_group(
+        &self,
+        create: &v1::groups::Create,
+    ) -> Result<v1::groups::GroupState, CallError> {
+        self.post(v1::groups::PATH, create).await
+    }
+
+    pub async fn group(&self, group: AudienceId) -> Result<v1::groups::GroupState, CallError> {
+        self.read(&v1::groups::path(group)).await
+    }
+
+    pub async fn commit(
+        &self,
+        group: AudienceId,
+        commit: &v1::groups::Commit,
+    ) -> Result<v1::groups::Committed, CallError> {
+        self.post(&v1::groups::commits_path(group), commit).await
+    }
+
+    pub async fn propose(
+        &self,
+        group: AudienceId,
+        proposal: &v1::groups::Proposal,
+    ) -> Result<v1::groups::Committed, CallError> {
+        self.post(&v1::groups::proposals_path(group), proposal).await
+    }
+
+    pub async fn preflight(
+        &self,
+        request: &v1::preflight::PreflightRequest,
+    ) -> Result<v1::preflight::Decision, CallError> {
+        self.post(v1::preflight::PATH, request).await
+    }
+
+    /// The long poll of everything that concerns this device (K15).
+    pub async fn sync(&self, request: &v1::sync::SyncRequest) -> Result<v1::sync::SyncResponse, CallError> {
+        let wait = std::time::Duration::from_secs(u64::from(request.wait_s));
+        let request = self
+            .http
+            .post(format!("{}{}", self.base, v1::sync::PATH))
+            .timeout(wait.saturating_add(limits::CALL_TIMEOUT))
+            .json(request);
+        json(succeeded(send(request).await?).await?).await
+    }
+
+    pub async fn put_blob(&self, digest: Digest, ciphertext: Vec<u8>) -> Result<(), CallError> {
+        let request = self
+            .request(Method::PUT, &v1::blobs::path(digest))
+            .body(ciphertext);
+        succeeded(send(request).await?).await.map(drop)
+    }
+
+    pub async fn blob(&self, digest: Digest) -> Result<Bytes, CallError> {
+        let request = self.request(Method::GET, &v1::blobs::path(digest));
+        body_up_to(
+            succeeded(send(request).await?).await?,
+            limits::LOCAL_BODY_BYTES_MAX,
+        )
+        .await
+    }
+
+    /// Posts an envelope with its clearance.
+    pub async fn post_story(
+        &self,
+        group: AudienceId,
+        envelope: Vec<u8>,
+        clearance: &[u8],
+    ) -> Result<v1::stories::Accepted, CallError> {
+        let request = self
+            .request(Method::POST, &v1::stories::post_path(group))
+            .header(
+                v1::stories::CLEARANCE_HEADER,
+                WireBytes(clearance.to_vec()).to_text(),
+            )
+            .body(envelope);
+        json(succeeded(send(request).await?).await?).await
+    }
+
+    /// Whether the gateway holds this device's story (K13).
+    pub async fn story(&self, cti: Cti) -> Result<Option<v1::stories::Accepted>, CallError> {
+        match self.read(&v1::stories::path(cti)).await {
+            Ok(accepted) => Ok(Some(accepted)),
+            Err(error) if error.code() == Some(ErrorCode::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub async fn revoke_story(&self, cti: Cti) -> Result<v1::stories::Revoked, CallError> {
+        let request = self.request(Method::POST, &v1::stories::revoke_path(cti));
+        json(succeeded(send(request).await?).await?).await
+    }
+
+    pub async fn upload_events(
+        &self,
+        upload: &v1::events::Upload,
+    ) -> Result<v1::events::Acknowledged, CallError> {
+        self.post(v1::events::PATH, upload).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.base))
+            .timeout(limits::CALL_TIMEOUT)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+        json(succeeded(send(self.request(Method::GET, path)).await?).await?).await
+    }
+
+    async fn read_bytes(&self, path: &str) -> Result<Bytes, CallError> {
+        body(succeeded(send(self.request(Method::GET, path)).await?).await?).await
+    }
+
+    async fn post<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, CallError> {
+        json(succeeded(send(self.request(Method::POST, path).json(body)).await?).await?).await
+    }
+}
+
+async fn send(request: RequestBuilder) -> Result<Response, CallError> {
+    request
+        .send()
+        .await
+        .map_err(|error| CallError::Unreachable(error.without_url()))
+}
+
+async fn succeeded(response: Response) -> Result<Response, CallError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let bytes = body(response).await?;
+    match serde_json::from_slice::<Problem>(&bytes) {
+        Ok(problem) if status == StatusCode::SERVICE_UNAVAILABLE => Err(CallError::Busy(Box::new(problem))),
+        Ok(problem) => Err(CallError::Refused(Box::new(problem))),
+        Err(_) => Err(CallError::Unreadable(format!(
+            "status {} without a problem document",
+            status.as_u16()
+        ))),
+    }
+}
+
+async fn json<T: DeserializeOwned>(response: Response) -> Result<T, CallError> {
+    let bytes = body(response).await?;
+    serde_json::from_slice(&bytes).map_err(|error| CallError::Unreadable(error.to_string()))
+}
+
+async fn body(response: Response) -> Result<Bytes, CallError> {
+    body_up_to(response, limits::ANSWER_BYTES_MAX).await
+}
+
+async fn body_up_to(mut response: Response, bytes_max: usize) -> Result<Bytes, CallError> {
+    let mut bytes = bytes::BytesMut::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| CallError::Unreachable(error.without_url()))?
+    {
+        if bytes.len().saturating_add(chunk.len()) > bytes_max {
+            return Err(CallError::Unreadable(format!("longer than {bytes_max} bytes")));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}

@@ -1,0 +1,215 @@
+//! Bringing an audience to what list and log say before posting (K8, K9): this agent computes the
+//! Adds and Removes itself and commits them; the gateway's pending Removes come along.
+
+use agent_seal::{Member, MembershipChange, StageError, StagedCommit};
+use anyhow::{Context as _, bail};
+use gateway_api::error::ErrorCode;
+use gateway_api::v1::groups::Commit;
+use gateway_api::v1::key_packages::Claim;
+use policies::roster::Roster;
+use policies::terms::{AudienceId, DeviceId};
+
+use super::client::CallError;
+use super::sync;
+use crate::agent::Agent;
+use crate::limits::COMMIT_ATTEMPTS_MAX;
+use crate::vault::mls_record;
+
+/// Commits until the audience is settled: no device too many, no pending removal, every logged
+/// device of a listed person in it (save those without a key package, who wait for the next poster).
+///
+/// # Errors
+/// The gateway's, the store's, or that others kept winning every epoch.
+pub async fn settle(agent: &Agent, member: &mut Member, audience: AudienceId) -> anyhow::Result<()> {
+    change_roster(agent, member, audience, |_| Ok(None)).await
+}
+
+/// Changes the roster, and the devices with it. `edit` is asked again whenever the group moved.
+///
+/// # Errors
+/// As [`settle`], or `edit`'s.
+pub async fn change_roster(
+    agent: &Agent,
+    member: &mut Member,
+    audience: AudienceId,
+    edit: impl Fn(&Roster) -> anyhow::Result<Option<Roster>> + Send + Sync,
+) -> anyhow::Result<()> {
+    for _ in 0..COMMIT_ATTEMPTS_MAX {
+        ready(agent, member, audience).await?;
+        let roster = edit(&member.audience_state(audience)?.roster)?;
+        let change = needed(agent, member, audience, roster).await?;
+        let Some(change) = change else { return Ok(()) };
+        let staged = {
+            let follower = agent.directory.read().await;
+            member.stage_membership(audience, &change, follower.directory(), agent.now_s())
+        };
+        if submit(agent, member, audience, staged).await? == Submitted::Won && change.roster.is_some() {
+            // The list changed; once more round for devices that fit the list only from here on.
+            return Box::pin(settle(agent, member, audience)).await;
+        }
+    }
+    bail!("the audience changes faster than this device can follow; try again in a moment");
+}
+
+/// Leaves: off the roster by a commit, then a proposal that another member commits.
+///
+/// # Errors
+/// The last owner cannot leave; the gateway's or the store's.
+pub async fn leave(agent: &Agent, member: &mut Member, audience: AudienceId) -> anyhow::Result<()> {
+    for _ in 0..COMMIT_ATTEMPTS_MAX {
+        ready(agent, member, audience).await?;
+        let staged = {
+            let follower = agent.directory.read().await;
+            member.stage_leave(audience, follower.directory())
+        };
+        if submit(agent, member, audience, staged).await? == Submitted::Won {
+            let proposal = member.propose_leave(audience)?;
+            persist(agent, member).await?;
+            let proposal = gateway_api::v1::groups::Proposal {
+                proposal: proposal.into(),
+            };
+            agent.gateway.propose(audience, &proposal).await?;
+            return Ok(());
+        }
+    }
+    bail!("the audience changes faster than this device can follow; try again in a moment");
+}
+
+/// Up to date, and no unanswered commit of an earlier attempt: the log did not show it, so it did
+/// not win.
+async fn ready(agent: &Agent, member: &mut Member, audience: AudienceId) -> anyhow::Result<()> {
+    sync::catch_up(agent, member).await?;
+    if member
+        .audience_state(audience)
+        .context("this device is no longer in the audience")?
+        .staged
+    {
+        member.discard_staged(audience)?;
+        persist(agent, member).await?;
+    }
+    Ok(())
+}
+
+/// The change that list and log ask for; none when the audience is as it should be.
+async fn needed(
+    agent: &Agent,
+    member: &Member,
+    audience: AudienceId,
+    roster: Option<Roster>,
+) -> anyhow::Result<Option<MembershipChange>> {
+    let state = member.audience_state(audience)?;
+    let listed = roster.as_ref().unwrap_or(&state.roster);
+    let (remove, missing) = {
+        let follower = agent.directory.read().await;
+        let directory = follower.directory();
+        let stale = |device: &DeviceId| {
+            directory
+                .device(*device)
+                .is_none_or(|found| found.revoked || !listed.persons.contains(&found.person))
+        };
+        let remove: Vec<DeviceId> = state
+            .members
+            .iter()
+            .copied()
+            .filter(|device| stale(device) && !state.pending_removals.contains(device))
+            .collect();
+        let missing: Vec<DeviceId> = listed
+            .persons
+            .iter()
+            .flat_map(|person| directory.devices_of(*person))
+            .filter(|found| !found.revoked && !state.members.contains(&found.device))
+            .map(|found| found.device)
+            .collect();
+        (remove, missing)
+    };
+    let add = claim(agent, missing).await?;
+    let nothing = add.is_empty() && remove.is_empty() && state.pending_removals.is_empty();
+    if nothing && roster.as_ref().is_none_or(|roster| *roster == state.roster) {
+        return Ok(None);
+    }
+    Ok(Some(MembershipChange {
+        add,
+        remove,
+        roster: roster.filter(|roster| *roster != state.roster),
+    }))
+}
+
+async fn claim(agent: &Agent, devices: Vec<DeviceId>) -> anyhow::Result<Vec<Vec<u8>>> {
+    if devices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let asked = devices.len();
+    let claimed = agent.gateway.claim_key_packages(&Claim { devices }).await?;
+    tracing::info!(
+        asked,
+        claimed = claimed.key_packages.len(),
+        "key packages claimed"
+    );
+    Ok(claimed
+        .key_packages
+        .into_iter()
+        .map(|claimed| claimed.key_package.0)
+        .collect())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Submitted {
+    /// The commit won its epoch and is merged.
+    Won,
+    /// Another commit won: the change is to be computed anew.
+    Moved,
+}
+
+/// Persists, sends, and follows the log up to the commit, where it is merged in its order: stories
+/// of the epoch that it ends are opened before its keys go.
+async fn submit(
+    agent: &Agent,
+    member: &mut Member,
+    audience: AudienceId,
+    staged: Result<StagedCommit, StageError>,
+) -> anyhow::Result<Submitted> {
+    let staged = staged?;
+    persist(agent, member).await?;
+    let commit = Commit {
+        commit: staged.commit.into(),
+        welcome: staged.welcome.map(Into::into),
+        group_info: staged.group_info.into(),
+        ratchet_tree: staged.ratchet_tree.into(),
+        joiners: staged.joiners,
+    };
+    match agent.gateway.commit(audience, &commit).await {
+        Ok(committed) => {
+            sync::catch_up(agent, member).await?;
+            if member.audience_state(audience)?.staged {
+                bail!(
+                    "the gateway took a commit and does not show it in the log of the audience (epoch {})",
+                    committed.epoch
+                );
+            }
+            Ok(Submitted::Won)
+        }
+        Err(error) if error.code() == Some(ErrorCode::EpochMoved) => {
+            member.discard_staged(audience)?;
+            persist(agent, member).await?;
+            Ok(Submitted::Moved)
+        }
+        Err(error @ CallError::Refused(_)) => {
+            member.discard_staged(audience)?;
+            persist(agent, member).await?;
+            Err(error.into())
+        }
+        // Whether it arrived is not known: the log will tell.
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes what changed before any byte leaves (M6).
+///
+/// # Errors
+/// The store's.
+pub async fn persist(agent: &Agent, member: &mut Member) -> anyhow::Result<()> {
+    let mut transaction = agent.vault.begin().await?;
+    mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
+    transaction.commit().await?;
+    Ok(())
+}

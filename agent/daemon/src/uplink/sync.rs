@@ -1,0 +1,257 @@
+//! The long poll, and what is done with its answer (K15): Welcomes, commits, proposals, stories,
+//! each in the order of its log, each persisted with its cursor before the next is asked for.
+
+use agent_seal::{JoinError, Member, ProcessError, Processed};
+use gateway_api::v1::sync::{GroupBody, GroupItem, InboxBody, InboxItem, SyncRequest, SyncResponse};
+use policies::terms::{AudienceId, DeviceId};
+
+use super::directory::Follower;
+use super::{directory, stories};
+use crate::agent::Agent;
+use crate::vault::audience::{Audience, AudienceState};
+use crate::vault::setting::{self, Setting};
+use crate::vault::{Connection, audience, mls_record};
+
+/// Asks with the cursors of now.
+///
+/// # Errors
+/// The gateway's, or the store's.
+pub async fn ask(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncResponse> {
+    let mut connection = agent.vault.connection().await?;
+    let audiences = audience::all(&mut connection, &agent.vault.cipher).await?;
+    let inbox = setting::read_number(&mut connection, &agent.vault.cipher, Setting::InboxCursor).await?;
+    drop(connection);
+    let request = SyncRequest {
+        inbox,
+        groups: audiences
+            .into_iter()
+            .filter(|audience| audience.state == AudienceState::Member)
+            .map(|audience| (audience.id, audience.cursor))
+            .collect(),
+        policy_version: agent.policy.version(),
+        directory_size: agent.directory.read().await.asked_size(),
+        wait_s,
+    };
+    Ok(agent.gateway.sync(&request).await?)
+}
+
+/// Applies an answer. Items that were processed in the meantime are passed over.
+///
+/// # Errors
+/// The gateway's (the directory log could not be followed), or the store's. What was applied stays.
+pub async fn apply(agent: &Agent, member: &mut Member, response: SyncResponse) -> anyhow::Result<()> {
+    let mut follower = agent.directory.write().await;
+    if response.directory_size != follower.size() {
+        directory::follow(agent, &mut follower).await?;
+    }
+    for item in response.inbox {
+        apply_inbox(agent, member, &follower, item).await?;
+    }
+    for (group, items) in response.groups {
+        apply_group(agent, member, &mut follower, group, items).await?;
+    }
+    Ok(())
+}
+
+/// Brings every log up to date, without waiting.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn catch_up(agent: &Agent, member: &mut Member) -> anyhow::Result<()> {
+    loop {
+        let response = ask(agent, 0).await?;
+        let more = response.more;
+        apply(agent, member, response).await?;
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+async fn apply_inbox(
+    agent: &Agent,
+    member: &mut Member,
+    follower: &Follower,
+    item: InboxItem,
+) -> anyhow::Result<()> {
+    let mut transaction = agent.vault.begin().await?;
+    let cipher = &agent.vault.cipher;
+    let done = setting::read_number(&mut transaction, cipher, Setting::InboxCursor).await?;
+    if item.sequence <= done {
+        return Ok(());
+    }
+    match item.body {
+        InboxBody::Welcome {
+            group,
+            welcome,
+            ratchet_tree,
+            by,
+            sequence,
+        } => {
+            let joined = member.join(&welcome.0, &ratchet_tree.0, follower.directory());
+            match judge_join(joined, group, by) {
+                Ok(()) => enter(agent, &mut transaction, group, sequence).await?,
+                Err(reason) => agent.alarm(
+                    &format!("join/{group}"),
+                    format!("audience {group} was not joined: {reason}"),
+                ),
+            }
+        }
+    }
+    mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
+    setting::write_number(&mut transaction, cipher, Setting::InboxCursor, item.sequence).await?;
+    transaction.commit().await?;
+    agent.changed();
+    Ok(())
+}
+
+fn judge_join(
+    joined: Result<agent_seal::Joined, JoinError>,
+    group: AudienceId,
+    by: DeviceId,
+) -> Result<(), String> {
+    let joined = joined.map_err(|error| error.to_string())?;
+    if joined.audience != group || joined.by != by {
+        return Err("the gateway says something else about it than its Welcome".to_owned());
+    }
+    Ok(())
+}
+
+async fn enter(
+    agent: &Agent,
+    connection: &mut Connection,
+    group: AudienceId,
+    sequence: u64,
+) -> anyhow::Result<()> {
+    let cipher = &agent.vault.cipher;
+    let name = audience::by_id(connection, cipher, group)
+        .await?
+        .and_then(|known| known.name);
+    let entered = Audience {
+        id: group,
+        name,
+        cursor: sequence,
+        state: AudienceState::Member,
+    };
+    audience::put(connection, cipher, &entered).await?;
+    agent.notice(format!("you were added to audience {group}"));
+    tracing::info!(%group, "joined");
+    Ok(())
+}
+
+async fn apply_group(
+    agent: &Agent,
+    member: &mut Member,
+    follower: &mut Follower,
+    group: AudienceId,
+    items: Vec<GroupItem>,
+) -> anyhow::Result<()> {
+    for item in items {
+        let mut connection = agent.vault.connection().await?;
+        let known = audience::by_id(&mut connection, &agent.vault.cipher, group).await?;
+        drop(connection);
+        let followed = known.filter(|known| known.state == AudienceState::Member);
+        let Some(known) = followed else { return Ok(()) };
+        if item.sequence > known.cursor {
+            apply_item(agent, member, follower, &known, item).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn apply_item(
+    agent: &Agent,
+    member: &mut Member,
+    follower: &mut Follower,
+    known: &Audience,
+    item: GroupItem,
+) -> anyhow::Result<()> {
+    match item.body {
+        GroupBody::Commit { message } | GroupBody::Proposal { message } => {
+            let processed = process(agent, member, follower, known.id, &message.0).await?;
+            handshake(agent, member, known.id, item.sequence, processed).await
+        }
+        GroupBody::Story {
+            envelope,
+            clearance,
+            acceptance,
+        } => {
+            let delivered = stories::Delivered {
+                sequence: item.sequence,
+                envelope: envelope.0,
+                clearance: clearance.0,
+                acceptance: acceptance.0,
+            };
+            stories::receive(agent, member, follower, known, delivered).await
+        }
+        GroupBody::Revoked { cti } => stories::forget(agent, known.id, item.sequence, cti).await,
+    }
+}
+
+/// Processes a handshake message; one that names an unlogged device is tried once more after
+/// fetching the directory log (K8).
+async fn process(
+    agent: &Agent,
+    member: &mut Member,
+    follower: &mut Follower,
+    group: AudienceId,
+    message: &[u8],
+) -> anyhow::Result<Result<Processed, ProcessError>> {
+    let first = member.process(group, message, follower.directory());
+    if !matches!(first, Err(ProcessError::Refused(_))) {
+        return Ok(first);
+    }
+    directory::follow(agent, follower).await?;
+    Ok(member.process(group, message, follower.directory()))
+}
+
+async fn handshake(
+    agent: &Agent,
+    member: &mut Member,
+    group: AudienceId,
+    sequence: u64,
+    processed: Result<Processed, ProcessError>,
+) -> anyhow::Result<()> {
+    let mut transaction = agent.vault.begin().await?;
+    match processed {
+        Ok(Processed::CommitApplied {
+            epoch,
+            added,
+            removed,
+            ..
+        }) => {
+            tracing::info!(%group, epoch, added = added.len(), removed = removed.len(), "commit applied");
+            tell_of_members(agent, group, &added).await;
+        }
+        Ok(Processed::ProposalStored { removes }) => tracing::info!(%group, %removes, "removal proposed"),
+        Ok(Processed::Removed) => {
+            audience::set_state(&mut transaction, group, AudienceState::Left).await?;
+            agent.notice(format!("you are no longer in audience {group}"));
+            tracing::info!(%group, "removed from the audience");
+        }
+        Ok(Processed::Story { .. }) => agent.alarm(
+            &format!("log/{group}"),
+            format!("the log of audience {group} holds a story in place of a commit"),
+        ),
+        // Applied already: the gateway shows a device its own commit too.
+        Err(ProcessError::WrongEpoch { found, current }) if found < current => {
+            tracing::debug!(%group, found, current, "passed over");
+        }
+        Err(error) => agent.alarm(
+            &format!("log/{group}"),
+            format!("a message in the log of audience {group} was refused: {error}"),
+        ),
+    }
+    mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
+    audience::set_cursor(&mut transaction, group, sequence).await?;
+    transaction.commit().await?;
+    agent.changed();
+    Ok(())
+}
+
+/// K8: members hear of each new device in their audience.
+async fn tell_of_members(agent: &Agent, group: AudienceId, added: &[DeviceId]) {
+    for device in added.iter().filter(|device| **device != agent.enrollment.device) {
+        agent.notice(format!("device {device} joined audience {group}"));
+    }
+}

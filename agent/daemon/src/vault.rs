@@ -1,0 +1,133 @@
+//! The agent's store: one SQLite file (WAL, `synchronous=FULL`, `secure_delete`), every value
+//! encrypted per record. All SQL of the agent lives below this module, one function per question.
+//!
+//! Functions that must happen together take the connection of one transaction:
+//!
+//! ```text
+//! begin ─► mls_record::apply ─► story::insert ─► audience::set_cursor ─► commit ─► bytes leave
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Sqlite, SqliteConnection, Transaction};
+
+use crate::config::paths::Paths;
+
+pub mod audience;
+pub mod cipher;
+pub mod claim;
+pub mod directory_entry;
+pub mod event;
+pub mod expiry;
+pub mod files;
+pub mod journal;
+pub mod mls_record;
+pub mod outgoing;
+pub mod pending;
+pub mod setting;
+pub mod story;
+
+use cipher::StateCipher;
+use expiry::ExpiryKeys;
+
+/// The open store.
+#[derive(Clone)]
+pub struct Vault {
+    pool: SqlitePool,
+    /// Encrypts every value of the store.
+    pub cipher: Arc<StateCipher>,
+    /// Keys of stories, destroyed when the stories expire (D4).
+    pub expiry: Arc<ExpiryKeys>,
+}
+
+impl Vault {
+    /// Opens or creates the store of the folder.
+    ///
+    /// # Errors
+    /// The state key, the database file or its migrations cannot be used.
+    pub async fn open(paths: &Paths) -> anyhow::Result<Self> {
+        let cipher = Arc::new(StateCipher::load_or_create(&paths.state_key())?);
+        let expiry = Arc::new(ExpiryKeys::open(&paths.expiry_keys())?);
+        let pool = open_pool(&paths.state()).await?;
+        Ok(Self { pool, cipher, expiry })
+    }
+
+    /// A connection for a single question.
+    pub async fn connection(&self) -> anyhow::Result<PoolConnection<Sqlite>> {
+        self.pool
+            .acquire()
+            .await
+            .context("the state database does not answer")
+    }
+
+    /// A transaction that holds the write lock from its start.
+    pub async fn begin(&self) -> anyhow::Result<Transaction<'static, Sqlite>> {
+        self.pool
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .context("the state database cannot be written: is the disk full?")
+    }
+
+    /// Empties the write-ahead log, so that deleted rows are nowhere (D2).
+    pub async fn truncate_log(&self) -> anyhow::Result<()> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Closes all connections after their work is done.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+async fn open_pool(file: &Path) -> anyhow::Result<SqlitePool> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(30))
+        .pragma("secure_delete", "ON")
+        .pragma("fullfsync", "ON")
+        .disable_statement_logging();
+    let pool = SqlitePoolOptions::new()
+        .max_connections(4)
+        .connect_with(options)
+        .await
+        .with_context(|| format!("cannot open `{}`", file.display()))?;
+    files::restrict(file)?;
+    sqlx::migrate!("./migrations")
+        .run(&pool)
+        .await
+        .context("the state database is of another version")?;
+    Ok(pool)
+}
+
+/// What every query function takes.
+pub type Connection = SqliteConnection;
+
+/// Rows hold signed numbers; times and sequence numbers stay far below 2^63.
+pub fn to_row(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The way back; a negative number in a row reads as 0.
+pub fn from_row(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// An id of 16 bytes from a row.
+pub fn id16(bytes: &[u8]) -> anyhow::Result<[u8; 16]> {
+    bytes
+        .try_into()
+        .context("the state database holds an id of a wrong length")
+}

@@ -1,0 +1,69 @@
+//! Events of the spool. The sequence number is the row's key: SQLite gives it inside the
+//! transaction, so that it has no gap and is never used twice (S3).
+
+use sqlx::Row as _;
+
+use super::cipher::StateCipher;
+use super::{Connection, from_row, to_row};
+
+/// A stored event; the body is the caller's JSON.
+pub struct EventRow {
+    pub sequence: u64,
+    pub body: Vec<u8>,
+}
+
+/// Adds an event and tells its sequence number.
+pub async fn append(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    id: &[u8; 16],
+    at_s: u64,
+    body: &[u8],
+) -> anyhow::Result<u64> {
+    let body = cipher.seal("event", id, body)?;
+    let row = sqlx::query("INSERT INTO event (id, at_s, body) VALUES ($1, $2, $3) RETURNING seq")
+        .bind(id.as_slice())
+        .bind(to_row(at_s))
+        .bind(body)
+        .fetch_one(connection)
+        .await?;
+    Ok(from_row(row.get(0)))
+}
+
+/// The oldest events, in order.
+pub async fn oldest(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    count: i64,
+) -> anyhow::Result<Vec<EventRow>> {
+    let rows = sqlx::query("SELECT seq, id, body FROM event ORDER BY seq LIMIT $1")
+        .bind(count)
+        .fetch_all(connection)
+        .await?;
+    let mut events = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id: &[u8] = row.get(1);
+        events.push(EventRow {
+            sequence: from_row(row.get(0)),
+            body: cipher.open("event", id, row.get(2))?.to_vec(),
+        });
+    }
+    Ok(events)
+}
+
+/// Forgets an event that the gateway holds (S2).
+pub async fn remove(connection: &mut Connection, id: &[u8; 16]) -> anyhow::Result<()> {
+    sqlx::query("DELETE FROM event WHERE id = $1")
+        .bind(id.as_slice())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// How many wait.
+pub async fn count(connection: &mut Connection) -> anyhow::Result<i64> {
+    let row = sqlx::query("SELECT COUNT(*) FROM event")
+        .fetch_one(connection)
+        .await?;
+    Ok(row.get(0))
+}

@@ -1,0 +1,143 @@
+//! Drafts that wait for the gateway, encrypted; then, without content, what became of them.
+
+use policies::terms::Cti;
+use sqlx::Row as _;
+use zeroize::Zeroizing;
+
+use super::cipher::StateCipher;
+use super::{Connection, id16, to_row};
+use crate::local::wire::PendingState;
+
+/// A kept draft; the value is a local frame.
+pub struct PendingRow {
+    pub id: [u8; 16],
+    /// Its story, if it was sealed and not answered.
+    pub sealed: Option<Cti>,
+    pub value: Zeroizing<Vec<u8>>,
+}
+
+/// Those that still wait, oldest first.
+pub async fn waiting(connection: &mut Connection, cipher: &StateCipher) -> anyhow::Result<Vec<PendingRow>> {
+    let rows = sqlx::query(
+        "SELECT id, value, story FROM pending WHERE state = 'kept' AND value IS NOT NULL ORDER BY at_s, id",
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut pending = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id = id16(row.get(0))?;
+        let sealed = row
+            .get::<Option<&[u8]>, _>(2)
+            .map(id16)
+            .transpose()?
+            .map(Cti::from_bytes);
+        pending.push(PendingRow {
+            id,
+            sealed,
+            value: cipher.open("pending", &id, row.get(1))?,
+        });
+    }
+    Ok(pending)
+}
+
+/// What became of every kept draft, oldest first.
+pub async fn states(
+    connection: &mut Connection,
+) -> anyhow::Result<Vec<([u8; 16], PendingState, Option<Cti>)>> {
+    let rows = sqlx::query("SELECT id, state, story FROM pending ORDER BY at_s, id")
+        .fetch_all(connection)
+        .await?;
+    let mut states = Vec::with_capacity(rows.len());
+    for row in rows {
+        let story = row
+            .get::<Option<&[u8]>, _>(2)
+            .map(id16)
+            .transpose()?
+            .map(Cti::from_bytes);
+        states.push((id16(row.get(0))?, state_of(row.get(1)), story));
+    }
+    Ok(states)
+}
+
+/// How many wait.
+pub async fn count(connection: &mut Connection) -> anyhow::Result<i64> {
+    let row = sqlx::query("SELECT COUNT(*) FROM pending WHERE state = 'kept'")
+        .fetch_one(connection)
+        .await?;
+    Ok(row.get(0))
+}
+
+/// Keeps one.
+pub async fn insert(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    id: [u8; 16],
+    at_s: u64,
+    value: &[u8],
+    sealed: Option<Cti>,
+) -> anyhow::Result<()> {
+    let value = cipher.seal("pending", &id, value)?;
+    sqlx::query("INSERT INTO pending (id, at_s, state, value, story) VALUES ($1, $2, 'kept', $3, $4)")
+        .bind(id.as_slice())
+        .bind(to_row(at_s))
+        .bind(value)
+        .bind(sealed.as_ref().map(|cti| cti.as_bytes().as_slice()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Notes under which id a kept draft was sealed.
+pub async fn link(connection: &mut Connection, id: [u8; 16], sealed: Cti) -> anyhow::Result<()> {
+    sqlx::query("UPDATE pending SET story = $2 WHERE id = $1")
+        .bind(id.as_slice())
+        .bind(sealed.as_bytes().as_slice())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes the content away and says what became of it.
+pub async fn decide(
+    connection: &mut Connection,
+    id: [u8; 16],
+    state: PendingState,
+    story: Option<Cti>,
+) -> anyhow::Result<()> {
+    sqlx::query("UPDATE pending SET state = $2, story = $3, value = NULL WHERE id = $1")
+        .bind(id.as_slice())
+        .bind(state_text(state))
+        .bind(story.as_ref().map(|cti| cti.as_bytes().as_slice()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Forgets decided ones that are older than the time given.
+pub async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow::Result<()> {
+    sqlx::query("DELETE FROM pending WHERE state <> 'kept' AND at_s < $1")
+        .bind(to_row(before_s))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+const fn state_text(state: PendingState) -> &'static str {
+    match state {
+        PendingState::Kept => "kept",
+        PendingState::Sent => "sent",
+        PendingState::Blocked => "blocked",
+        PendingState::Refused => "refused",
+        PendingState::NeedsReason => "needs_reason",
+    }
+}
+
+fn state_of(text: &str) -> PendingState {
+    match text {
+        "kept" => PendingState::Kept,
+        "sent" => PendingState::Sent,
+        "needs_reason" => PendingState::NeedsReason,
+        "refused" => PendingState::Refused,
+        _ => PendingState::Blocked,
+    }
+}

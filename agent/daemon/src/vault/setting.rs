@@ -1,0 +1,95 @@
+//! Single values by name: cursors, the policy floor, the last checkpoint.
+
+use sqlx::Row as _;
+use zeroize::Zeroizing;
+
+use super::Connection;
+use super::cipher::StateCipher;
+
+/// The names in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// Highest bundle version ever seen (B3), u64 big-endian.
+    PolicyFloor,
+    /// Last signed checkpoint of the directory log, text.
+    Checkpoint,
+    /// Last inbox item processed, u64 big-endian.
+    InboxCursor,
+    /// Directory groups of the owner, JSON.
+    Groups,
+    /// Names of people by id, JSON.
+    People,
+    /// Latest signed time seen, u64 big-endian (B5).
+    SignedTime,
+}
+
+impl Setting {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::PolicyFloor => "policy-floor",
+            Self::Checkpoint => "checkpoint",
+            Self::InboxCursor => "inbox-cursor",
+            Self::Groups => "groups",
+            Self::People => "people",
+            Self::SignedTime => "signed-time",
+        }
+    }
+}
+
+/// Reads a value.
+pub async fn read(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    setting: Setting,
+) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
+    let row = sqlx::query("SELECT value FROM setting WHERE name = $1")
+        .bind(setting.name())
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| cipher.open("setting", setting.name().as_bytes(), row.get(0)))
+        .transpose()
+}
+
+/// Writes a value.
+pub async fn write(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    setting: Setting,
+    value: &[u8],
+) -> anyhow::Result<()> {
+    let value = cipher.seal("setting", setting.name().as_bytes(), value)?;
+    sqlx::query(
+        "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(setting.name())
+    .bind(value)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Reads a number; none reads as 0.
+pub async fn read_number(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    setting: Setting,
+) -> anyhow::Result<u64> {
+    let Some(bytes) = read(connection, cipher, setting).await? else {
+        return Ok(0);
+    };
+    let bytes: [u8; 8] = bytes
+        .as_slice()
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("the setting `{}` is damaged", setting.name()))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Writes a number.
+pub async fn write_number(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    setting: Setting,
+    value: u64,
+) -> anyhow::Result<()> {
+    write(connection, cipher, setting, &value.to_be_bytes()).await
+}
