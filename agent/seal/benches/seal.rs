@@ -4,7 +4,6 @@
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::unwrap_used,
-    clippy::missing_docs_in_private_items,
     reason = "a bench reads clocks, prints its ratio and stops at the first failure"
 )]
 

@@ -5,7 +5,9 @@
 )]
 
 mod audiences;
+mod gateway;
 mod hostile;
+mod model;
 mod policy;
 mod stories;
 pub(crate) mod world;
