@@ -1,9 +1,9 @@
-//! The sealed part of a clearance: findings and justification, for the tenant's compliance key alone (K25).
+//! The sealed part of a clearance or of an event: findings and justification, for the tenant's compliance key alone (K25).
 //!
 //! ```text
 //! sealed    = encapsulated key (32) || ciphertext
 //! HPKE      = base mode, X25519-HKDF-SHA256, HKDF-SHA256, ChaCha20Poly1305 (RFC 9180)
-//! info      = "sealgate/sealed/1", associated data = cti
+//! info      = "sealgate/sealed/1", associated data = cti or event id
 //! plaintext = length (2, big-endian) || canonical CBOR || zeros to a multiple of 512
 //! CBOR      = {1: [[detector, family, confidence 0-2, count, distinct, item], ...],
 //!              2: justification or null, 3: [rule, ...], 4: findings left out for size}
@@ -16,7 +16,7 @@ use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable as _, Kem, OpModeS, Serializable as _, setup_sender_with_rng};
-use policies::terms::{Confidence, Cti, Finding, RuleId};
+use policies::terms::{Confidence, Finding, RuleId};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -66,10 +66,14 @@ impl fmt::Debug for CompliancePublicKey {
     }
 }
 
-/// Seals what only compliance may read.
-pub(crate) fn seal(
+/// Seals what only compliance may read, bound to `id`: the story's `cti`, or the id of the event about a draft that
+/// never became one.
+///
+/// # Errors
+/// [`ComplianceError::TooLong`] if the justification and the rules alone do not fit.
+pub fn seal_report(
     key: &CompliancePublicKey,
-    cti: Cti,
+    id: [u8; 16],
     findings: &[Finding],
     justification: Option<&str>,
     rules: &[RuleId],
@@ -86,7 +90,7 @@ pub(crate) fn seal(
         )
         .map_err(|_| ComplianceError::Unavailable)?;
     let ciphertext = context
-        .seal(&plaintext, cti.as_bytes())
+        .seal(&plaintext, &id)
         .map_err(|_| ComplianceError::Unavailable)?;
     let mut sealed = encapsulated.to_bytes().to_vec();
     sealed.extend_from_slice(&ciphertext);
@@ -181,8 +185,7 @@ mod tests {
     fn sealed_part_opens_with_the_compliance_key_and_its_cti_only() {
         let (secret, public) = X25519HkdfSha256::gen_keypair();
         let key = CompliancePublicKey::from_bytes(&public.to_bytes()).unwrap();
-        let cti = Cti::from_bytes([5; 16]);
-        let sealed = seal(&key, cti, &findings(2), Some("asked"), &[], &mut rand::rng()).unwrap();
+        let sealed = seal_report(&key, [5; 16], &findings(2), Some("asked"), &[], &mut rand::rng()).unwrap();
         let (encapsulated, ciphertext) = sealed.split_at(32);
         let encapsulated =
             <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).unwrap();

@@ -136,7 +136,8 @@ impl Member {
     }
 
     /// What changed since the last call. Persist it, all of it in one transaction, before any byte that the
-    /// member returned leaves the device (M6).
+    /// member returned leaves the device (M6). If they cannot be written, drop the member and load it again: what
+    /// was returned here is not returned twice.
     #[must_use = "unpersisted changes lose the state"]
     pub fn take_changes(&mut self) -> Vec<RecordChange> {
         storage::changes(&self.provider, &mut self.taken)

@@ -7,6 +7,7 @@ use policies::terms::{App, Cti, Digest, Finding};
 use rand_core::CryptoRng;
 
 use super::PROTOCOL;
+use super::manifest::Manifest;
 use super::seal::{Sealed, SealedBlob};
 use crate::compliance::{self, ComplianceError, CompliancePublicKey};
 use crate::device::{DeviceSigner, SignerError};
@@ -81,9 +82,9 @@ pub fn clear(
         policy: permit.policy(),
         verdict: permit.code(),
         labels: permit.labels().iter().cloned().collect(),
-        sealed: compliance::seal(
+        sealed: compliance::seal_report(
             clearing.compliance,
-            sealed.cti,
+            *sealed.cti.as_bytes(),
             clearing.findings,
             permit.justification(),
             &rules,
@@ -105,6 +106,12 @@ impl Cleared {
     #[must_use]
     pub fn cti(&self) -> Cti {
         self.sealed.cti
+    }
+
+    /// What the story says, for the author's own feed; nobody can decrypt what they sealed themselves.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.sealed.manifest
     }
 
     /// The envelope to submit.

@@ -58,6 +58,7 @@ pub struct Sealed {
     pub(super) author: DeviceId,
     pub(super) permit: Permit,
     pub(super) ttl_s: u32,
+    pub(super) manifest: Manifest,
 }
 
 /// One file's ciphertext, to be uploaded under its digest.
@@ -156,12 +157,12 @@ pub fn seal(
         text: Zeroizing::new(draft.text.to_owned()),
         files,
         media_key,
-    }
-    .to_bytes();
+    };
+    let bytes = manifest.to_bytes();
     let mut salt = Zeroizing::new([0u8; frank::SALT_BYTES]);
     rng.fill_bytes(salt.as_mut());
-    let tag = frank::tag(&salt, &manifest);
-    let envelope = member.encrypt(audience, associated(&tag, cti), &frame(&salt, &manifest))?;
+    let tag = frank::tag(&salt, &bytes);
+    let envelope = member.encrypt(audience, associated(&tag, cti), &frame(&salt, &bytes))?;
     Ok(Sealed {
         cti,
         envelope,
@@ -172,6 +173,7 @@ pub fn seal(
         author,
         permit,
         ttl_s,
+        manifest,
     })
 }
 
@@ -180,6 +182,12 @@ impl Sealed {
     #[must_use]
     pub fn cti(&self) -> Cti {
         self.cti
+    }
+
+    /// What the story says.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 
     /// The epoch in which it was sealed; it is refused in any other (M3).

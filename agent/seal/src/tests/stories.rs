@@ -194,6 +194,16 @@ fn nothing_that_leaves_holds_the_text_the_name_or_the_file() {
     }
 }
 
+#[test]
+fn author_keeps_what_nobody_can_decrypt_twice() {
+    let mut stage = Stage::new();
+    let cleared = stage.cleared();
+    assert_eq!(cleared.manifest().text(), TEXT);
+    let key = cleared.manifest().file_key(0).unwrap();
+    assert_eq!(open_blob(&key, &cleared.blobs()[0].bytes).unwrap().as_slice(), FILE);
+    assert_eq!(cleared.sealed().manifest().cti(), cleared.cti());
+}
+
 /// C6
 #[test]
 fn envelope_and_blob_show_padded_sizes_only() {
