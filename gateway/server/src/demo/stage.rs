@@ -145,7 +145,7 @@ impl Stage {
     /// An administrator's command.
     pub(crate) async fn gateway<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Answer> {
         let folder = self.gateway_folder();
-        self.run(&self.sealgate, arguments.into_iter().chain(["--dir", &folder, "--json"])).await
+        self.run(&self.sealgate, with(arguments, &["--dir", &folder, "--json"])).await
     }
 
     /// `sealgate verify PATH`, as an auditor runs it.
@@ -156,13 +156,13 @@ impl Stage {
     /// An employee's command, answered in JSON.
     pub(crate) async fn agent<'a>(&self, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Answer> {
         let folder = self.agent_folder(name).display().to_string();
-        self.run(&self.agent, arguments.into_iter().chain(["--dir", &folder, "--json"])).await
+        self.run(&self.agent, with(arguments, &["--dir", &folder, "--json"])).await
     }
 
     /// An employee's command, answered as they see it.
     pub(crate) async fn agent_text<'a>(&self, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Answer> {
         let folder = self.agent_folder(name).display().to_string();
-        self.run(&self.agent, arguments.into_iter().chain(["--dir", &folder])).await
+        self.run(&self.agent, with(arguments, &["--dir", &folder])).await
     }
 
     async fn run(&self, program: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> anyhow::Result<Answer> {
@@ -215,6 +215,13 @@ impl Stage {
             }
         }
     }
+}
+
+/// Arguments of a command, with more behind them.
+fn with<'a>(arguments: impl IntoIterator<Item = &'a str>, more: &[&str]) -> Vec<String> {
+    let mut all: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+    all.extend(more.iter().map(|&argument| argument.to_owned()));
+    all
 }
 
 fn empty_folder(dir: &Path) -> anyhow::Result<PathBuf> {

@@ -1,0 +1,104 @@
+//! What an administrator or auditor asks of the gateway: one enum of commands, one place that carries them out. While
+//! `serve` runs they come through its Unix socket; otherwise the command line takes the folder's lock and does it itself
+//! (K34). Never two writers.
+
+pub(crate) mod client;
+mod devices;
+mod log;
+mod people;
+mod policy;
+pub(crate) mod socket;
+mod stories;
+mod tokens;
+
+use std::path::PathBuf;
+
+use gateway_api::bytes::Bytes;
+use policies::terms::{AudienceClass, Cti, DeviceId, GroupName};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::fault::Fault;
+use crate::domain::gateway::Gateway;
+use crate::domain::record::Kind;
+
+/// Everything that can be asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Command {
+    PersonAdd { name: String, address: Option<String>, groups: Vec<GroupName> },
+    PersonList,
+    PersonRevoke { name: String },
+    GroupAdd { name: GroupName, people: Vec<String> },
+    GroupList,
+    GroupRevoke { name: GroupName },
+    DeviceList,
+    DeviceRevoke { device: DeviceId },
+    TokenAdd { person: String, class: AudienceClass, lifetime_s: u64 },
+    TokenList,
+    TokenRevoke { id: String },
+    PolicyPublish { bundle: Bytes },
+    LogSearch { kind: Option<String>, since_s: Option<u64>, until_s: Option<u64>, limit: usize },
+    LogShow { index: u64 },
+    LogExport { out: PathBuf },
+    LogOpen { index: u64 },
+    LogPublish,
+    StoryShow { cti: Cti },
+    StoryWaitPurged { cti: Cti, timeout_s: u64 },
+    ClockConfirm,
+}
+
+/// The answer, for programs and for people.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Reply {
+    pub(crate) json: Value,
+    pub(crate) text: String,
+}
+
+impl Reply {
+    fn new(json: Value, text: impl Into<String>) -> Self {
+        Self { json, text: text.into() }
+    }
+}
+
+/// Carries a command out.
+pub(crate) async fn run(gateway: &Gateway, command: Command) -> Result<Reply, Fault> {
+    match command {
+        Command::PersonAdd { name, address, groups } => people::add(gateway, &name, address.as_deref(), &groups).await,
+        Command::PersonList => people::list(gateway).await,
+        Command::PersonRevoke { name } => people::revoke(gateway, &name).await,
+        Command::GroupAdd { name, people } => people::add_group(gateway, &name, &people).await,
+        Command::GroupList => people::list_groups(gateway).await,
+        Command::GroupRevoke { name } => people::revoke_group(gateway, &name).await,
+        Command::DeviceList => devices::list(gateway).await,
+        Command::DeviceRevoke { device } => devices::revoke(gateway, device).await,
+        Command::TokenAdd { person, class, lifetime_s } => tokens::add(gateway, &person, class, lifetime_s).await,
+        Command::TokenList => tokens::list(gateway).await,
+        Command::TokenRevoke { id } => tokens::revoke(gateway, &id).await,
+        Command::PolicyPublish { bundle } => policy::publish(gateway, bundle.0).await,
+        Command::LogSearch { kind, since_s, until_s, limit } => {
+            log::search(gateway, &log::Search { kind, since_s, until_s, limit }).await
+        }
+        Command::LogShow { index } => log::show(gateway, index).await,
+        Command::LogExport { out } => log::export(gateway, &out).await,
+        Command::LogOpen { index } => log::open(gateway, index).await,
+        Command::LogPublish => log::publish(gateway).await,
+        Command::StoryShow { cti } => stories::show(gateway, cti).await,
+        Command::StoryWaitPurged { cti, timeout_s } => stories::wait_purged(gateway, cti, timeout_s).await,
+        Command::ClockConfirm => confirm_clock(gateway).await,
+    }
+}
+
+/// The operator says that the wall clock is right (K19).
+async fn confirm_clock(gateway: &Gateway) -> Result<Reply, Fault> {
+    let reading = gateway.clock.reading()?;
+    gateway.record(Kind::Clock, None, serde_json::json!({ "clock": "confirmed by the operator" })).await?;
+    gateway.store.set_last_reading(&reading).await?;
+    gateway.clock.set_unsettled(false);
+    Ok(Reply::new(serde_json::json!({ "now_s": reading.wall_s }), "the clock is settled; stories are accepted again"))
+}
+
+/// Lines of a listing, or what to say when it is empty.
+fn lines(lines: Vec<String>, none: &str) -> String {
+    if lines.is_empty() { none.to_owned() } else { lines.join("\n") }
+}

@@ -1,0 +1,102 @@
+//! The one clock. The wall clock is what rules and lifetimes go by; the boot clock tells whether it jumped (K19).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+
+use crate::limits;
+
+/// Both clocks at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Differs from boot to boot.
+    pub(crate) boot_id: String,
+    /// Unix seconds.
+    pub(crate) wall_s: u64,
+    /// Seconds since boot, sleep included.
+    pub(crate) boot_s: u64,
+}
+
+/// Wall time, and whether it can be trusted.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    unsettled: AtomicBool,
+}
+
+impl Clock {
+    /// Unix seconds.
+    pub(crate) fn now_s(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    pub(crate) fn reading(&self) -> anyhow::Result<Reading> {
+        Ok(Reading { boot_id: boot_id(), wall_s: self.now_s(), boot_s: boot_s()? })
+    }
+
+    /// Whether the wall clock has jumped and nobody has confirmed it.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unsettled.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_unsettled(&self, unsettled: bool) {
+        self.unsettled.store(unsettled, Ordering::Release);
+    }
+}
+
+/// Whether `now` cannot follow from `before`: within one boot both clocks advance alike; over a restart of the
+/// machine the wall clock at least never goes back.
+pub(crate) fn has_jumped(before: &Reading, now: &Reading) -> bool {
+    if before.boot_id != now.boot_id || now.boot_s < before.boot_s {
+        return now.wall_s.saturating_add(limits::CLOCK_JUMP_S) < before.wall_s;
+    }
+    let expected_s = before.wall_s.saturating_add(now.boot_s - before.boot_s);
+    expected_s.abs_diff(now.wall_s) > limits::CLOCK_JUMP_S
+}
+
+#[cfg(target_os = "linux")]
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn boot_id() -> String {
+    String::new()
+}
+
+#[cfg(target_os = "linux")]
+const BOOT_CLOCK: nix::time::ClockId = nix::time::ClockId::CLOCK_BOOTTIME;
+/// On macOS this clock counts sleep.
+#[cfg(not(target_os = "linux"))]
+const BOOT_CLOCK: nix::time::ClockId = nix::time::ClockId::CLOCK_MONOTONIC;
+
+fn boot_s() -> anyhow::Result<u64> {
+    let time = nix::time::clock_gettime(BOOT_CLOCK).context("cannot read the boot clock")?;
+    Ok(u64::try_from(time.tv_sec()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(boot: &str, wall_s: u64, boot_s: u64) -> Reading {
+        Reading { boot_id: boot.to_owned(), wall_s, boot_s }
+    }
+
+    /// K19
+    #[test]
+    fn clocks_that_part_are_a_jump() {
+        let before = at("a", 10_000, 100);
+        let cases = [
+            (at("a", 10_050, 150), false),
+            (at("a", 10_050 + limits::CLOCK_JUMP_S, 150), false),
+            (at("a", 10_051 + limits::CLOCK_JUMP_S, 150), true),
+            (at("a", 9_000, 150), true),
+            (at("b", 90_000, 5), false),
+            (at("b", 9_000, 5), true),
+        ];
+        for (now, expected) in cases {
+            assert_eq!(has_jumped(&before, &now), expected, "{now:?}");
+        }
+    }
+}

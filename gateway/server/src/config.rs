@@ -1,0 +1,182 @@
+//! `gateway.toml`: one struct per section, unknown keys refused, defaults in code, checked once at start.
+
+pub(crate) mod files;
+pub(crate) mod keys;
+pub(crate) mod layout;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use gateway_api::bytes::Bytes;
+use policies::keys::Ed25519PublicKey;
+use policies::terms::TenantId;
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Whom the gateway serves.
+    pub(crate) tenant: TenantId,
+    #[serde(default)]
+    pub(crate) listen: Listen,
+    #[serde(default)]
+    pub(crate) identity: Identity,
+    #[serde(default)]
+    pub(crate) expiry: Expiry,
+    pub(crate) trust: Trust,
+}
+
+/// Where the gateway listens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Listen {
+    /// mTLS, for agents.
+    pub(crate) device: SocketAddr,
+    /// Plain HTTP for the status page; must be a loopback address.
+    pub(crate) status: SocketAddr,
+    /// Names in the server certificate.
+    pub(crate) names: Vec<String>,
+    /// What agents are told to connect to; `https://localhost:PORT` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) public_url: Option<String>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            device: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            status: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+            public_url: None,
+        }
+    }
+}
+
+/// Certificates of devices.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Identity {
+    /// Life of a device's TLS certificate, seconds (E4: 24 h to 7 d).
+    pub(crate) certificate_lifetime_s: u64,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { certificate_lifetime_s: 24 * 3_600 }
+    }
+}
+
+/// Deletion (K18).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Expiry {
+    /// Width of an expiry bucket, seconds.
+    pub(crate) bucket_s: u64,
+}
+
+impl Default for Expiry {
+    fn default() -> Self {
+        Self { bucket_s: 3_600 }
+    }
+}
+
+/// Public keys that are pinned, base64url.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trust {
+    /// Ed25519 keys of policy authors (K6).
+    pub(crate) author_keys: Vec<Bytes>,
+    /// Ed25519 keys of policy approvers (K6).
+    pub(crate) approver_keys: Vec<Bytes>,
+    /// HPKE public key (X25519) of the compliance officer.
+    pub(crate) compliance_key: Bytes,
+}
+
+impl Config {
+    /// Reads and checks the file.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read `{}`; make a data folder with `sealgate init`", path.display()))?;
+        let config: Self = toml::from_str(&text).with_context(|| format!("`{}` is not valid", path.display()))?;
+        config.check().with_context(|| format!("`{}` is not valid", path.display()))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(self.listen.status.ip().is_loopback(), "`listen.status` must be a loopback address: the page has no login");
+        ensure!(!self.listen.names.is_empty(), "`listen.names` must hold at least one name for the server certificate");
+        let life = self.identity.certificate_lifetime_s;
+        ensure!((3_600..=7 * 86_400).contains(&life), "`identity.certificate_lifetime_s` must lie between 3600 and 604800");
+        let width = self.expiry.bucket_s;
+        ensure!(
+            (1..=limits::STORY_LIFETIME_S_MAX / 2).contains(&width),
+            "`expiry.bucket_s` must lie between 1 and {}",
+            limits::STORY_LIFETIME_S_MAX / 2
+        );
+        self.trust.authors()?;
+        self.trust.approvers()?;
+        ensure!(self.trust.compliance_key.0.len() == 32, "`trust.compliance_key` must be 32 bytes");
+        Ok(())
+    }
+}
+
+impl Trust {
+    pub(crate) fn authors(&self) -> anyhow::Result<Vec<Ed25519PublicKey>> {
+        public_keys("trust.author_keys", &self.author_keys)
+    }
+
+    pub(crate) fn approvers(&self) -> anyhow::Result<Vec<Ed25519PublicKey>> {
+        public_keys("trust.approver_keys", &self.approver_keys)
+    }
+}
+
+fn public_keys(key: &str, keys: &[Bytes]) -> anyhow::Result<Vec<Ed25519PublicKey>> {
+    ensure!(!keys.is_empty(), "`{key}` must hold at least one key");
+    keys.iter()
+        .map(|bytes| {
+            let bytes: &[u8; 32] =
+                bytes.0.as_slice().try_into().with_context(|| format!("a key in `{key}` is not 32 bytes"))?;
+            Ed25519PublicKey::from_bytes(bytes).with_context(|| format!("a key in `{key}` is not an Ed25519 key"))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Config {
+        let key = Bytes(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes().to_vec());
+        Config {
+            tenant: TenantId::parse("acme").unwrap(),
+            listen: Listen::default(),
+            identity: Identity::default(),
+            expiry: Expiry::default(),
+            trust: Trust { author_keys: vec![key.clone()], approver_keys: vec![key.clone()], compliance_key: key },
+        }
+    }
+
+    #[test]
+    fn written_configuration_reads_back() {
+        let text = toml::to_string(&sample()).unwrap();
+        let read: Config = toml::from_str(&text).unwrap();
+        assert!(read.check().is_ok());
+    }
+
+    #[test]
+    fn unknown_key_is_refused() {
+        let text = format!("colour = \"red\"\n{}", toml::to_string(&sample()).unwrap());
+        assert!(toml::from_str::<Config>(&text).unwrap_err().to_string().contains("colour"));
+    }
+
+    #[test]
+    fn status_page_on_a_public_address_is_refused() {
+        let mut config = sample();
+        config.listen.status = SocketAddr::from(([0, 0, 0, 0], 8080));
+        assert!(config.check().unwrap_err().to_string().contains("loopback"));
+    }
+}

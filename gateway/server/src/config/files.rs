@@ -1,0 +1,55 @@
+//! Private files and folders: made with the right mode, written whole, never overwritten by accident.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+
+/// Makes a folder with mode 0700; it must not exist.
+pub(crate) fn make_folder(path: &Path) -> anyhow::Result<()> {
+    DirBuilder::new().mode(0o700).create(path).with_context(|| format!("cannot make the folder `{}`", path.display()))
+}
+
+/// Makes a folder with mode 0700 if there is none.
+pub(crate) fn ensure_folder(path: &Path) -> anyhow::Result<()> {
+    if path.is_dir() { Ok(()) } else { make_folder(path) }
+}
+
+/// Writes a file with mode 0600, durably; it must not exist.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        sync_parent(path)
+    };
+    write().with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// Replaces a file by rename, mode 0600, durably.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let temporary = path.with_extension("new");
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        sync_parent(path)
+    };
+    write().with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// Makes a name in a folder durable.
+pub(crate) fn sync_parent(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Reads a whole file.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
+}

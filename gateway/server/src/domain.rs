@@ -1,0 +1,12 @@
+//! What the gateway decides, apart from HTTP and storage.
+
+pub(crate) mod admission;
+pub(crate) mod authority;
+pub(crate) mod clearance;
+pub(crate) mod enrollment;
+pub(crate) mod fault;
+pub(crate) mod gateway;
+pub(crate) mod membership;
+pub(crate) mod policy;
+pub(crate) mod random;
+pub(crate) mod record;

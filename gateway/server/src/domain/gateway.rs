@@ -1,0 +1,300 @@
+//! The gateway whole: its stores, logs, keys and clocks, opened under the one-writer lock (K34).
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+use gateway_api::error::{ErrorCode, Problem};
+use policies::directory::DirectoryEntry;
+use policies::terms::{AudienceId, DeviceId, PersonId};
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::membership::{Group, Registry};
+use super::policy::PolicyInForce;
+use super::record::{Kind, Record};
+use crate::clock::{self, Clock};
+use crate::config::Config;
+use crate::config::keys::Keys;
+use crate::config::layout::Layout;
+use crate::relay::wake::Wake;
+use crate::relay::{GroupChange, Queue, Relay, Writer, recovery};
+use crate::store::Store;
+use crate::store::audiences::{Audience, LogBody};
+use crate::store::blobs::Objects;
+use crate::store::bucket_keys::{BucketKeys, FileBucketKeys};
+use crate::store::logs::{DirectoryLog, Ledger};
+
+/// Everything that handlers and commands work with.
+pub(crate) struct Gateway {
+    pub(crate) layout: Layout,
+    pub(crate) config: Config,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) store: Store,
+    pub(crate) objects: Objects,
+    pub(crate) bucket_keys: Arc<dyn BucketKeys>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) directory: Arc<DirectoryLog>,
+    pub(crate) policy: ArcSwap<PolicyInForce>,
+    pub(crate) relay: Relay,
+    pub(crate) wake: Arc<Wake>,
+    pub(crate) health: Arc<Health>,
+    /// `https://host:port` that agents are told.
+    public_url: Mutex<Option<String>>,
+    /// One change of a group at a time.
+    group_locks: Mutex<BTreeMap<AudienceId, Arc<tokio::sync::Mutex<()>>>>,
+    /// One publication at a time.
+    pub(crate) publishing: tokio::sync::Mutex<()>,
+    /// Held until the process ends.
+    _lock: File,
+}
+
+/// A device that has shown a current certificate, is in the directory log, and is not revoked. Made by the extractor
+/// of `http::device` alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Device {
+    pub(crate) id: DeviceId,
+    pub(crate) person: PersonId,
+}
+
+/// The one thing that is wrong, if anything is.
+#[derive(Default)]
+pub(crate) struct Health {
+    stopped: Mutex<Option<String>>,
+}
+
+impl Health {
+    /// A durable write failed: nothing more is written until a restart has recovered (L5).
+    pub(crate) fn stop(&self, what: &str, error: &anyhow::Error) -> Fault {
+        tracing::error!(error = format!("{error:#}"), "{what}");
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| what.to_owned());
+        Fault::new(ErrorCode::StorageFailed, what)
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), Fault> {
+        match self.stopped() {
+            Some(what) => Err(Fault::new(ErrorCode::StorageFailed, what)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn stopped(&self) -> Option<String> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Gateway {
+    /// Opens a data folder, settles what a crash left, and starts the writer.
+    pub(crate) async fn open(layout: Layout) -> anyhow::Result<(Arc<Self>, tokio::task::JoinHandle<()>)> {
+        let config = Config::read(&layout.config())?;
+        let lock = lock(&layout)?;
+        let keys = Arc::new(Keys::load(&layout)?);
+        let clock = Arc::new(Clock::default());
+        let store = Store::open(&layout.database()).await?;
+        settle_clock(&store, &clock).await?;
+        let objects = Objects::open(&layout.blobs())?;
+        let bucket_keys: Arc<dyn BucketKeys> = Arc::new(FileBucketKeys::open(&layout.bucket_keys())?);
+        let ledger = Arc::new(Ledger::open(&layout, &config.tenant, &keys.ledger, Arc::clone(&clock))?);
+        let directory = Arc::new(DirectoryLog::open(&layout, &config.tenant, &keys.directory)?);
+        let (finished, dropped) = recovery::recover(&store, &ledger, &keys).await?;
+        if finished > 0 || dropped > 0 {
+            tracing::info!(finished, dropped, "held stories were settled after a crash");
+        }
+        let policy = PolicyInForce::load(&store, &config, clock.now_s()).await.unwrap_or_else(|error| {
+            tracing::error!(error = format!("{error:#}"), "no bundle is in force: nothing is accepted");
+            PolicyInForce::default()
+        });
+        let (relay, queue) = Relay::new();
+        let gateway = Arc::new(Self {
+            layout,
+            config,
+            keys,
+            clock,
+            store,
+            objects,
+            bucket_keys,
+            ledger,
+            directory,
+            policy: ArcSwap::from_pointee(policy),
+            relay,
+            wake: Arc::default(),
+            health: Arc::default(),
+            public_url: Mutex::default(),
+            group_locks: Mutex::default(),
+            publishing: tokio::sync::Mutex::default(),
+            _lock: lock,
+        });
+        let writer = gateway.start_writer(queue);
+        gateway.remove_orphaned_objects().await?;
+        Ok((gateway, writer))
+    }
+
+    /// Ends the writer, the last batch included, and closes the stores with their checkpoints published.
+    pub(crate) async fn close(&self, writer: tokio::task::JoinHandle<()>) -> anyhow::Result<()> {
+        self.relay.close();
+        writer.await.context("the writer did not end well")?;
+        self.ledger.publish().await?;
+        self.directory.publish().await?;
+        self.store.close().await?;
+        Ok(())
+    }
+
+    fn start_writer(&self, queue: Queue) -> tokio::task::JoinHandle<()> {
+        let writer = Writer {
+            store: self.store.clone(),
+            objects: self.objects.clone(),
+            ledger: Arc::clone(&self.ledger),
+            directory: Arc::clone(&self.directory),
+            keys: Arc::clone(&self.keys),
+            clock: Arc::clone(&self.clock),
+            wake: Arc::clone(&self.wake),
+            health: Arc::clone(&self.health),
+        };
+        tokio::spawn(writer.run(queue))
+    }
+
+    /// An upload that a crash cut short has an object and no row.
+    async fn remove_orphaned_objects(&self) -> anyhow::Result<()> {
+        let known: std::collections::BTreeSet<[u8; 16]> = self.store.known_objects().await?.into_iter().collect();
+        for object in self.objects.all().await?.into_iter().filter(|object| !known.contains(object)) {
+            self.objects.remove(&object).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn public_url(&self) -> String {
+        let running = self.public_url.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let configured = self.config.listen.public_url.clone();
+        configured.or(running).unwrap_or_else(|| format!("https://localhost:{}", self.config.listen.device.port()))
+    }
+
+    pub(crate) fn set_public_url(&self, url: String) {
+        *self.public_url.lock().unwrap_or_else(PoisonError::into_inner) = Some(url);
+    }
+
+    /// Whether anything is taken in: the stores are writable and the clock is settled (K19).
+    pub(crate) fn check_open(&self) -> Result<(), Fault> {
+        if self.clock.is_unsettled() {
+            return Err(Fault::new(ErrorCode::ClockUnsettled, "the clock has jumped"));
+        }
+        self.health.check_writable()
+    }
+
+    /// A durable write failed.
+    pub(crate) fn storage_fault(&self, error: &anyhow::Error) -> Fault {
+        self.health.stop("a log cannot be written", error)
+    }
+
+    pub(crate) fn storage_failed(&self, error: &anyhow::Error) -> Problem {
+        let fault = self.storage_fault(error);
+        Problem::new(fault.code, fault.detail)
+    }
+
+    /// Records an act of the gateway, durably.
+    pub(crate) async fn record(&self, kind: Kind, subject: Option<PersonId>, payload: Value) -> Result<(), Fault> {
+        let record = self.entry(kind, subject, payload)?;
+        self.ledger.append(vec![record]).await.map_err(|error| self.storage_fault(&error))
+    }
+
+    pub(crate) fn entry(&self, kind: Kind, subject: Option<PersonId>, payload: Value) -> Result<Record, Fault> {
+        Ok(Record::new(kind, subject, self.policy.load().version(), payload)?)
+    }
+
+    /// The audience, for a device that is in it.
+    pub(crate) async fn audience_of(&self, device: &Device, group: AudienceId) -> Result<Audience, Fault> {
+        let audience = self.store.audience(group).await?;
+        let member = audience.is_some() && self.store.is_member(group, device.id).await?;
+        audience.filter(|_| member).ok_or_else(|| Fault::new(ErrorCode::NotAMember, "the device is not in this audience"))
+    }
+
+    /// The lock that a change of this group takes.
+    pub(crate) fn group_lock(&self, group: AudienceId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.group_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(locks.entry(group).or_default())
+    }
+
+    /// The directory for checks of leaves.
+    pub(crate) fn with_registry<T>(&self, check: impl FnOnce(&Registry<'_>) -> T) -> T {
+        self.directory.read(|directory| check(&Registry { tenant: &self.config.tenant, directory }))
+    }
+
+    /// Rebuilds what is decided by, after a change of bundles or of the directory's groups.
+    pub(crate) async fn reload_policy(&self) -> anyhow::Result<()> {
+        let policy = PolicyInForce::load(&self.store, &self.config, self.clock.now_s()).await?;
+        self.policy.store(Arc::new(policy));
+        Ok(())
+    }
+
+    /// Revokes a device: logged, recorded, its key packages dropped, and a Remove proposed in each of its groups.
+    pub(crate) async fn revoke_device(&self, id: DeviceId) -> Result<bool, Fault> {
+        self.check_open()?;
+        let Some(device) = self.directory.device(id) else { return Err(Fault::not_found()) };
+        if device.revoked {
+            return Ok(false);
+        }
+        let entry = DirectoryEntry::DeviceRevoke { device: id, at_s: self.clock.now_s() };
+        let log_index = self.directory.append(entry).await.map_err(|error| self.storage_fault(&error))?;
+        let payload = json!({ "device": id, "person": device.person, "log_index": log_index });
+        self.record(Kind::DeviceRevoke, Some(device.person), payload).await?;
+        self.store.drop_key_packages(id).await?;
+        for group in self.store.audiences_of(id).await? {
+            self.propose_removal(group, id).await?;
+        }
+        self.wake.everyone();
+        Ok(true)
+    }
+
+    async fn propose_removal(&self, group: AudienceId, device: DeviceId) -> Result<(), Fault> {
+        let lock = self.group_lock(group);
+        let _changing = lock.lock().await;
+        let Some(state) = self.store.audience_state(group).await? else { return Ok(()) };
+        let mut public = Group::load(group, &state)?;
+        let Some(message) = public.propose_removal(device, &self.keys.external_sender)? else { return Ok(()) };
+        let state = self.directory.read(|directory| public.state(directory))?;
+        let payload = json!({ "audience": group, "epoch": public.epoch(), "proposed_removal": device });
+        let record = self.entry(Kind::Audience, None, payload)?;
+        let change = GroupChange {
+            audience: group,
+            from_epoch: Some(public.epoch()),
+            state,
+            item: Some(LogBody::Proposal(message)),
+            welcome: None,
+            record,
+        };
+        self.relay.change(change).await.map(drop)
+    }
+}
+
+/// One writer to a data folder (K34).
+fn lock(layout: &Layout) -> anyhow::Result<File> {
+    let path = layout.lock();
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot open `{}`", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("`{}` is in use by another sealgate process", layout.root().display()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock `{}`", path.display())),
+    }
+}
+
+/// Compares the clocks with those of the last run (K19).
+async fn settle_clock(store: &Store, clock: &Clock) -> anyhow::Result<()> {
+    let now = clock.reading()?;
+    match store.last_reading().await? {
+        Some(before) if clock::has_jumped(&before, &now) => {
+            tracing::error!("the wall clock has jumped since the last run: nothing is accepted until it is confirmed");
+            clock.set_unsettled(true);
+        }
+        Some(_) | None => store.set_last_reading(&now).await?,
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! RFC 9457 problems from the one table.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use gateway_api::error::Problem;
+
+use crate::domain::fault::Fault;
+use crate::limits;
+
+/// A problem on its way out.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.title)]
+pub(crate) struct ApiError(Box<Problem>);
+
+/// What handlers return.
+pub(crate) type ApiResult<T = HttpResponse> = Result<T, ApiError>;
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        Problem::new(fault.code, fault.detail).into()
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        Fault::from(error).into()
+    }
+}
+
+impl From<anyhow::Error> for ApiError {
+    fn from(error: anyhow::Error) -> Self {
+        Fault::from(error).into()
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        if self.0.status == 503 {
+            response.insert_header((header::RETRY_AFTER, limits::RETRY_AFTER_S));
+        }
+        response.body(serde_json::to_vec(&self.0).unwrap_or_default())
+    }
+}

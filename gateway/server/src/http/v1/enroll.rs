@@ -1,0 +1,19 @@
+//! `POST /v1/enroll`: without a certificate, the token is the authority (E1-E3).
+
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Payload};
+use gateway_api::v1::enroll::EnrollRequest;
+
+use crate::domain::enrollment;
+use crate::domain::gateway::Gateway;
+use crate::http::body;
+use crate::http::problem::ApiResult;
+use crate::limits;
+
+pub(super) async fn enroll(gateway: Data<Arc<Gateway>>, mut payload: Payload) -> ApiResult {
+    let request: EnrollRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    let response = enrollment::enroll(&gateway, &request).await?;
+    Ok(HttpResponse::Created().json(response))
+}

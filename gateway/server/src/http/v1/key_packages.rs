@@ -1,0 +1,4 @@
+//! Key packages.
+
+pub(super) mod claim;
+pub(super) mod upload;

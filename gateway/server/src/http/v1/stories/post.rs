@@ -1,0 +1,31 @@
+//! `POST /v1/groups/{group}/stories`: an envelope with its clearance (K12-K14).
+
+use std::sync::Arc;
+
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use gateway_api::bytes::Bytes;
+use gateway_api::v1::stories::{Accepted, CLEARANCE_HEADER};
+
+use crate::domain::admission;
+use crate::domain::gateway::{Device, Gateway};
+use crate::http::body;
+use crate::http::problem::ApiResult;
+use crate::http::v1::groups::group_id;
+use crate::limits;
+
+pub(in crate::http::v1) async fn post(
+    gateway: Data<Arc<Gateway>>,
+    device: Device,
+    path: Path<String>,
+    request: HttpRequest,
+    mut payload: Payload,
+) -> ApiResult {
+    let group = group_id(&path)?;
+    let envelope = body::read(&mut payload, limits::ENVELOPE_BYTES_MAX).await?;
+    let header = request.headers().get(CLEARANCE_HEADER);
+    // A header that is not base64url is a clearance that cannot be read: no bytes parse as one.
+    let clearance = header.map(|value| value.to_str().ok().and_then(|text| Bytes::from_text(text).ok()).unwrap_or_default().0);
+    let acceptance = admission::submit(&gateway, &device, group, &envelope, clearance).await?;
+    Ok(HttpResponse::Created().json(Accepted { acceptance: Bytes(acceptance) }))
+}

@@ -1,0 +1,125 @@
+//! `POST /v1/sync`: one long poll for everything that concerns the device (K15).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Payload};
+use gateway_api::bytes::Bytes;
+use gateway_api::v1::sync::{GroupBody, GroupItem, InboxItem, SyncRequest, SyncResponse};
+use policies::terms::AudienceId;
+use tokio::time::Instant;
+
+use crate::domain::fault::Fault;
+use crate::domain::gateway::{Device, Gateway};
+use crate::http::body;
+use crate::http::problem::ApiResult;
+use crate::limits;
+use crate::store::audiences::{LogBody, LogItem};
+use crate::store::objects::{ObjectKey, Part};
+
+pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payload: Payload) -> ApiResult {
+    let request: SyncRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    if request.groups.len() > limits::SYNC_GROUPS_MAX {
+        return Err(Fault::bad_request(format!("name at most {} groups", limits::SYNC_GROUPS_MAX)).into());
+    }
+    gateway.store.acknowledge_inbox(device.id, request.inbox).await?;
+    gateway.store.set_policy_ack(device.id, request.policy_version, gateway.clock.now_s()).await?;
+    let deadline = Instant::now() + Duration::from_secs(u64::from(request.wait_s.min(limits::WAIT_S_MAX)));
+    let bell = gateway.wake.bell(device.id);
+    loop {
+        let rung = bell.notified();
+        tokio::pin!(rung);
+        rung.as_mut().enable();
+        let response = collect(&gateway, &device, &request).await?;
+        let revoked = gateway.directory.device(device.id).is_none_or(|logged| logged.revoked);
+        if revoked || gateway.relay.is_closed() || has_news(&request, &response) {
+            return Ok(HttpResponse::Ok().json(response));
+        }
+        if tokio::time::timeout_at(deadline, rung).await.is_err() {
+            return Ok(HttpResponse::Ok().json(response));
+        }
+    }
+}
+
+fn has_news(request: &SyncRequest, response: &SyncResponse) -> bool {
+    !response.inbox.is_empty()
+        || !response.groups.is_empty()
+        || response.policy_version != request.policy_version
+        || response.directory_size > request.directory_size
+}
+
+async fn collect(gateway: &Gateway, device: &Device, request: &SyncRequest) -> Result<SyncResponse, Fault> {
+    let mut budget = limits::SYNC_BYTES_MAX;
+    let mut inbox = Vec::new();
+    let mut more = false;
+    for (sequence, body) in gateway.store.inbox_behind(device.id, request.inbox).await? {
+        if take(&mut budget, body.len(), inbox.is_empty()) {
+            let body = serde_json::from_slice(&body).map_err(anyhow::Error::from)?;
+            inbox.push(InboxItem { sequence, body });
+        } else {
+            more = true;
+            break;
+        }
+    }
+    let mut groups: BTreeMap<AudienceId, Vec<GroupItem>> = BTreeMap::new();
+    for (group, joined) in gateway.store.stays(device.id).await? {
+        let cursor = request.groups.get(&group).copied().unwrap_or(joined);
+        let items = gateway.store.log_behind(group, device.id, cursor).await?;
+        more |= i64::try_from(items.len()).unwrap_or(i64::MAX) >= limits::SYNC_ITEMS_MAX;
+        for LogItem { sequence, body } in items {
+            let Some((body, size)) = open(gateway, body).await? else { continue };
+            let first = inbox.is_empty() && groups.is_empty();
+            if !take(&mut budget, size, first) {
+                more = true;
+                break;
+            }
+            groups.entry(group).or_default().push(GroupItem { sequence, body });
+        }
+    }
+    more &= !(inbox.is_empty() && groups.is_empty());
+    Ok(SyncResponse {
+        inbox,
+        groups,
+        more,
+        policy_version: gateway.policy.load().version(),
+        directory_size: gateway.directory.size(),
+        now_s: gateway.clock.now_s(),
+    })
+}
+
+/// Whether an item still fits; the first always does.
+fn take(budget: &mut usize, size: usize, first: bool) -> bool {
+    let fits = first || size <= *budget;
+    if fits {
+        *budget = budget.saturating_sub(size);
+    }
+    fits
+}
+
+/// An item for the wire, and its size in bytes. A story whose bucket has ended is not shown, purged or not (D6).
+async fn open(gateway: &Gateway, body: LogBody) -> Result<Option<(GroupBody, usize)>, Fault> {
+    Ok(match body {
+        LogBody::Commit(message) => Some((message.len(), GroupBody::Commit { message: Bytes(message) })),
+        LogBody::Proposal(message) => Some((message.len(), GroupBody::Proposal { message: Bytes(message) })),
+        LogBody::Revoked(cti) => Some((64, GroupBody::Revoked { cti })),
+        LogBody::Story(cti) => {
+            let Some((story, stored)) = gateway.store.story_ciphertext(cti).await? else { return Ok(None) };
+            let bucket = gateway.bucket_keys.existing(story.expires_s)?;
+            let Some(bucket) = bucket.filter(|_| story.expires_s > gateway.clock.now_s()) else { return Ok(None) };
+            let key = ObjectKey::unwrap(&bucket, cti.as_bytes(), &stored.wrapped_key).map_err(anyhow::Error::from)?;
+            let envelope = key.open(Part::Envelope, &stored.envelope).map_err(anyhow::Error::from)?;
+            let clearance = key.open(Part::Clearance, &stored.clearance).map_err(anyhow::Error::from)?;
+            let acceptance = story.acceptance.unwrap_or_default();
+            let size = envelope.len().saturating_add(clearance.len()).saturating_add(acceptance.len());
+            let body = GroupBody::Story {
+                envelope: Bytes(envelope),
+                clearance: Bytes(clearance),
+                acceptance: Bytes(acceptance),
+            };
+            Some((size, body))
+        }
+    }
+    .map(|(size, body)| (body, size)))
+}

@@ -1,0 +1,57 @@
+//! Work that nobody asks for: expiry, old rows, the clocks.
+
+mod purge;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::domain::gateway::Gateway;
+use crate::domain::record::Kind;
+use crate::limits;
+
+/// Runs until `stop` changes.
+pub(crate) async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+    let mut tick = tokio::time::interval(limits::PURGE_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stop.changed() => return,
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = check_clock(&gateway).await {
+            tracing::error!(error = format!("{error:#}"), "the clocks cannot be compared");
+        }
+        // After a jump nothing is shredded until an operator confirms or the clocks agree again (K19).
+        if gateway.clock.is_unsettled() || gateway.health.check_writable().is_err() {
+            continue;
+        }
+        if let Err(fault) = purge::run(&gateway).await {
+            tracing::error!(%fault, "the purge failed; it is tried again");
+        }
+        if let Err(error) = gateway.ledger.publish().await {
+            tracing::error!(error = format!("{error:#}"), "the ledger's checkpoint cannot be published");
+        }
+    }
+}
+
+/// Compares the wall clock with the boot clock (K19).
+async fn check_clock(gateway: &Gateway) -> anyhow::Result<()> {
+    let now = gateway.clock.reading()?;
+    let before = gateway.store.last_reading().await?;
+    let jumped = before.as_ref().is_some_and(|before| clock::has_jumped(before, &now));
+    if jumped == gateway.clock.is_unsettled() {
+        // The reference stays while the clock is unsettled; otherwise it follows slewing, now and then.
+        let stale = before.is_none_or(|before| now.wall_s.abs_diff(before.wall_s) >= limits::CLOCK_JUMP_S);
+        if !jumped && stale {
+            gateway.store.set_last_reading(&now).await?;
+        }
+        return Ok(());
+    }
+    gateway.clock.set_unsettled(jumped);
+    let what = if jumped { "jumped" } else { "agrees again" };
+    tracing::error!(what, "the wall clock against the boot clock");
+    gateway.record(Kind::Clock, None, serde_json::json!({ "clock": what })).await?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Every bound of the gateway, with its reason.
+
+use std::time::Duration;
+
+/// Body of a metadata request (H3): batches of 500 events, trees of large audiences have their own.
+pub(crate) const METADATA_BYTES_MAX: usize = 64 * 1024;
+/// Body of a group request: commit, Welcome and tree of 2,000 devices, about 0.6 MB each in base64 (M11).
+pub(crate) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Body of a key-package upload: 100 packages of about 1 KB.
+pub(crate) const KEY_PACKAGES_BYTES_MAX: usize = 512 * 1024;
+/// Body of an event upload (S6).
+pub(crate) const EVENTS_BYTES_MAX: usize = 1024 * 1024;
+/// An envelope holds a manifest (text, names and keys of files); media are blobs.
+pub(crate) const ENVELOPE_BYTES_MAX: usize = 256 * 1024;
+/// A blob: one attachment after padding.
+pub(crate) const BLOB_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Blobs that one story names.
+pub(crate) const BLOBS_PER_STORY_MAX: usize = 64;
+/// Clear bytes per encrypted chunk of a stored blob: bounds memory per transfer.
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
+/// A policy bundle: folder, packs and hash lists.
+pub(crate) const BUNDLE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Devices of an audience (M11).
+pub(crate) const AUDIENCE_DEVICES_MAX: usize = 2_000;
+/// Key packages kept per device: enough for a month offline, few enough not to be a disk lever.
+pub(crate) const KEY_PACKAGES_PER_DEVICE_MAX: u32 = 200;
+/// Key packages claimed at once: an audience's worth.
+pub(crate) const CLAIM_DEVICES_MAX: usize = AUDIENCE_DEVICES_MAX;
+/// Items per list in one sync answer; `more` says that there are others.
+pub(crate) const SYNC_ITEMS_MAX: i64 = 100;
+/// Bytes of items in one sync answer: bounds memory per poll.
+pub(crate) const SYNC_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Groups named in one sync request.
+pub(crate) const SYNC_GROUPS_MAX: usize = 1_000;
+/// Longest wait of a long poll: below the idle limits of proxies.
+pub(crate) const WAIT_S_MAX: u32 = 55;
+/// Stories waiting for the writer; a full channel answers 503 (H1).
+pub(crate) const RELAY_QUEUE_MAX: usize = 2_048;
+/// Stories of one group commit (H1).
+pub(crate) const RELAY_BATCH_MAX: usize = 1_024;
+/// What a full queue tells the client to wait, seconds.
+pub(crate) const RETRY_AFTER_S: u32 = 1;
+/// Shares of a token's life (E1).
+pub(crate) const TOKEN_LIFETIME_S_MAX: u64 = 72 * 3_600;
+/// Clock skew of a clearance's `iat` (C4).
+pub(crate) const SKEW_S_MAX: u64 = 120;
+/// Time a clearance may be submitted for (`exp - iat`).
+pub(crate) const CLEARANCE_LIFE_S_MAX: u64 = 300;
+/// A `cti` stays spent this long after the story's end (C1).
+pub(crate) const SPENT_S: u64 = 24 * 3_600;
+/// The longest life of a story (product promise 2).
+pub(crate) const STORY_LIFETIME_S_MAX: u64 = 24 * 3_600;
+/// A blob that no story names is shredded after this.
+pub(crate) const ORPHAN_BLOB_S: u64 = 3_600;
+/// Commits and proposals are kept this long (K16).
+pub(crate) const COMMITS_KEPT_S: u64 = 30 * 24 * 3_600;
+/// Inbox items are kept as long as commits: a Welcome is of no use without them.
+pub(crate) const INBOX_KEPT_S: u64 = COMMITS_KEPT_S;
+/// The previous bundle is accepted this long after the device had the newer one (K20).
+pub(crate) const PREVIOUS_AFTER_ACK_S: u64 = 15 * 60;
+/// And this long after the newer one's activation at most (K20).
+pub(crate) const PREVIOUS_AFTER_ACTIVATION_S: u64 = 24 * 3_600;
+/// Life of a freshness timestamp (B4).
+pub(crate) const TIMESTAMP_S: u64 = 24 * 3_600;
+/// casbin is linear in its lines; more need the index of Z4.
+pub(crate) const SHARING_LINES_MAX: usize = 10_000;
+/// Disagreement of wall and boot clock that counts as a jump (K19): far above slewing between two checks.
+pub(crate) const CLOCK_JUMP_S: u64 = 60;
+/// How often the clocks are compared and the purge looks for due objects.
+pub(crate) const PURGE_EVERY: Duration = Duration::from_secs(1);
+/// Deadline for a request's head.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Deadline for a metadata body (H3: actix has none).
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest pause between two chunks of a blob's body.
+pub(crate) const BLOB_STALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Idle connections are kept longer than a long poll lasts.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(70);
+/// TLS handshakes must end in this time.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests in flight may take this long at shutdown, seconds.
+pub(crate) const SHUTDOWN_S: u64 = 10;
+/// Connections per worker: below the usual descriptor limit.
+pub(crate) const CONNECTIONS_MAX: usize = 8_192;
+/// Names of people, characters.
+pub(crate) const NAME_CHARS_MAX: usize = 128;
+/// Ledger entries that one search looks at before it says that it is not complete.
+pub(crate) const SEARCH_ENTRIES_MAX: u64 = 1_000_000;
+/// Entries that one search returns.
+pub(crate) const SEARCH_RESULTS_MAX: usize = 10_000;

@@ -1,0 +1,125 @@
+//! The one writer of stories and group changes: group commit, and the order that K12 demands.
+//!
+//! ```text
+//! handlers ─ bounded channel (full = 503) ─► writer: tx `held` ─► ledger, durable ─► tx `deliverable` + sequence ─► ack, wake
+//! ```
+//!
+//! Commits, proposals and revocations go through the same writer, after the stories that came before them: so a commit
+//! is sequenced only when no row of its epoch is held.
+
+pub(crate) mod recovery;
+pub(crate) mod wake;
+mod writer;
+
+use std::sync::{Mutex, PoisonError};
+
+use gateway_api::error::ErrorCode;
+use policies::terms::{AudienceId, Cti, DeviceId, Digest};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use writer::Writer;
+
+use crate::domain::fault::Fault;
+use crate::domain::record::Record;
+use crate::limits;
+use crate::store::audiences::{AudienceState, LogBody};
+use crate::store::stories::{StoredStory, Story};
+
+/// An admitted story.
+pub(crate) struct Submission {
+    pub(crate) story: Story,
+    pub(crate) stored: StoredStory,
+    /// Blobs with their keys, wrapped for the story's bucket.
+    pub(crate) blobs: Vec<(Digest, Vec<u8>)>,
+    pub(crate) record: Record,
+}
+
+/// A group's change that has been checked.
+pub(crate) struct GroupChange {
+    pub(crate) audience: AudienceId,
+    /// None for a new group.
+    pub(crate) from_epoch: Option<u64>,
+    pub(crate) state: AudienceState,
+    /// What goes into the log, if anything.
+    pub(crate) item: Option<LogBody>,
+    pub(crate) welcome: Option<Welcome>,
+    pub(crate) record: Record,
+}
+
+/// What joiners get.
+pub(crate) struct Welcome {
+    pub(crate) joiners: Vec<DeviceId>,
+    pub(crate) welcome: Vec<u8>,
+    pub(crate) ratchet_tree: Vec<u8>,
+    pub(crate) by: DeviceId,
+}
+
+/// An author takes a story back (D5).
+pub(crate) struct Takeback {
+    pub(crate) cti: Cti,
+    pub(crate) device: DeviceId,
+    pub(crate) record: Record,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, Fault>>;
+
+/// Work for the writer.
+enum Job {
+    Story(Box<Submission>, Answer<Vec<u8>>),
+    Change(Box<GroupChange>, Answer<u64>),
+    Takeback(Takeback, Answer<u64>),
+}
+
+/// The way in.
+pub(crate) struct Relay {
+    queue: Mutex<Option<mpsc::Sender<Job>>>,
+}
+
+/// The writer's end of the queue.
+pub(crate) struct Queue(mpsc::Receiver<Job>);
+
+impl Relay {
+    pub(crate) fn new() -> (Self, Queue) {
+        let (sender, receiver) = mpsc::channel(limits::RELAY_QUEUE_MAX);
+        (Self { queue: Mutex::new(Some(sender)) }, Queue(receiver))
+    }
+
+    /// The signed acceptance, once the story is durable, recorded and deliverable.
+    pub(crate) async fn submit(&self, submission: Submission) -> Result<Vec<u8>, Fault> {
+        self.ask(|answer| Job::Story(Box::new(submission), answer)).await
+    }
+
+    /// The sequence number of the change's log item; the group's last one when it has none.
+    pub(crate) async fn change(&self, change: GroupChange) -> Result<u64, Fault> {
+        self.ask(|answer| Job::Change(Box::new(change), answer)).await
+    }
+
+    /// When it was taken back, Unix seconds.
+    pub(crate) async fn take_back(&self, takeback: Takeback) -> Result<u64, Fault> {
+        self.ask(|answer| Job::Takeback(takeback, answer)).await
+    }
+
+    /// Stories waiting.
+    pub(crate) fn depth(&self) -> usize {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
+    /// Takes nothing more; the writer ends after what is queued.
+    pub(crate) fn close(&self) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, Fault> {
+        let (answer, answered) = oneshot::channel();
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let queue = queue.ok_or_else(|| Fault::new(ErrorCode::Busy, "the gateway is stopping"))?;
+        queue.try_send(job(answer)).map_err(|_| Fault::new(ErrorCode::Busy, "too many stories are waiting"))?;
+        drop(queue);
+        answered.await.map_err(|_| Fault::new(ErrorCode::StorageFailed, "the writer has stopped"))?
+    }
+}

@@ -1,0 +1,31 @@
+//! What a crash left between the two transactions of K12, settled before anything is served: a held row whose ledger
+//! entry exists is finished; one without is dropped, and the agent sends again.
+
+use policies::terms::EntryId;
+
+use super::writer::deliver;
+use crate::config::keys::Keys;
+use crate::store::logs::Ledger;
+use crate::store::{Store, stories};
+
+/// Settles held rows: (finished, dropped).
+pub(crate) async fn recover(store: &Store, ledger: &Ledger, keys: &Keys) -> anyhow::Result<(usize, usize)> {
+    let held = store.held_stories().await?;
+    if held.is_empty() {
+        return Ok((0, 0));
+    }
+    let wanted: Vec<EntryId> = held.iter().map(|story| story.entry).collect();
+    let recorded = ledger.find_entries(wanted).await?;
+    let mut write = store.write().await?;
+    let mut finished = 0_usize;
+    for story in &held {
+        if recorded.contains(&story.entry) {
+            deliver(&mut write, keys, story).await?;
+            finished = finished.saturating_add(1);
+        } else {
+            stories::drop_held(&mut write, story.cti).await?;
+        }
+    }
+    write.commit().await?;
+    Ok((finished, held.len().saturating_sub(finished)))
+}

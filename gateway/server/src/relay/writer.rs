@@ -1,0 +1,304 @@
+//! The writer task: batches of stories, single group changes, takebacks, in the order of their arrival.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gateway_api::bytes::Bytes;
+use gateway_api::error::ErrorCode;
+use gateway_api::receipt::Acceptance;
+use gateway_api::v1::sync::InboxBody;
+use policies::terms::{AudienceId, DeviceId};
+
+use super::{Answer, GroupChange, Job, Queue, Submission, Takeback};
+use crate::clock::Clock;
+use crate::config::keys::Keys;
+use crate::domain::fault::Fault;
+use crate::domain::gateway::Health;
+use crate::limits;
+use crate::relay::wake::Wake;
+use crate::store::audiences::{self, LogBody};
+use crate::store::blobs::{self, Objects};
+use crate::store::logs::{DirectoryLog, Ledger};
+use crate::store::stories::{self, Story, StoryState};
+use crate::store::{Store, Write, inbox};
+
+/// What the writer works with.
+pub(crate) struct Writer {
+    pub(crate) store: Store,
+    pub(crate) objects: Objects,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) directory: Arc<DirectoryLog>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) wake: Arc<Wake>,
+    pub(crate) health: Arc<Health>,
+}
+
+struct Pending {
+    submission: Box<Submission>,
+    answer: Answer<Vec<u8>>,
+}
+
+/// How a story enters the batch.
+enum Entry {
+    Held,
+    /// Accepted before: the original receipt.
+    Known(Vec<u8>),
+}
+
+impl Writer {
+    /// Runs until the queue is closed and empty.
+    pub(crate) async fn run(self, Queue(mut queue): Queue) {
+        let mut jobs = Vec::new();
+        while queue.recv_many(&mut jobs, limits::RELAY_BATCH_MAX).await > 0 {
+            let mut batch = Vec::new();
+            for job in jobs.drain(..) {
+                match job {
+                    Job::Story(submission, answer) => batch.push(Pending { submission, answer }),
+                    Job::Change(change, answer) => {
+                        self.stories(std::mem::take(&mut batch)).await;
+                        let changed = self.guarded(self.change(*change)).await;
+                        drop(answer.send(changed));
+                    }
+                    Job::Takeback(takeback, answer) => {
+                        self.stories(std::mem::take(&mut batch)).await;
+                        let taken = self.guarded(self.take_back(takeback)).await;
+                        drop(answer.send(taken));
+                    }
+                }
+            }
+            self.stories(batch).await;
+        }
+    }
+
+    /// After a failed write nothing more is written until a restart has looked at what is there (L5).
+    async fn guarded<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        self.health.check_writable()?;
+        work.await
+    }
+
+    async fn stories(&self, batch: Vec<Pending>) {
+        if batch.is_empty() {
+            return;
+        }
+        if let Err(fault) = self.health.check_writable() {
+            return answer_all(batch, &fault);
+        }
+        let held = match self.hold(batch).await {
+            Ok(held) if held.is_empty() => return,
+            Ok(held) => held,
+            Err((batch, fault)) => return answer_all(batch, &fault),
+        };
+        let records = held.iter().map(|pending| pending.submission.record.clone()).collect();
+        if let Err(error) = self.ledger.append(records).await {
+            let fault = self.health.stop("the ledger cannot be written", &error);
+            return answer_all(held, &fault);
+        }
+        match self.release(&held).await {
+            Ok((acceptances, devices)) => {
+                for (pending, acceptance) in held.into_iter().zip(acceptances) {
+                    drop(pending.answer.send(Ok(acceptance)));
+                }
+                self.wake.devices(&devices);
+            }
+            Err(error) => {
+                let fault = self.health.stop("the database cannot be written", &error.into());
+                answer_all(held, &fault);
+            }
+        }
+    }
+
+    /// First transaction: rows that are held. Those that fail a check are answered here and now.
+    async fn hold(&self, batch: Vec<Pending>) -> Result<Vec<Pending>, (Vec<Pending>, Fault)> {
+        let mut write = match self.store.write().await {
+            Ok(write) => write,
+            Err(error) => return Err((batch, error.into())),
+        };
+        let mut held = Vec::with_capacity(batch.len());
+        for pending in batch {
+            match self.enter(&mut write, &pending.submission).await {
+                Ok(Entry::Held) => held.push(pending),
+                Ok(Entry::Known(acceptance)) => drop(pending.answer.send(Ok(acceptance))),
+                Err(fault) => drop(pending.answer.send(Err(fault))),
+            }
+        }
+        match write.commit().await {
+            Ok(()) => Ok(held),
+            Err(error) => Err((held, error.into())),
+        }
+    }
+
+    /// Checks again what may have changed since the handler looked, then holds the row.
+    async fn enter(&self, write: &mut Write, submission: &Submission) -> Result<Entry, Fault> {
+        let story = &submission.story;
+        if let Some(known) = stories::story(write, story.cti).await? {
+            return known_story(&known, story);
+        }
+        let audience = audiences::audience(write, story.audience).await?.ok_or_else(Fault::not_found)?;
+        if audience.epoch != story.epoch {
+            return Err(Fault::new(ErrorCode::EpochMoved, format!("the group is in epoch {}", audience.epoch)));
+        }
+        if audience.removal_pending {
+            return Err(Fault::new(ErrorCode::RemovalPending, "a device of this group has been revoked"));
+        }
+        if self.directory.device(story.device).is_none_or(|device| device.revoked) {
+            return Err(Fault::new(ErrorCode::DeviceRevoked, "this device has been revoked"));
+        }
+        if !audiences::is_member(write, story.audience, story.device).await? {
+            return Err(Fault::new(ErrorCode::NotAMember, "the device is not in this audience"));
+        }
+        for (digest, _) in &submission.blobs {
+            let free = blobs::blob(write, *digest).await?.is_some_and(|blob| blob.cti.is_none());
+            if !free {
+                return Err(Fault::new(ErrorCode::BlobMissing, "a blob is not here, or not free"));
+            }
+        }
+        stories::hold(write, story, &submission.stored).await?;
+        for (digest, wrapped_key) in &submission.blobs {
+            blobs::assign(write, *digest, story.cti, story.expires_s, wrapped_key).await?;
+        }
+        Ok(Entry::Held)
+    }
+
+    /// Second transaction: places in the logs, receipts.
+    async fn release(&self, held: &[Pending]) -> sqlx::Result<(Vec<Vec<u8>>, BTreeSet<DeviceId>)> {
+        let mut write = self.store.write().await?;
+        let mut acceptances = Vec::with_capacity(held.len());
+        let mut groups = BTreeSet::new();
+        for pending in held {
+            acceptances.push(deliver(&mut write, &self.keys, &pending.submission.story).await?);
+            groups.insert(pending.submission.story.audience);
+        }
+        let mut devices = BTreeSet::new();
+        for group in groups {
+            devices.extend(audiences::members(&mut write, group).await?);
+        }
+        write.commit().await?;
+        Ok((acceptances, devices))
+    }
+
+    async fn change(&self, change: GroupChange) -> Result<u64, Fault> {
+        let GroupChange { audience, from_epoch, state, item, welcome, record } = change;
+        let now_s = self.clock.now_s();
+        let mut write = self.store.write().await?;
+        let mut devices: BTreeSet<DeviceId> = audiences::members(&mut write, audience).await?.into_iter().collect();
+        let sequence = match from_epoch {
+            None => {
+                if !audiences::insert(&mut write, audience, &state).await? {
+                    return Err(Fault::new(ErrorCode::GroupExists, "draw another id"));
+                }
+                0
+            }
+            Some(from_epoch) => self.advance(&mut write, audience, from_epoch, &state, item, now_s).await?,
+        };
+        if let Some(welcome) = welcome {
+            let body = InboxBody::Welcome {
+                group: audience,
+                welcome: Bytes(welcome.welcome),
+                ratchet_tree: Bytes(welcome.ratchet_tree),
+                by: welcome.by,
+                sequence,
+            };
+            let body = serde_json::to_vec(&body).map_err(anyhow::Error::from)?;
+            for joiner in welcome.joiners {
+                inbox::put(&mut write, joiner, &body, now_s).await?;
+                devices.insert(joiner);
+            }
+        }
+        self.record_then_commit(record, write).await?;
+        self.wake.devices(&devices);
+        Ok(sequence)
+    }
+
+    async fn advance(
+        &self,
+        write: &mut Write,
+        audience: AudienceId,
+        from_epoch: u64,
+        state: &audiences::AudienceState,
+        item: Option<LogBody>,
+        now_s: u64,
+    ) -> Result<u64, Fault> {
+        let sequence = audiences::next_sequence(write, audience).await?;
+        if !audiences::advance(write, audience, from_epoch, state, sequence).await? {
+            return Err(Fault::new(ErrorCode::EpochMoved, "another commit was first"));
+        }
+        if let Some(item) = item {
+            audiences::append_log(write, audience, sequence, &item, now_s).await?;
+        }
+        Ok(sequence)
+    }
+
+    async fn take_back(&self, takeback: Takeback) -> Result<u64, Fault> {
+        let now_s = self.clock.now_s();
+        let mut write = self.store.write().await?;
+        let story = stories::story(&mut write, takeback.cti).await?.filter(|story| story.device == takeback.device);
+        let story = story.ok_or_else(Fault::not_found)?;
+        match story.state {
+            StoryState::Deliverable => {}
+            StoryState::Revoked => return Ok(now_s),
+            StoryState::Held | StoryState::Expired => return Err(Fault::not_found()),
+        }
+        let gone = self.store.blobs_of(story.cti).await?;
+        stories::shred(&mut write, story.cti, StoryState::Revoked).await?;
+        for blob in &gone {
+            blobs::remove(&mut write, blob.digest).await?;
+        }
+        let sequence = audiences::next_sequence(&mut write, story.audience).await?;
+        audiences::append_log(&mut write, story.audience, sequence, &LogBody::Revoked(story.cti), now_s).await?;
+        let devices = audiences::members(&mut write, story.audience).await?;
+        self.record_then_commit(takeback.record, write).await?;
+        for blob in &gone {
+            self.objects.remove(&blob.object).await?;
+        }
+        self.store.truncate_wal().await?;
+        self.wake.devices(&devices);
+        self.wake.purged().notify_waiters();
+        Ok(now_s)
+    }
+
+    /// No effect without a durable record (L4).
+    async fn record_then_commit(&self, record: crate::domain::record::Record, write: Write) -> Result<(), Fault> {
+        if let Err(error) = self.ledger.append(vec![record]).await {
+            return Err(self.health.stop("the ledger cannot be written", &error));
+        }
+        write.commit().await.map_err(|error| self.health.stop("the database cannot be written", &error.into()))
+    }
+}
+
+/// Gives a held story its place and receipt; recovery does the same (K12).
+pub(super) async fn deliver(write: &mut Write, keys: &Keys, story: &Story) -> sqlx::Result<Vec<u8>> {
+    let sequence = audiences::next_sequence(write, story.audience).await?;
+    let acceptance = Acceptance {
+        cti: story.cti,
+        envelope: story.envelope_digest,
+        clearance: story.clearance_digest,
+        group: story.audience,
+        sequence,
+        at_s: story.at_s,
+        expires_s: story.expires_s,
+        entry: story.entry,
+    }
+    .sign(&keys.acceptance);
+    stories::release(write, story.cti, sequence, &acceptance).await?;
+    audiences::append_log(write, story.audience, sequence, &LogBody::Story(story.cti), story.at_s).await?;
+    Ok(acceptance)
+}
+
+/// The same story twice in one batch, or twice at the door at once (K13).
+fn known_story(known: &Story, story: &Story) -> Result<Entry, Fault> {
+    let same = known.device == story.device
+        && known.envelope_digest == story.envelope_digest
+        && known.clearance_digest == story.clearance_digest;
+    match (&known.acceptance, same) {
+        (Some(acceptance), true) => Ok(Entry::Known(acceptance.clone())),
+        (None, true) => Err(Fault::new(ErrorCode::Busy, "this story is being recorded")),
+        (_, false) => Err(Fault::new(ErrorCode::ReplayRefused, "this id was used before, for something else")),
+    }
+}
+
+fn answer_all(batch: Vec<Pending>, fault: &Fault) {
+    for pending in batch {
+        drop(pending.answer.send(Err(Fault::new(fault.code, fault.detail.clone()))));
+    }
+}

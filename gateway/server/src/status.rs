@@ -1,0 +1,159 @@
+//! The status page: says the one thing that is wrong and how to mend it. Plain HTTP on a loopback address; no login,
+//! no names, nothing that changes anything.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::http::{StatusCode, header};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpResponse, HttpServer, body::MessageBody};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::domain::gateway::Gateway;
+use crate::limits;
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#5b6570;--line:#d8dee4;--good:#1a7f37;--bad:#b42318}\
+@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--paper:#0d1117;--soft:#9aa5b1;--line:#30363d;--good:#3fb950;--bad:#ff7b72}}\
+body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:44rem;margin:3rem auto;padding:0 1rem}\
+h1{font-size:1.3rem;margin:0 0 1.5rem}.state{font-size:1.15rem;font-weight:600;border-left:.3rem solid;padding:.2rem 0 .2rem .8rem;margin:0 0 1.5rem}\
+.good{border-color:var(--good)}.bad{border-color:var(--bad)}p{margin:.2rem 0}\
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.35rem 1.5rem;border-top:1px solid var(--line);padding-top:1rem}\
+dt{color:var(--soft)}dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}code{font:.9em ui-monospace,monospace}";
+
+/// What is wrong, and what to do.
+struct Trouble {
+    what: String,
+    mend: String,
+}
+
+/// Serves the page until stopped.
+pub(crate) fn serve(gateway: &Arc<Gateway>, listener: TcpListener) -> anyhow::Result<Server> {
+    let data = Data::new(Arc::clone(gateway));
+    let app = move || {
+        App::new()
+            .app_data(data.clone())
+            .wrap(from_fn(check_host))
+            .route("/", web::get().to(page))
+            .route("/health/live", web::get().to(live))
+            .route("/health/ready", web::get().to(ready))
+    };
+    let server = HttpServer::new(app)
+        .workers(1)
+        .keep_alive(limits::KEEP_ALIVE)
+        .client_request_timeout(limits::HEAD_TIMEOUT)
+        .shutdown_timeout(1)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+    Ok(server)
+}
+
+/// A name that is not localhost is somebody's rebinding trick.
+async fn check_host(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if !["localhost", "127.0.0.1", "[::1]"].contains(&name) {
+        let answer = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST).body("open this page as http://localhost");
+        return Ok(request.into_response(answer).map_into_right_body());
+    }
+    Ok(next.call(request).await?.map_into_left_body())
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().body("live")
+}
+
+async fn ready(gateway: Data<Arc<Gateway>>) -> HttpResponse {
+    match trouble(&gateway).await {
+        None => HttpResponse::Ok().body("ready"),
+        Some(trouble) => HttpResponse::ServiceUnavailable().body(trouble.what),
+    }
+}
+
+async fn page(gateway: Data<Arc<Gateway>>) -> HttpResponse {
+    let trouble = trouble(&gateway).await;
+    let body = render(&gateway, trouble.as_ref());
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ))
+        .body(body.into_string())
+}
+
+/// The worst thing first, and only that.
+async fn trouble(gateway: &Gateway) -> Option<Trouble> {
+    let trouble = |what: &str, mend: &str| Some(Trouble { what: what.to_owned(), mend: mend.to_owned() });
+    if let Some(what) = gateway.health.stopped() {
+        return trouble(&what, "Look at the disk (space, errors) and at the log, then restart: recovery settles what was in flight.");
+    }
+    if gateway.clock.is_unsettled() {
+        return trouble(
+            "the clock has jumped: nothing is accepted or shredded",
+            "Set the clock right. If it is right now, confirm it: sealgate clock confirm --dir DIR",
+        );
+    }
+    if gateway.store.people().await.is_err() {
+        return trouble("the database does not answer", "Look at the disk and at the log, then restart.");
+    }
+    if gateway.policy.load().current.is_none() {
+        return trouble(
+            "no policy is in force: agents seal nothing",
+            "Sign and publish one: sealgate policy sign FOLDER --key KEY --version 1 --out F, a second signature, then sealgate policy publish F",
+        );
+    }
+    if gateway.directory.read(|directory| directory.devices().next().is_none()) {
+        return trouble("no device is enrolled yet", "Make a token: sealgate token add --person NAME --out FILE");
+    }
+    None
+}
+
+fn render(gateway: &Gateway, trouble: Option<&Trouble>) -> Markup {
+    let policy = gateway.policy.load();
+    let (devices, revoked) = gateway
+        .directory
+        .read(|directory| (directory.devices().count(), directory.devices().filter(|device| device.revoked).count()));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Sealgate gateway" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { "Sealgate gateway of " (gateway.config.tenant.as_str()) }
+                @match trouble {
+                    None => { div class="state good" { p { "Everything works." } } }
+                    Some(trouble) => {
+                        div class="state bad" { p { (trouble.what) } }
+                        p { (trouble.mend) }
+                    }
+                }
+                dl {
+                    dt { "Agents connect to" } dd { code { (gateway.public_url()) } }
+                    @match &policy.current {
+                        Some(bundle) => { dt { "Policy in force" } dd { "version " (bundle.version) ", entry " (bundle.log_index) " of the directory log" } }
+                        None => { dt { "Policy in force" } dd { "none" } }
+                    }
+                    dt { "Devices" } dd { (devices) " enrolled, " (revoked) " revoked" }
+                    dt { "Ledger" } dd { (gateway.ledger.size()) " entries" }
+                    dt { "Directory log" } dd { (gateway.directory.size()) " entries" }
+                    dt { "Stories waiting" } dd { (gateway.relay.depth()) " of " (limits::RELAY_QUEUE_MAX) }
+                    dt { "Expiry bucket" } dd { (gateway.config.expiry.bucket_s) " s" }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! SQL and files. One function per question; nothing else in the crate speaks SQL.
+//!
+//! SQLite in WAL mode with `synchronous=FULL` (an acknowledged row is on disk), `secure_delete=ON` (freed pages
+//! hold nothing, D2) and foreign keys. Writers take `BEGIN IMMEDIATE`, so that two never deadlock.
+
+pub(crate) mod audiences;
+pub(crate) mod blobs;
+pub(crate) mod bucket_keys;
+pub(crate) mod bundles;
+pub(crate) mod clock;
+pub(crate) mod events;
+pub(crate) mod inbox;
+pub(crate) mod key_packages;
+pub(crate) mod ledger;
+pub(crate) mod logs;
+pub(crate) mod objects;
+pub(crate) mod people;
+pub(crate) mod stories;
+pub(crate) mod tokens;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use policies::terms::AudienceClass;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Sqlite, Transaction};
+
+/// Readers beside the one writer that SQLite admits.
+const CONNECTIONS: u32 = 8;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The database.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pool: SqlitePool,
+}
+
+/// A write in progress.
+pub(crate) type Write = Transaction<'static, Sqlite>;
+
+impl Store {
+    /// Opens the database and brings it to the newest schema.
+    pub(crate) async fn open(path: &Path) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .pragma("secure_delete", "ON")
+            .pragma("fullfsync", "ON")
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .connect_with(options)
+            .await
+            .with_context(|| format!("cannot open the database `{}`", path.display()))?;
+        sqlx::migrate!("./migrations").run(&pool).await.context("cannot bring the database to this version's schema")?;
+        Ok(Self { pool })
+    }
+
+    /// Begins a write.
+    pub(crate) async fn write(&self) -> sqlx::Result<Write> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// Empties the write-ahead log, so that purged pages are gone from it too (D2).
+    pub(crate) async fn truncate_wal(&self) -> sqlx::Result<()> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await.map(drop)
+    }
+
+    /// Ends all connections, after the last write.
+    pub(crate) async fn close(&self) -> sqlx::Result<()> {
+        self.truncate_wal().await?;
+        self.pool.close().await;
+        Ok(())
+    }
+}
+
+/// A column that does not hold what the schema says.
+fn corrupt(column: &'static str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("column `{column}` does not hold what it should").into())
+}
+
+fn bytes<const N: usize>(column: &'static str, value: &[u8]) -> sqlx::Result<[u8; N]> {
+    value.try_into().map_err(|_| corrupt(column))
+}
+
+/// SQLite integers are signed; ours fit (times, sequences, sizes).
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn class_text(class: AudienceClass) -> &'static str {
+    match class {
+        AudienceClass::Internal => "internal",
+        AudienceClass::Guest => "guest",
+    }
+}
+
+fn class_of(text: &str) -> sqlx::Result<AudienceClass> {
+    match text {
+        "internal" => Ok(AudienceClass::Internal),
+        "guest" => Ok(AudienceClass::Guest),
+        _ => Err(corrupt("class")),
+    }
+}

@@ -1,0 +1,76 @@
+//! Published bundles, and which version a device is known to hold (K20).
+
+use policies::terms::{DeviceId, Digest};
+use sqlx::Row as _;
+
+use super::{Store, bytes, signed, unsigned};
+
+/// A published bundle.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredBundle {
+    pub(crate) version: u64,
+    pub(crate) digest: Digest,
+    pub(crate) log_index: u64,
+    pub(crate) activated_s: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Store {
+    /// The two newest bundles, newest first.
+    pub(crate) async fn newest_bundles(&self) -> sqlx::Result<Vec<StoredBundle>> {
+        let rows =
+            sqlx::query("SELECT version, digest, log_index, activated_s, bytes FROM bundle ORDER BY version DESC LIMIT 2")
+                .fetch_all(&self.pool)
+                .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(StoredBundle {
+                    version: unsigned(row.try_get("version")?),
+                    digest: Digest::from_bytes(bytes("digest", row.try_get("digest")?)?),
+                    log_index: unsigned(row.try_get("log_index")?),
+                    activated_s: unsigned(row.try_get("activated_s")?),
+                    bytes: row.try_get("bytes")?,
+                })
+            })
+            .collect()
+    }
+
+    pub(crate) async fn add_bundle(&self, bundle: &StoredBundle) -> sqlx::Result<()> {
+        sqlx::query("INSERT INTO bundle (version, digest, log_index, activated_s, bytes) VALUES ($1, $2, $3, $4, $5)")
+            .bind(signed(bundle.version))
+            .bind(bundle.digest.as_bytes().as_slice())
+            .bind(signed(bundle.log_index))
+            .bind(signed(bundle.activated_s))
+            .bind(bundle.bytes.as_slice())
+            .execute(&self.pool)
+            .await
+            .map(drop)
+    }
+
+    /// Since when the device has been known to hold `version` or a later one.
+    pub(crate) async fn policy_ack(&self, device: DeviceId, version: u64) -> sqlx::Result<Option<u64>> {
+        let at_s = sqlx::query_scalar::<_, i64>("SELECT at_s FROM policy_ack WHERE device = $1 AND version >= $2")
+            .bind(device.as_bytes().as_slice())
+            .bind(signed(version))
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(at_s.map(unsigned))
+    }
+
+    /// Notes that the device holds `version`; the first time counts.
+    pub(crate) async fn set_policy_ack(&self, device: DeviceId, version: u64, now_s: u64) -> sqlx::Result<()> {
+        if self.policy_ack(device, version).await?.is_some() {
+            return Ok(());
+        }
+        sqlx::query(
+            "INSERT INTO policy_ack (device, version, at_s) VALUES ($1, $2, $3) ON CONFLICT (device) DO UPDATE \
+             SET version = excluded.version, at_s = excluded.at_s WHERE policy_ack.version < excluded.version",
+        )
+        .bind(device.as_bytes().as_slice())
+        .bind(signed(version))
+        .bind(signed(now_s))
+        .execute(&self.pool)
+        .await
+        .map(drop)
+    }
+}

@@ -1,0 +1,260 @@
+//! The ledger: records in, durable when the call returns; payloads under their subject's key (K27, L1).
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, ensure};
+use ed25519_dalek::SigningKey;
+use gateway_ledger::{CheckpointSigner, Entry, Header};
+use policies::terms::{EntryId, TenantId};
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::config::files;
+use crate::config::layout::Layout;
+use crate::domain::record::{Kind, Record};
+use crate::store::ledger::LedgerFiles;
+use crate::store::ledger::subject_keys::{FileSubjectKeys, Payload, RetentionClass, Subject, open_entry, seal_entry};
+
+/// Entries read at once: bounds memory to 64 MiB of the largest ones.
+const READ_ENTRIES: u64 = 1_024;
+/// This gateway node (K27: never a person or a device).
+const WRITER: &str = "gateway-1";
+
+/// The log of what happened.
+pub(crate) struct Ledger {
+    inner: Arc<Inner>,
+    vkey: String,
+}
+
+struct Inner {
+    folder: PathBuf,
+    files: LedgerFiles,
+    keys: FileSubjectKeys,
+    tenant: TenantId,
+    clock: Arc<Clock>,
+    /// The next `writer_seq`; the log's size until something has been appended.
+    next: Mutex<Option<u64>>,
+}
+
+/// An entry as an auditor reads it.
+pub(crate) struct ReadEntry {
+    pub(crate) index: u64,
+    pub(crate) at_s: u64,
+    pub(crate) kind: String,
+    pub(crate) policy_version: u64,
+    pub(crate) entry: EntryId,
+    /// None when the subject's key has been shredded.
+    pub(crate) payload: Option<Value>,
+}
+
+impl Ledger {
+    pub(crate) fn open(
+        layout: &Layout,
+        tenant: &TenantId,
+        key: &SigningKey,
+        clock: Arc<Clock>,
+    ) -> anyhow::Result<Self> {
+        let signer = CheckpointSigner::new(&format!("{}/ledger", tenant.as_str()), &key.to_bytes())
+            .context("the ledger's key cannot be used")?;
+        let vkey = signer.key().to_string();
+        let (files, recovery) = LedgerFiles::open(&layout.ledger(), signer).context("cannot open the ledger")?;
+        if recovery.truncated_bytes > 0 {
+            tracing::info!(bytes = recovery.truncated_bytes, "an unfinished batch was cut off the ledger");
+        }
+        let keys = FileSubjectKeys::open(&layout.subject_keys()).context("cannot open the subjects' keys")?;
+        let inner = Inner { folder: layout.ledger(), files, keys, tenant: tenant.clone(), clock, next: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner), vkey })
+    }
+
+    /// Appends records; durable when this returns.
+    pub(crate) async fn append(&self, records: Vec<Record>) -> anyhow::Result<()> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || inner.append(&records)).await?
+    }
+
+    pub(crate) async fn publish(&self) -> anyhow::Result<()> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || inner.files.publish()).await?.context("cannot publish the ledger")
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.inner.files.size()
+    }
+
+    /// The verifier key that auditors hold.
+    pub(crate) fn vkey(&self) -> &str {
+        &self.vkey
+    }
+
+    /// Some entries from `first` on, before `end`; none when there are none.
+    pub(crate) async fn entries(&self, first: u64, end: u64) -> anyhow::Result<Vec<ReadEntry>> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || inner.read(first, end)).await?
+    }
+
+    /// Which of these entries exist. They are recent, so the search goes back from the end and stops when all are found.
+    pub(crate) async fn find_entries(&self, wanted: Vec<EntryId>) -> anyhow::Result<BTreeSet<EntryId>> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || inner.find(&wanted)).await?
+    }
+
+    /// Writes a copy that verifies into a new folder, with the entries as JSON lines: how many.
+    pub(crate) async fn export(&self, out: &Path) -> anyhow::Result<u64> {
+        let inner = Arc::clone(&self.inner);
+        let out = out.to_owned();
+        tokio::task::spawn_blocking(move || inner.export(&out)).await?
+    }
+}
+
+impl Inner {
+    fn seal(&self, record: &Record, writer_seq: u64, at_s: u64) -> anyhow::Result<Vec<u8>> {
+        let header = Header {
+            tenant: self.tenant.as_str().to_owned(),
+            at_s,
+            writer_id: WRITER.to_owned(),
+            writer_seq,
+            kind: record.kind.as_str().to_owned(),
+            policy_version: record.policy_version,
+            dek_id: [0; 16],
+            entry_id: *record.entry.as_bytes(),
+        };
+        let subject = record.subject.map_or(Subject::GATEWAY, |person| Subject::person(*person.as_bytes()));
+        let payload = serde_json::to_vec(&record.payload)?;
+        seal_entry(&self.keys, header, subject, retention(record.kind), &payload).context("cannot seal a ledger entry")
+    }
+
+    fn open(&self, index: u64, bytes: &[u8]) -> anyhow::Result<ReadEntry> {
+        let (header, payload) =
+            open_entry(&self.keys, bytes).with_context(|| format!("entry {index} of the ledger cannot be read"))?;
+        let payload = match payload {
+            Payload::Clear(payload) => Some(serde_json::from_slice(&payload)?),
+            Payload::Shredded => None,
+        };
+        Ok(ReadEntry {
+            index,
+            at_s: header.at_s,
+            kind: header.kind,
+            policy_version: header.policy_version,
+            entry: EntryId::from_bytes(header.entry_id),
+            payload,
+        })
+    }
+
+    fn append(&self, records: &[Record]) -> anyhow::Result<()> {
+        let at_s = self.clock.now_s();
+        // Held until the append is done, so that numbers and places agree (L6).
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = next.unwrap_or_else(|| self.files.size());
+        let entries = records
+            .iter()
+            .zip(first..)
+            .map(|(record, writer_seq)| self.seal(record, writer_seq, at_s))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let range = self.files.append(entries).context("cannot append to the ledger")?;
+        *next = Some(range.end);
+        Ok(())
+    }
+
+    fn read(&self, first: u64, end: u64) -> anyhow::Result<Vec<ReadEntry>> {
+        let end = end.min(self.files.size()).min(first.saturating_add(READ_ENTRIES));
+        if first >= end {
+            return Ok(Vec::new());
+        }
+        let entries = self.files.entries(first..end).context("cannot read the ledger")?;
+        entries.iter().zip(first..).map(|(bytes, index)| self.open(index, bytes)).collect()
+    }
+
+    fn find(&self, wanted: &[EntryId]) -> anyhow::Result<BTreeSet<EntryId>> {
+        let mut found = BTreeSet::new();
+        let mut end = self.files.size();
+        while end > 0 && found.len() < wanted.len() {
+            let first = end.saturating_sub(READ_ENTRIES);
+            for bytes in self.files.entries(first..end).context("cannot read the ledger")? {
+                let id = EntryId::from_bytes(Entry::decode(&bytes).context("an entry cannot be read")?.header.entry_id);
+                if wanted.contains(&id) {
+                    found.insert(id);
+                }
+            }
+            end = first;
+        }
+        Ok(found)
+    }
+
+    fn export(&self, out: &Path) -> anyhow::Result<u64> {
+        ensure!(!out.exists(), "`{}` exists; choose a folder that does not", out.display());
+        files::make_folder(out)?;
+        copy_tree(&self.folder, out)?;
+        let size = self.files.size();
+        let mut lines = std::io::BufWriter::new(std::fs::File::create_new(out.join("entries.jsonl"))?);
+        let mut next = 0;
+        while next < size {
+            for entry in self.read(next, size)? {
+                next = entry.index.saturating_add(1);
+                serde_json::to_writer(&mut lines, &entry.to_json())?;
+                lines.write_all(b"\n")?;
+            }
+        }
+        lines.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+        Ok(size)
+    }
+}
+
+/// How long entries of a kind are kept.
+fn retention(kind: Kind) -> RetentionClass {
+    match kind {
+        Kind::Relay
+        | Kind::Refusal
+        | Kind::ReplayRefused
+        | Kind::StoryRevoke
+        | Kind::Event
+        | Kind::EventGap
+        | Kind::Purge => RetentionClass::Sharing,
+        Kind::Person
+        | Kind::Group
+        | Kind::Token
+        | Kind::Enroll
+        | Kind::DeviceRevoke
+        | Kind::Audience
+        | Kind::Bundle
+        | Kind::Clock
+        | Kind::LogRead
+        | Kind::LogExport
+        | Kind::LogOpen => RetentionClass::Administration,
+    }
+}
+
+impl ReadEntry {
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "index": self.index, "at_s": self.at_s, "kind": self.kind, "policy_version": self.policy_version,
+            "entry": self.entry, "payload": self.payload, "shredded": self.payload.is_none(),
+        })
+    }
+}
+
+/// The published part of a log: checkpoint, key, tiles.
+fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
+    for name in ["checkpoint", "key"] {
+        std::fs::copy(from.join(name), to.join(name)).with_context(|| format!("cannot copy `{name}`"))?;
+    }
+    let mut waiting = vec![PathBuf::from("tile")];
+    while let Some(folder) = waiting.pop() {
+        if !from.join(&folder).exists() {
+            continue;
+        }
+        files::make_folder(&to.join(&folder))?;
+        for entry in std::fs::read_dir(from.join(&folder))? {
+            let entry = entry?;
+            let path = folder.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                waiting.push(path);
+            } else {
+                std::fs::copy(from.join(&path), to.join(&path))?;
+            }
+        }
+    }
+    Ok(())
+}

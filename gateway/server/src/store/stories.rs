@@ -1,0 +1,191 @@
+//! Stories: held, deliverable, then expired or revoked (K12). Ciphertext leaves the row with its key; the row stays
+//! until the id may be forgotten (C1).
+
+use policies::terms::{AudienceId, Cti, DeviceId, Digest, EntryId};
+use sqlx::{Row as _, SqliteConnection};
+
+use super::{Store, Write, bytes, corrupt, signed, unsigned};
+
+/// Where a story stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoryState {
+    Held,
+    Deliverable,
+    Expired,
+    Revoked,
+}
+
+impl StoryState {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Deliverable => "deliverable",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    fn parse(text: &str) -> sqlx::Result<Self> {
+        [Self::Held, Self::Deliverable, Self::Expired, Self::Revoked]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| corrupt("state"))
+    }
+}
+
+/// A story's row without its ciphertext.
+#[derive(Clone, Debug)]
+pub(crate) struct Story {
+    pub(crate) cti: Cti,
+    pub(crate) device: DeviceId,
+    pub(crate) audience: AudienceId,
+    pub(crate) epoch: u64,
+    pub(crate) state: StoryState,
+    pub(crate) envelope_digest: Digest,
+    pub(crate) clearance_digest: Digest,
+    pub(crate) entry: EntryId,
+    pub(crate) at_s: u64,
+    pub(crate) expires_s: u64,
+    pub(crate) forget_s: u64,
+    pub(crate) acceptance: Option<Vec<u8>>,
+    pub(crate) envelope_bytes: u64,
+}
+
+/// Ciphertext of a story, encrypted at rest.
+#[derive(Clone)]
+pub(crate) struct StoredStory {
+    pub(crate) wrapped_key: Vec<u8>,
+    pub(crate) envelope: Vec<u8>,
+    pub(crate) clearance: Vec<u8>,
+}
+
+const COLUMNS: &str = "cti, device, audience, epoch, state, envelope_digest, clearance_digest, entry, at_s, expires_s, \
+                       forget_s, acceptance, COALESCE(LENGTH(envelope), 0) AS envelope_bytes";
+
+impl Store {
+    pub(crate) async fn story(&self, cti: Cti) -> sqlx::Result<Option<Story>> {
+        story(&mut *self.pool.acquire().await?, cti).await
+    }
+
+    /// The ciphertext of a deliverable story.
+    pub(crate) async fn story_ciphertext(&self, cti: Cti) -> sqlx::Result<Option<(Story, StoredStory)>> {
+        let sql = format!("SELECT {COLUMNS}, wrapped_key, envelope, clearance FROM story WHERE cti = $1 AND state = 'deliverable'");
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cti.as_bytes().as_slice()).fetch_optional(&self.pool).await?;
+        row.map(|row| {
+            let stored = StoredStory {
+                wrapped_key: row.try_get::<Option<_>, _>("wrapped_key")?.ok_or_else(|| corrupt("wrapped_key"))?,
+                envelope: row.try_get::<Option<_>, _>("envelope")?.ok_or_else(|| corrupt("envelope"))?,
+                clearance: row.try_get::<Option<_>, _>("clearance")?.ok_or_else(|| corrupt("clearance"))?,
+            };
+            Ok((parse(&row)?, stored))
+        })
+        .transpose()
+    }
+
+    /// Stories that a crash left between the two transactions (K12).
+    pub(crate) async fn held_stories(&self) -> sqlx::Result<Vec<Story>> {
+        let sql = format!("SELECT {COLUMNS} FROM story WHERE state = 'held' ORDER BY at_s, cti");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
+        rows.iter().map(parse).collect()
+    }
+
+    /// Stories whose bucket has ended but whose ciphertext is still there.
+    pub(crate) async fn ended_stories(&self, now_s: u64) -> sqlx::Result<Vec<Story>> {
+        let sql = format!("SELECT {COLUMNS} FROM story WHERE state = 'deliverable' AND expires_s <= $1 ORDER BY expires_s, cti");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(signed(now_s)).fetch_all(&self.pool).await?;
+        rows.iter().map(parse).collect()
+    }
+
+    /// Forgets ids that may be drawn again (C1).
+    pub(crate) async fn forget_stories(&self, now_s: u64) -> sqlx::Result<()> {
+        sqlx::query("DELETE FROM story WHERE state IN ('expired', 'revoked') AND forget_s <= $1 AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.cti = story.cti)")
+            .bind(signed(now_s))
+            .execute(&self.pool)
+            .await
+            .map(drop)
+    }
+}
+
+pub(crate) async fn story(connection: &mut SqliteConnection, cti: Cti) -> sqlx::Result<Option<Story>> {
+    let sql = format!("SELECT {COLUMNS} FROM story WHERE cti = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cti.as_bytes().as_slice()).fetch_optional(connection).await?;
+    row.as_ref().map(parse).transpose()
+}
+
+/// First transaction of K12: the row, held, with its ciphertext.
+pub(crate) async fn hold(write: &mut Write, story: &Story, stored: &StoredStory) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO story (cti, device, audience, epoch, state, envelope_digest, clearance_digest, entry, at_s, \
+         expires_s, forget_s, wrapped_key, envelope, clearance) \
+         VALUES ($1, $2, $3, $4, 'held', $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    )
+    .bind(story.cti.as_bytes().as_slice())
+    .bind(story.device.as_bytes().as_slice())
+    .bind(story.audience.as_bytes().as_slice())
+    .bind(signed(story.epoch))
+    .bind(story.envelope_digest.as_bytes().as_slice())
+    .bind(story.clearance_digest.as_bytes().as_slice())
+    .bind(story.entry.as_bytes().as_slice())
+    .bind(signed(story.at_s))
+    .bind(signed(story.expires_s))
+    .bind(signed(story.forget_s))
+    .bind(stored.wrapped_key.as_slice())
+    .bind(stored.envelope.as_slice())
+    .bind(stored.clearance.as_slice())
+    .execute(&mut **write)
+    .await
+    .map(drop)
+}
+
+/// Second transaction of K12: the row becomes deliverable, with its place and receipt.
+pub(crate) async fn release(write: &mut Write, cti: Cti, sequence: u64, acceptance: &[u8]) -> sqlx::Result<()> {
+    sqlx::query("UPDATE story SET state = 'deliverable', sequence = $2, acceptance = $3 WHERE cti = $1 AND state = 'held'")
+        .bind(cti.as_bytes().as_slice())
+        .bind(signed(sequence))
+        .bind(acceptance)
+        .execute(&mut **write)
+        .await
+        .map(drop)
+}
+
+/// Recovery of a held row without a ledger entry: it never was (K12).
+pub(crate) async fn drop_held(write: &mut Write, cti: Cti) -> sqlx::Result<()> {
+    sqlx::query("UPDATE blob SET cti = NULL WHERE cti = $1").bind(cti.as_bytes().as_slice()).execute(&mut **write).await?;
+    sqlx::query("DELETE FROM story WHERE cti = $1 AND state = 'held'")
+        .bind(cti.as_bytes().as_slice())
+        .execute(&mut **write)
+        .await
+        .map(drop)
+}
+
+/// Takes ciphertext and wrapped key out of the row, and the story out of its group's log (K18, D5).
+pub(crate) async fn shred(write: &mut Write, cti: Cti, into: StoryState) -> sqlx::Result<()> {
+    sqlx::query("UPDATE story SET state = $2, wrapped_key = NULL, envelope = NULL, clearance = NULL WHERE cti = $1")
+        .bind(cti.as_bytes().as_slice())
+        .bind(into.as_str())
+        .execute(&mut **write)
+        .await?;
+    sqlx::query("DELETE FROM audience_log WHERE cti = $1 AND kind = 'story'")
+        .bind(cti.as_bytes().as_slice())
+        .execute(&mut **write)
+        .await
+        .map(drop)
+}
+
+fn parse(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Story> {
+    Ok(Story {
+        cti: Cti::from_bytes(bytes("cti", row.try_get("cti")?)?),
+        device: DeviceId::from_bytes(bytes("device", row.try_get("device")?)?),
+        audience: AudienceId::from_bytes(bytes("audience", row.try_get("audience")?)?),
+        epoch: unsigned(row.try_get("epoch")?),
+        state: StoryState::parse(row.try_get("state")?)?,
+        envelope_digest: Digest::from_bytes(bytes("envelope_digest", row.try_get("envelope_digest")?)?),
+        clearance_digest: Digest::from_bytes(bytes("clearance_digest", row.try_get("clearance_digest")?)?),
+        entry: EntryId::from_bytes(bytes("entry", row.try_get("entry")?)?),
+        at_s: unsigned(row.try_get("at_s")?),
+        expires_s: unsigned(row.try_get("expires_s")?),
+        forget_s: unsigned(row.try_get("forget_s")?),
+        acceptance: row.try_get("acceptance")?,
+        envelope_bytes: unsigned(row.try_get("envelope_bytes")?),
+    })
+}
