@@ -106,9 +106,9 @@ mod tests {
         insta::assert_snapshot!(signed.as_str(), @"
         acme/ledger
         1
-        gXWTIHMwkCIeqONSLbOoHDhwoKHO5dqGxQkd+d0Jsog=
+        PH6byTDck/AfppmF7yQtn56GHzxTVaokzl70tLinDMs=
 
-        — acme/ledger PLACEHOLDER
+        — acme/ledger /5FzNXDtJMZkunTzod1k44WTFwMLo8drZSqYAD+ObxQI7Qlcn5vZ412Uv1CfAwNaPxOVJkeE6sis1Phw/FwlJ0FO+AY=
         ");
     }
 

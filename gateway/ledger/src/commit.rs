@@ -243,7 +243,8 @@ mod tests {
             let read = read_segment(&bytes[..cut]).unwrap();
             let (end, size) = *ends.iter().rev().find(|(end, _)| *end <= cut).unwrap();
             prop_assert_eq!((read.whole_bytes, read.committed.size()), (end, size));
-            prop_assert!(!matches!(read.tail, Tail::Damaged { .. }));
+            let damaged = matches!(read.tail, Tail::Damaged { .. });
+            prop_assert!(!damaged);
         }
 
         /// L5, L8: a changed byte with a commit behind it is damage, and the entry is named.

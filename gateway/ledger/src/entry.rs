@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn bytes_of_an_entry_stay_as_they_are() {
-        insta::assert_snapshot!(hex::encode(entry().encode().unwrap()), @"01046163 6d65");
+        insta::assert_snapshot!(hex::encode(entry().encode().unwrap()), @"010461636d65000000006b49d20009676174657761792d3100000000000000110572656c61790000000000000003d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e27365616c6564");
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl fmt::Display for FirstFault {
                 write!(f, "changed together with their hashes in `{file}`; the hashes above do not vouch for them")
             }
             FaultKind::OtherRoot => {
-                write!(f, "they agree with their hashes and not with the root signed in `{file}`; one of the two was replaced")
+                write!(f, "what was logged and its hashes agree, but not with the root signed in `{file}`; one of the two was replaced")
             }
         }
     }
@@ -327,7 +327,7 @@ mod tests {
         let mut rewritten = TestLog::with(10, |index| vec![u8::try_from(index).unwrap()]);
         rewritten.put(CHECKPOINT_PATH, honest.checkpoint().into_bytes());
         let fault = verify(&rewritten).unwrap_err();
-        insta::assert_snapshot!(fault.to_string(), @"");
+        insta::assert_snapshot!(fault.to_string(), @"entries 0 to 9: what was logged and its hashes agree, but not with the root signed in `checkpoint`; one of the two was replaced");
     }
 
     #[test]
