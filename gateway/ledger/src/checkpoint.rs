@@ -52,7 +52,10 @@ impl SignedCheckpoint {
         if checkpoint.size == 0 && checkpoint.root != empty_root() {
             return Err(CheckpointError::EmptyWithRoot);
         }
-        Ok(Self { checkpoint, note: note.to_owned() })
+        Ok(Self {
+            checkpoint,
+            note: note.to_owned(),
+        })
     }
 
     /// What was signed.
@@ -74,7 +77,10 @@ impl CheckpointSigner {
     pub fn sign(&self, size: u64, root: Hash) -> SignedCheckpoint {
         let origin = self.key().name().to_owned();
         let note = self.sign_text(&format!("{origin}\n{size}\n{root}\n"));
-        SignedCheckpoint { checkpoint: Checkpoint { origin, size, root }, note }
+        SignedCheckpoint {
+            checkpoint: Checkpoint { origin, size, root },
+            note,
+        }
     }
 }
 
@@ -87,7 +93,11 @@ fn parse(text: &str) -> Option<Checkpoint> {
     let number: u64 = size.parse().ok()?;
     let canonical = number.to_string() == size && number <= LOG_SIZE_MAX;
     let root = Hash::from_base64(root)?;
-    canonical.then(|| Checkpoint { origin: origin.to_owned(), size: number, root })
+    canonical.then(|| Checkpoint {
+        origin: origin.to_owned(),
+        size: number,
+        root,
+    })
 }
 
 #[cfg(test)]
@@ -102,7 +112,10 @@ mod tests {
     #[test]
     fn signed_checkpoint_opens() {
         let signed = signer().sign(1, leaf_hash(b"x"));
-        assert_eq!(SignedCheckpoint::open(signed.as_str(), signer().key()), Ok(signed.clone()));
+        assert_eq!(
+            SignedCheckpoint::open(signed.as_str(), signer().key()),
+            Ok(signed.clone())
+        );
         insta::assert_snapshot!(signed.as_str(), @"
         acme/ledger
         1
@@ -117,7 +130,10 @@ mod tests {
         let signed = signer().sign(7, leaf_hash(b"x"));
         let text = signer().key().open(signed.as_str()).unwrap().to_owned();
         let theirs = tlog_tiles::Checkpoint::from_bytes(text.as_bytes()).unwrap();
-        assert_eq!((theirs.origin(), theirs.size(), theirs.hash().0), ("acme/ledger", 7, *leaf_hash(b"x").as_bytes()));
+        assert_eq!(
+            (theirs.origin(), theirs.size(), theirs.hash().0),
+            ("acme/ledger", 7, *leaf_hash(b"x").as_bytes())
+        );
     }
 
     #[test]
@@ -131,12 +147,22 @@ mod tests {
             "acme/ledger\n1\nAAAA\n".to_owned(),
         ] {
             let note = signer().sign_text(&text);
-            assert_eq!(SignedCheckpoint::open(&note, signer().key()), Err(CheckpointError::Malformed), "{text}");
+            assert_eq!(
+                SignedCheckpoint::open(&note, signer().key()),
+                Err(CheckpointError::Malformed),
+                "{text}"
+            );
         }
         let note = signer().sign_text(&format!("other\n1\n{root}\n"));
-        assert_eq!(SignedCheckpoint::open(&note, signer().key()), Err(CheckpointError::OtherLog("other".to_owned())));
+        assert_eq!(
+            SignedCheckpoint::open(&note, signer().key()),
+            Err(CheckpointError::OtherLog("other".to_owned()))
+        );
         let note = signer().sign_text(&format!("acme/ledger\n0\n{root}\n"));
-        assert_eq!(SignedCheckpoint::open(&note, signer().key()), Err(CheckpointError::EmptyWithRoot));
+        assert_eq!(
+            SignedCheckpoint::open(&note, signer().key()),
+            Err(CheckpointError::EmptyWithRoot)
+        );
     }
 
     #[test]

@@ -92,8 +92,13 @@ pub struct InvalidSegment;
 /// # Errors
 /// If the segment has no start frame; segments come into being with it, so this is damage.
 pub fn read_segment(bytes: &[u8]) -> Result<Segment, InvalidSegment> {
-    let (START, payload, begin) = frame(bytes, 0).ok_or(InvalidSegment)? else { return Err(InvalidSegment) };
-    let start = bytes.get(payload).and_then(|edge| Frontier::from_bytes(edge).ok()).ok_or(InvalidSegment)?;
+    let (START, payload, begin) = frame(bytes, 0).ok_or(InvalidSegment)? else {
+        return Err(InvalidSegment);
+    };
+    let start = bytes
+        .get(payload)
+        .and_then(|edge| Frontier::from_bytes(edge).ok())
+        .ok_or(InvalidSegment)?;
     let mut segment = Segment {
         committed: start.clone(),
         start,
@@ -118,7 +123,9 @@ fn read_commits(bytes: &[u8], segment: &mut Segment) -> Stop {
     let mut edge = segment.committed.clone();
     let (mut at, mut entries, mut leaves) = (segment.whole_bytes, Vec::new(), Vec::new());
     while let Some((kind, payload, end)) = frame(bytes, at) {
-        let Some(content) = bytes.get(payload.clone()) else { break };
+        let Some(content) = bytes.get(payload.clone()) else {
+            break;
+        };
         match kind {
             ENTRY => {
                 let leaf = leaf_hash(content);
@@ -136,7 +143,10 @@ fn read_commits(bytes: &[u8], segment: &mut Segment) -> Stop {
         }
         at = end;
     }
-    Stop { entry: edge.size(), offset: at }
+    Stop {
+        entry: edge.size(),
+        offset: at,
+    }
 }
 
 /// A commit behind the place where reading stopped means that committed bytes were changed; without one, a crash
@@ -147,7 +157,10 @@ fn judge_tail(bytes: &[u8], segment: &Segment, stop: Stop) -> Tail {
         .filter(|at| rest.get(*at..).is_some_and(|rest| rest.starts_with(&COMMIT_HEAD)))
         .any(|at| matches!(frame(rest, at), Some((COMMIT, _, _))));
     match bytes.len() - segment.whole_bytes {
-        _ if commit_follows => Tail::Damaged { entry: stop.entry, offset: stop.offset },
+        _ if commit_follows => Tail::Damaged {
+            entry: stop.entry,
+            offset: stop.offset,
+        },
         0 => Tail::Clean,
         bytes => Tail::Unfinished { bytes },
     }
@@ -180,7 +193,9 @@ fn frame(bytes: &[u8], at: usize) -> Option<(u8, Range<usize>, usize)> {
     let payload = at + HEAD..at + HEAD + length;
     let hash = prefixed(*kind, &[bytes.get(payload.clone())?]);
     let end = payload.end;
-    hash.as_bytes().starts_with(check).then_some((*kind, payload, end))
+    hash.as_bytes()
+        .starts_with(check)
+        .then_some((*kind, payload, end))
 }
 
 #[cfg(test)]
@@ -212,7 +227,10 @@ mod tests {
     fn whole_segment_reads_back() {
         let (bytes, ends) = segment(&[3, 1, 20]);
         let read = read_segment(&bytes).unwrap();
-        assert_eq!((read.start.size(), read.committed.size(), read.tail), (1, 25, Tail::Clean));
+        assert_eq!(
+            (read.start.size(), read.committed.size(), read.tail),
+            (1, 25, Tail::Clean)
+        );
         assert_eq!(Some(&(read.whole_bytes, 25)), ends.last());
         assert_eq!(bytes[read.entries[2].clone()], [0, 2, 0, 2]);
     }
@@ -228,7 +246,10 @@ mod tests {
     fn zeros_after_a_crash_are_an_unfinished_append() {
         let (mut bytes, _) = segment(&[2]);
         bytes.extend([0; 4096]);
-        assert_eq!(read_segment(&bytes).unwrap().tail, Tail::Unfinished { bytes: 4096 });
+        assert_eq!(
+            read_segment(&bytes).unwrap().tail,
+            Tail::Unfinished { bytes: 4096 }
+        );
     }
 
     proptest! {

@@ -44,7 +44,9 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     /// A header name that is empty, too long, or has other characters.
-    #[error("`{0}` of the entry's header is not a name: 1 to {HEADER_NAME_BYTES_MAX} of a-z, 0-9, `.`, `_`, `-`, `/`")]
+    #[error(
+        "`{0}` of the entry's header is not a name: 1 to {HEADER_NAME_BYTES_MAX} of a-z, 0-9, `.`, `_`, `-`, `/`"
+    )]
     InvalidName(&'static str),
     /// More bytes than a log takes.
     #[error("the entry of {0} bytes is larger than the {ENTRY_BYTES_MAX} bytes that a log takes")]
@@ -109,7 +111,10 @@ impl Entry {
             dek_id: reader.array()?,
             entry_id: reader.array()?,
         };
-        Ok(Self { header, payload: reader.0.to_vec() })
+        Ok(Self {
+            header,
+            payload: reader.0.to_vec(),
+        })
     }
 }
 
@@ -128,7 +133,10 @@ impl Reader<'_> {
 
     fn name(&mut self, field: &'static str) -> Result<String, EntryError> {
         let [length] = self.array()?;
-        let (name, rest) = self.0.split_at_checked(length.into()).ok_or(EntryError::Truncated)?;
+        let (name, rest) = self
+            .0
+            .split_at_checked(length.into())
+            .ok_or(EntryError::Truncated)?;
         self.0 = rest;
         let name = str::from_utf8(name).map_err(|_| EntryError::InvalidName(field))?;
         check_name(field, name)?;
@@ -146,11 +154,19 @@ fn put_name(bytes: &mut Vec<u8>, field: &'static str, name: &str) -> Result<(), 
 fn check_name(field: &'static str, name: &str) -> Result<(), EntryError> {
     let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/');
     let valid = (1..=HEADER_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed);
-    if valid { Ok(()) } else { Err(EntryError::InvalidName(field)) }
+    if valid {
+        Ok(())
+    } else {
+        Err(EntryError::InvalidName(field))
+    }
 }
 
 fn check_size(bytes: &[u8]) -> Result<(), EntryError> {
-    if bytes.len() > ENTRY_BYTES_MAX { Err(EntryError::TooLarge(bytes.len())) } else { Ok(()) }
+    if bytes.len() > ENTRY_BYTES_MAX {
+        Err(EntryError::TooLarge(bytes.len()))
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -170,7 +186,10 @@ mod tests {
             dek_id: [0xd1; 16],
             entry_id: [0xe2; 16],
         };
-        Entry { header, payload: b"sealed".to_vec() }
+        Entry {
+            header,
+            payload: b"sealed".to_vec(),
+        }
     }
 
     #[test]

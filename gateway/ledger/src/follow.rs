@@ -32,7 +32,9 @@ pub enum AdvanceFault<E: fmt::Display> {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// The log is smaller than it was.
-    #[error("the log has {now} entries and had {before}; entries were taken away, keep both checkpoints as evidence")]
+    #[error(
+        "the log has {now} entries and had {before}; entries were taken away, keep both checkpoints as evidence"
+    )]
     Smaller {
         /// Entries known.
         before: u64,
@@ -40,7 +42,9 @@ pub enum AdvanceFault<E: fmt::Display> {
         now: u64,
     },
     /// The entries do not continue what is known to what was signed.
-    #[error("the log of {size} entries does not continue the one known here; keep both checkpoints as evidence of a fork")]
+    #[error(
+        "the log of {size} entries does not continue the one known here; keep both checkpoints as evidence of a fork"
+    )]
     Forked {
         /// Size of the checkpoint.
         size: u64,
@@ -96,7 +100,10 @@ impl LogVerifier {
         let signed = SignedCheckpoint::open(note, &self.key)?;
         let (from, size) = (self.frontier.size(), signed.checkpoint().size);
         if size < from {
-            return Err(AdvanceFault::Smaller { before: from, now: size });
+            return Err(AdvanceFault::Smaller {
+                before: from,
+                now: size,
+            });
         }
         let (mut frontier, mut entries) = (self.frontier.clone(), Vec::new());
         while frontier.size() < size {
@@ -120,9 +127,14 @@ fn next_entries<E: fmt::Display>(
     read: &mut impl FnMut(&str) -> Result<Vec<u8>, E>,
 ) -> Result<Vec<Vec<u8>>, AdvanceFault<E>> {
     let width = TILE_WIDTH as u64;
-    let Some(path) = TilePath::entries(at / width, size) else { return Err(AdvanceFault::Forked { size }) };
+    let Some(path) = TilePath::entries(at / width, size) else {
+        return Err(AdvanceFault::Forked { size });
+    };
     let name = path.to_string();
-    let bytes = read(&name).map_err(|error| AdvanceFault::Read { path: name.clone(), error })?;
+    let bytes = read(&name).map_err(|error| AdvanceFault::Read {
+        path: name.clone(),
+        error,
+    })?;
     let entries = decode_bundle(&bytes, path.width()).ok_or(AdvanceFault::Bundle(name))?;
     let known = usize::try_from(at % width).unwrap_or(0);
     Ok(entries.into_iter().skip(known).map(<[u8]>::to_vec).collect())
@@ -140,9 +152,14 @@ mod tests {
         for size in [0, 1, 1, 255, 256, 257, 700] {
             let from = verifier.frontier().size();
             let published = TestLog::of(size);
-            let advance = verifier.advance(&published.checkpoint(), |path| published.read(path)).unwrap();
+            let advance = verifier
+                .advance(&published.checkpoint(), |path| published.read(path))
+                .unwrap();
             assert_eq!((advance.from, advance.entries.len() as u64), (from, size - from));
-            verifier = LogVerifier::resume(log.key(), Frontier::from_bytes(&verifier.frontier().to_bytes()).unwrap());
+            verifier = LogVerifier::resume(
+                log.key(),
+                Frontier::from_bytes(&verifier.frontier().to_bytes()).unwrap(),
+            );
         }
     }
 
@@ -151,16 +168,34 @@ mod tests {
     fn smaller_and_forked_logs_are_refused() {
         let log = TestLog::of(300);
         let mut verifier = LogVerifier::new(log.key());
-        verifier.advance(&log.checkpoint(), |path| log.read(path)).unwrap();
+        verifier
+            .advance(&log.checkpoint(), |path| log.read(path))
+            .unwrap();
         let before = verifier.frontier().clone();
 
         let smaller = TestLog::of(299);
-        let fault = verifier.advance(&smaller.checkpoint(), |path| smaller.read(path)).unwrap_err();
-        assert!(matches!(fault, AdvanceFault::Smaller { before: 300, now: 299 }));
+        let fault = verifier
+            .advance(&smaller.checkpoint(), |path| smaller.read(path))
+            .unwrap_err();
+        assert!(matches!(
+            fault,
+            AdvanceFault::Smaller {
+                before: 300,
+                now: 299
+            }
+        ));
 
         for size in [300, 301] {
-            let forked = TestLog::with(size, |index| if index == 5 { b"other".to_vec() } else { TestLog::entry(index) });
-            let fault = verifier.advance(&forked.checkpoint(), |path| forked.read(path)).unwrap_err();
+            let forked = TestLog::with(size, |index| {
+                if index == 5 {
+                    b"other".to_vec()
+                } else {
+                    TestLog::entry(index)
+                }
+            });
+            let fault = verifier
+                .advance(&forked.checkpoint(), |path| forked.read(path))
+                .unwrap_err();
             assert!(matches!(fault, AdvanceFault::Forked { .. }));
         }
         assert_eq!(*verifier.frontier(), before);

@@ -67,7 +67,10 @@ impl Frontier {
         if !fits {
             return Err(InvalidFrontier);
         }
-        Ok(Self { size, peaks: hashes.iter().map(|bytes| Hash::from_bytes(*bytes)).collect() })
+        Ok(Self {
+            size,
+            peaks: hashes.iter().map(|bytes| Hash::from_bytes(*bytes)).collect(),
+        })
     }
 }
 
@@ -126,7 +129,12 @@ impl TileEdge {
             let hashes = std::mem::take(tile);
             hash = tile_root(&hashes);
             let index = (self.size >> (8 * (u32::from(level) + 1))).saturating_sub(1);
-            filled.push(FullTile { level, index, hashes, root: hash });
+            filled.push(FullTile {
+                level,
+                index,
+                hashes,
+                root: hash,
+            });
         }
         filled
     }
@@ -146,7 +154,12 @@ impl TileEdge {
     /// The root of the log; [`empty_root`] without entries.
     #[must_use]
     pub fn root(&self) -> Hash {
-        let peaks: Vec<Hash> = self.levels.iter().rev().flat_map(|tile| tile_peaks(tile)).collect();
+        let peaks: Vec<Hash> = self
+            .levels
+            .iter()
+            .rev()
+            .flat_map(|tile| tile_peaks(tile))
+            .collect();
         join_peaks(peaks.iter()).unwrap_or_else(empty_root)
     }
 
@@ -230,8 +243,14 @@ mod tests {
         }
         let bytes = frontier.to_bytes();
         assert_eq!(Frontier::from_bytes(&bytes), Ok(frontier));
-        assert_eq!(Frontier::from_bytes(&bytes[..bytes.len() - 32]), Err(InvalidFrontier));
-        assert_eq!(Frontier::from_bytes(&bytes[..bytes.len() - 1]), Err(InvalidFrontier));
+        assert_eq!(
+            Frontier::from_bytes(&bytes[..bytes.len() - 32]),
+            Err(InvalidFrontier)
+        );
+        assert_eq!(
+            Frontier::from_bytes(&bytes[..bytes.len() - 1]),
+            Err(InvalidFrontier)
+        );
     }
 
     proptest! {

@@ -8,7 +8,7 @@ pub const TILE_WIDTH: usize = 256;
 pub const TILE_LEVELS: u8 = 8;
 /// Entries of a log: the largest size that strangers' tools with signed integers (Go, SQL) can hold.
 pub const LOG_SIZE_MAX: u64 = i64::MAX.unsigned_abs();
-/// A full entry bundle: 256 entries of the largest size with their lengths.
+/// A full entry bundle: 256 entries of the largest size with their lengths. What a reader must be ready to take.
 pub const BUNDLE_BYTES_MAX: usize = TILE_WIDTH * (2 + ENTRY_BYTES_MAX);
 /// A signed checkpoint: a few lines of text, signatures of witnesses included.
 pub const NOTE_BYTES_MAX: usize = 64 * 1024;
@@ -18,5 +18,3 @@ pub const NOTE_SIGNATURES_MAX: usize = 64;
 pub const TILE_PATH_BYTES_MAX: usize = 96;
 /// Names in an entry's header (tenant, writer, kind): one byte of length would allow more than anyone reads.
 pub const HEADER_NAME_BYTES_MAX: usize = 64;
-/// Hashes of an inclusion or consistency proof: one per level on either side of the split.
-pub const PROOF_HASHES_MAX: usize = 126;

@@ -51,7 +51,10 @@ impl CheckpointKey {
     pub fn new(name: &str, public: &[u8; 32]) -> Result<Self, NoteError> {
         check_name(name)?;
         let public = VerifyingKey::from_bytes(public).map_err(|_| NoteError::InvalidKey)?;
-        Ok(Self { name: name.to_owned(), public })
+        Ok(Self {
+            name: name.to_owned(),
+            public,
+        })
     }
 
     /// Reads `name+hash+base64`, surrounding white space aside.
@@ -65,9 +68,15 @@ impl CheckpointKey {
             return Err(NoteError::InvalidKey);
         };
         let bytes = STANDARD.decode(key).map_err(|_| NoteError::InvalidKey)?;
-        let Some((&ED25519, public)) = bytes.split_first() else { return Err(NoteError::InvalidKey) };
+        let Some((&ED25519, public)) = bytes.split_first() else {
+            return Err(NoteError::InvalidKey);
+        };
         let key = Self::new(name, public.try_into().map_err(|_| NoteError::InvalidKey)?)?;
-        if key.to_string() == vkey { Ok(key) } else { Err(NoteError::InvalidKey) }
+        if key.to_string() == vkey {
+            Ok(key)
+        } else {
+            Err(NoteError::InvalidKey)
+        }
     }
 
     /// The key's name, which is the log's origin.
@@ -98,15 +107,20 @@ impl CheckpointKey {
         for line in lines {
             let (name, hash, signature) = signature_line(line)?;
             if name == self.name && hash == self.hash() {
-                let signature: [u8; 64] =
-                    signature.try_into().map_err(|_| NoteError::Malformed("a signature has a wrong length"))?;
+                let signature: [u8; 64] = signature
+                    .try_into()
+                    .map_err(|_| NoteError::Malformed("a signature has a wrong length"))?;
                 self.public
                     .verify_strict(text.as_bytes(), &Signature::from_bytes(&signature))
                     .map_err(|_| NoteError::Forged(self.name.clone()))?;
                 signed = true;
             }
         }
-        if signed { Ok(text) } else { Err(NoteError::Unsigned(self.name.clone())) }
+        if signed {
+            Ok(text)
+        } else {
+            Err(NoteError::Unsigned(self.name.clone()))
+        }
     }
 }
 
@@ -114,7 +128,13 @@ impl fmt::Display for CheckpointKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut key = vec![ED25519];
         key.extend_from_slice(self.public.as_bytes());
-        write!(f, "{}+{}+{}", self.name, hex::encode(self.hash()), STANDARD.encode(key))
+        write!(
+            f,
+            "{}+{}+{}",
+            self.name,
+            hex::encode(self.hash()),
+            STANDARD.encode(key)
+        )
     }
 }
 
@@ -164,7 +184,11 @@ impl fmt::Debug for CheckpointSigner {
 
 fn check_name(name: &str) -> Result<(), NoteError> {
     let bad = |c: char| c.is_whitespace() || c.is_control() || c == '+';
-    if name.is_empty() || name.contains(bad) { Err(NoteError::InvalidName(name.to_owned())) } else { Ok(()) }
+    if name.is_empty() || name.contains(bad) {
+        Err(NoteError::InvalidName(name.to_owned()))
+    } else {
+        Ok(())
+    }
 }
 
 /// A note's text, newline included, and its signature lines.
@@ -175,11 +199,15 @@ fn split(note: &str) -> Result<(&str, Vec<&str>), NoteError> {
     if note.contains(|c: char| c < ' ' && c != '\n') {
         return Err(NoteError::Malformed("it has control characters"));
     }
-    let at = note.rfind("\n\n").ok_or(NoteError::Malformed("it has no signatures"))?;
+    let at = note
+        .rfind("\n\n")
+        .ok_or(NoteError::Malformed("it has no signatures"))?;
     let (Some(text), Some(signatures)) = (note.get(..=at), note.get(at + 2..)) else {
         return Err(NoteError::Malformed("it has no signatures"));
     };
-    let lines = signatures.strip_suffix('\n').ok_or(NoteError::Malformed("it does not end with a newline"))?;
+    let lines = signatures
+        .strip_suffix('\n')
+        .ok_or(NoteError::Malformed("it does not end with a newline"))?;
     let lines: Vec<_> = lines.split('\n').collect();
     if lines.len() > NOTE_SIGNATURES_MAX {
         return Err(NoteError::Malformed("it has too many signatures"));
@@ -220,19 +248,31 @@ mod tests {
     #[test]
     fn changed_note_is_refused() {
         let key = CheckpointKey::parse(VKEY).unwrap();
-        assert_eq!(key.open(&NOTE.replace("don't", "do")), Err(NoteError::Forged("PeterNeumann".to_owned())));
+        assert_eq!(
+            key.open(&NOTE.replace("don't", "do")),
+            Err(NoteError::Forged("PeterNeumann".to_owned()))
+        );
         assert_eq!(
             key.open(&NOTE.replace("— PeterNeumann", "— Peter")),
             Err(NoteError::Unsigned("PeterNeumann".to_owned()))
         );
         assert!(matches!(key.open(NOTE.trim_end()), Err(NoteError::Malformed(_))));
-        assert!(matches!(key.open(&NOTE.replace("\n\n", "\n")), Err(NoteError::Malformed(_))));
+        assert!(matches!(
+            key.open(&NOTE.replace("\n\n", "\n")),
+            Err(NoteError::Malformed(_))
+        ));
     }
 
     #[test]
     fn key_with_a_wrong_hash_is_refused() {
-        assert_eq!(CheckpointKey::parse(&VKEY.replace("c74f20a3", "c74f20a4")), Err(NoteError::InvalidKey));
-        assert_eq!(CheckpointKey::parse(&VKEY.replace("c74f", "C74F")), Err(NoteError::InvalidKey));
+        assert_eq!(
+            CheckpointKey::parse(&VKEY.replace("c74f20a3", "c74f20a4")),
+            Err(NoteError::InvalidKey)
+        );
+        assert_eq!(
+            CheckpointKey::parse(&VKEY.replace("c74f", "C74F")),
+            Err(NoteError::InvalidKey)
+        );
         assert_eq!(CheckpointKey::parse("a+b"), Err(NoteError::InvalidKey));
     }
 
@@ -246,7 +286,10 @@ mod tests {
     #[test]
     fn debug_of_a_signer_is_its_public_key() {
         let signer = CheckpointSigner::new("acme/ledger", &[1; 32]).unwrap();
-        assert_eq!(format!("{signer:?}"), format!("CheckpointSigner({})", signer.key()));
+        assert_eq!(
+            format!("{signer:?}"),
+            format!("CheckpointSigner({})", signer.key())
+        );
     }
 
     #[test]

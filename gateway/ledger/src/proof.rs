@@ -90,7 +90,11 @@ impl InclusionProof {
     /// # Errors
     /// If it does not follow.
     pub fn verify(&self, leaf: &Hash, root: &Hash) -> Result<(), ProofFault> {
-        if self.computed_root(leaf).as_ref() == Some(root) { Ok(()) } else { Err(ProofFault::NotIncluded) }
+        if self.computed_root(leaf).as_ref() == Some(root) {
+            Ok(())
+        } else {
+            Err(ProofFault::NotIncluded)
+        }
     }
 
     fn computed_root(&self, leaf: &Hash) -> Option<Hash> {
@@ -125,7 +129,10 @@ impl ConsistencyProof {
         mut node: impl FnMut(u8, u64) -> Result<Hash, E>,
     ) -> Result<Self, ProveError<E>> {
         if old_size > new_size {
-            return Err(ProveError::OutOfRange { wanted: old_size, size: new_size });
+            return Err(ProveError::OutOfRange {
+                wanted: old_size,
+                size: new_size,
+            });
         }
         let (mut low, mut high, mut hashes) = (0, new_size, Vec::new());
         while old_size > 0 && old_size != high {
@@ -142,7 +149,11 @@ impl ConsistencyProof {
             hashes.push(range_root(low, high, &mut node)?);
         }
         hashes.reverse();
-        Ok(Self { old_size, new_size, hashes })
+        Ok(Self {
+            old_size,
+            new_size,
+            hashes,
+        })
     }
 
     /// Verifies that the log with `new_root` begins with the one with `old_root`.
@@ -156,7 +167,11 @@ impl ConsistencyProof {
             old if old > self.new_size => false,
             _ => self.computed_roots(old_root) == Some((*old_root, *new_root)),
         };
-        if holds { Ok(()) } else { Err(ProofFault::NotConsistent) }
+        if holds {
+            Ok(())
+        } else {
+            Err(ProofFault::NotConsistent)
+        }
     }
 
     fn computed_roots(&self, old_root: &Hash) -> Option<(Hash, Hash)> {
@@ -246,22 +261,44 @@ mod tests {
             for index in 0..size {
                 let proof = InclusionProof::prove(index, size, node).unwrap();
                 assert_eq!(proof.verify(&leaf(index), &root(0..size)), Ok(()));
-                assert_eq!(proof.verify(&leaf(index + 1), &root(0..size)), Err(ProofFault::NotIncluded));
-                let longer = InclusionProof { hashes: [proof.hashes.clone(), vec![leaf(0)]].concat(), ..proof };
-                assert_eq!(longer.verify(&leaf(index), &root(0..size)), Err(ProofFault::NotIncluded));
+                assert_eq!(
+                    proof.verify(&leaf(index + 1), &root(0..size)),
+                    Err(ProofFault::NotIncluded)
+                );
+                let longer = InclusionProof {
+                    hashes: [proof.hashes.clone(), vec![leaf(0)]].concat(),
+                    ..proof
+                };
+                assert_eq!(
+                    longer.verify(&leaf(index), &root(0..size)),
+                    Err(ProofFault::NotIncluded)
+                );
             }
             for old in 0..=size {
                 let proof = ConsistencyProof::prove(old, size, node).unwrap();
-                assert_eq!(proof.verify(&root(0..old), &root(0..size)), Ok(()), "{old} to {size}");
-                assert_eq!(proof.verify(&leaf(99), &root(0..size)), Err(ProofFault::NotConsistent));
+                assert_eq!(
+                    proof.verify(&root(0..old), &root(0..size)),
+                    Ok(()),
+                    "{old} to {size}"
+                );
+                assert_eq!(
+                    proof.verify(&leaf(99), &root(0..size)),
+                    Err(ProofFault::NotConsistent)
+                );
             }
         }
     }
 
     #[test]
     fn proofs_beyond_the_log_are_not_made() {
-        assert_eq!(InclusionProof::prove(0, 0, node), Err(ProveError::OutOfRange { wanted: 0, size: 0 }));
-        assert_eq!(ConsistencyProof::prove(5, 4, node), Err(ProveError::OutOfRange { wanted: 5, size: 4 }));
+        assert_eq!(
+            InclusionProof::prove(0, 0, node),
+            Err(ProveError::OutOfRange { wanted: 0, size: 0 })
+        );
+        assert_eq!(
+            ConsistencyProof::prove(5, 4, node),
+            Err(ProveError::OutOfRange { wanted: 5, size: 4 })
+        );
     }
 
     proptest! {

@@ -25,13 +25,21 @@ impl TestLog {
 
     pub(crate) fn with(size: u64, entry: impl Fn(u64) -> Vec<u8>) -> Self {
         let signer = CheckpointSigner::new("acme/ledger", &[9; 32]).unwrap();
-        let mut log = Self { size, signer, files: BTreeMap::new() };
+        let mut log = Self {
+            size,
+            signer,
+            files: BTreeMap::new(),
+        };
         let (mut edge, mut bundle) = (TileEdge::new(), Vec::new());
         for index in 0..size {
             let entry = entry(index);
             push_entry(&mut bundle, &entry).unwrap();
             for tile in edge.append(leaf_hash(&entry)) {
-                let path = TilePath::Hashes { level: tile.level, index: tile.index, width: 256 };
+                let path = TilePath::Hashes {
+                    level: tile.level,
+                    index: tile.index,
+                    width: 256,
+                };
                 log.put(&path.to_string(), encode_hashes(&tile.hashes));
             }
             if index % 256 == 255 || index + 1 == size {
@@ -59,7 +67,10 @@ impl TestLog {
     }
 
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        self.files.get(path).cloned().ok_or_else(|| "not found".to_owned())
+        self.files
+            .get(path)
+            .cloned()
+            .ok_or_else(|| "not found".to_owned())
     }
 
     pub(crate) fn files(&self) -> Vec<String> {
@@ -91,15 +102,34 @@ impl TestLog {
         let (path, place) = (self.bundle_of(index), usize::try_from(index % 256).unwrap());
         let width = TilePath::entries(index / 256, self.size).unwrap().width();
         let bytes = self.read(&path).unwrap();
-        let end: usize = decode_bundle(&bytes, width).unwrap().iter().take(place + 1).map(|entry| 2 + entry.len()).sum();
+        let end: usize = decode_bundle(&bytes, width)
+            .unwrap()
+            .iter()
+            .take(place + 1)
+            .map(|entry| 2 + entry.len())
+            .sum();
         self.flip(&path, end - 1);
     }
 
     /// Makes a full tile of leaf hashes agree with its bundle.
     pub(crate) fn rehash_tile(&mut self, index: u64) {
-        let bytes = self.read(&TilePath::Entries { index, width: 256 }.to_string()).unwrap();
-        let hashes: Vec<_> = decode_bundle(&bytes, 256).unwrap().into_iter().map(leaf_hash).collect();
-        self.put(&TilePath::Hashes { level: 0, index, width: 256 }.to_string(), encode_hashes(&hashes));
+        let bytes = self
+            .read(&TilePath::Entries { index, width: 256 }.to_string())
+            .unwrap();
+        let hashes: Vec<_> = decode_bundle(&bytes, 256)
+            .unwrap()
+            .into_iter()
+            .map(leaf_hash)
+            .collect();
+        self.put(
+            &TilePath::Hashes {
+                level: 0,
+                index,
+                width: 256,
+            }
+            .to_string(),
+            encode_hashes(&hashes),
+        );
     }
 
     /// The first entry that a byte of a file is about.

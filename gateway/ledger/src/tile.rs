@@ -42,13 +42,20 @@ impl TilePath {
     /// The tile of hashes at this place in a log of `size` entries, if the log reaches so far.
     #[must_use]
     pub fn hashes(level: u8, index: u64, size: u64) -> Option<Self> {
-        Some(Self::Hashes { level, index, width: width(level, index, size)? })
+        Some(Self::Hashes {
+            level,
+            index,
+            width: width(level, index, size)?,
+        })
     }
 
     /// The entry bundle at this place in a log of `size` entries, if the log reaches so far.
     #[must_use]
     pub fn entries(index: u64, size: u64) -> Option<Self> {
-        Some(Self::Entries { index, width: width(0, index, size)? })
+        Some(Self::Entries {
+            index,
+            width: width(0, index, size)?,
+        })
     }
 
     /// Hashes or entries in it.
@@ -92,7 +99,11 @@ impl fmt::Display for TilePath {
             write!(f, "x{:03}/", index / GROUP.pow(group) % GROUP)?;
         }
         write!(f, "{:03}", index % GROUP)?;
-        if usize::from(width) < TILE_WIDTH { write!(f, ".p/{width}") } else { Ok(()) }
+        if usize::from(width) < TILE_WIDTH {
+            write!(f, ".p/{width}")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -104,14 +115,19 @@ impl FromStr for TilePath {
         if text.len() > TILE_PATH_BYTES_MAX {
             return Err(InvalidTilePath);
         }
-        parse(text).filter(|path| path.to_string() == text).ok_or(InvalidTilePath)
+        parse(text)
+            .filter(|path| path.to_string() == text)
+            .ok_or(InvalidTilePath)
     }
 }
 
 fn parse(text: &str) -> Option<TilePath> {
     let (kind, place) = text.strip_prefix("tile/")?.split_once('/')?;
     let (index, width) = match place.split_once(".p/") {
-        Some((index, width)) => (index, width.parse().ok().filter(|width| (1..256).contains(width))?),
+        Some((index, width)) => (
+            index,
+            width.parse().ok().filter(|width| (1..256).contains(width))?,
+        ),
         None => (place, 256_u16),
     };
     let index = index.split('/').try_fold(0_u64, |index, group| {
@@ -145,7 +161,8 @@ pub fn encode_hashes(hashes: &[Hash]) -> Vec<u8> {
 #[must_use]
 pub fn decode_hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
     let (hashes, rest) = bytes.as_chunks::<{ Hash::LEN }>();
-    rest.is_empty().then(|| hashes.iter().map(|hash| Hash::from_bytes(*hash)).collect())
+    rest.is_empty()
+        .then(|| hashes.iter().map(|hash| Hash::from_bytes(*hash)).collect())
 }
 
 /// An entry that is too long for a bundle.
@@ -198,8 +215,12 @@ pub fn node<E>(
     mut read: impl FnMut(&str) -> Result<Vec<u8>, E>,
 ) -> Result<Option<Hash>, E> {
     let (tile_level, height) = (level / 8, level % 8);
-    let Some(first) = index.checked_shl(u32::from(height)) else { return Ok(None) };
-    let Some(path) = TilePath::hashes(tile_level, first / TILE_WIDTH as u64, size) else { return Ok(None) };
+    let Some(first) = index.checked_shl(u32::from(height)) else {
+        return Ok(None);
+    };
+    let Some(path) = TilePath::hashes(tile_level, first / TILE_WIDTH as u64, size) else {
+        return Ok(None);
+    };
     let bytes = read(&path.to_string())?;
     let hashes = decode_hashes(&bytes).unwrap_or_default();
     let start = usize::try_from(first % TILE_WIDTH as u64).unwrap_or(TILE_WIDTH);
@@ -216,7 +237,14 @@ mod tests {
         assert_eq!(hashes(0, 0, 256), "tile/0/000");
         assert_eq!(hashes(3, 1_234_067, 256), "tile/3/x001/x234/067");
         assert_eq!(hashes(3, 1_234_067, 1), "tile/3/x001/x234/067.p/1");
-        assert_eq!(TilePath::Entries { index: 1_000, width: 255 }.to_string(), "tile/entries/x001/000.p/255");
+        assert_eq!(
+            TilePath::Entries {
+                index: 1_000,
+                width: 255
+            }
+            .to_string(),
+            "tile/entries/x001/000.p/255"
+        );
     }
 
     #[test]
@@ -224,9 +252,21 @@ mod tests {
         for index in [0, 1, 999, 1_000, 999_999, 1_000_000, 123_456_789_012] {
             for width in [1_u16, 200, 256] {
                 let theirs = tlog_tiles::Tile::new(8, 2, index, width.into(), false).path();
-                let ours = TilePath::Hashes { level: 2, index, width }.to_string();
+                let ours = TilePath::Hashes {
+                    level: 2,
+                    index,
+                    width,
+                }
+                .to_string();
                 assert_eq!(theirs.strip_prefix("tile/8/"), ours.strip_prefix("tile/"));
-                assert_eq!(ours.parse(), Ok(TilePath::Hashes { level: 2, index, width }));
+                assert_eq!(
+                    ours.parse(),
+                    Ok(TilePath::Hashes {
+                        level: 2,
+                        index,
+                        width
+                    })
+                );
             }
         }
     }
@@ -234,9 +274,24 @@ mod tests {
     #[test]
     fn other_paths_are_refused() {
         for path in [
-            "", "tile", "tile/0", "tile/0/0", "tile/0/0000", "tile/0/x000/000", "tile/00/000", "tile/64/000",
-            "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/01", "tile/0/../000", "tile/0/000/", "tile/data/000",
-            "tile/0/+01", "tile/entries/001/000", "/tile/0/000", "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
+            "",
+            "tile",
+            "tile/0",
+            "tile/0/0",
+            "tile/0/0000",
+            "tile/0/x000/000",
+            "tile/00/000",
+            "tile/64/000",
+            "tile/0/000.p/0",
+            "tile/0/000.p/256",
+            "tile/0/000.p/01",
+            "tile/0/../000",
+            "tile/0/000/",
+            "tile/data/000",
+            "tile/0/+01",
+            "tile/entries/001/000",
+            "/tile/0/000",
+            "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
         ] {
             assert_eq!(path.parse::<TilePath>(), Err(InvalidTilePath), "{path}");
         }
@@ -261,6 +316,9 @@ mod tests {
         assert_eq!(decode_bundle(&bundle, 3).unwrap()[1], b"one");
         assert_eq!(decode_bundle(&bundle, 2), None);
         assert_eq!(decode_bundle(&bundle[..bundle.len() - 1], 3), None);
-        assert_eq!(push_entry(&mut bundle, &[0; 65_536]), Err(EntryTooLarge { bytes: 65_536 }));
+        assert_eq!(
+            push_entry(&mut bundle, &[0; 65_536]),
+            Err(EntryTooLarge { bytes: 65_536 })
+        );
     }
 }

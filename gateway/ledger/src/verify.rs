@@ -10,7 +10,7 @@ use std::fmt;
 use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::frontier::{FullTile, TileEdge, partial_width, tile_root};
 use crate::hash::{Hash, leaf_hash};
-use crate::limits::{BUNDLE_BYTES_MAX, TILE_LEVELS, TILE_WIDTH};
+use crate::limits::{TILE_LEVELS, TILE_WIDTH};
 use crate::note::CheckpointKey;
 use crate::tile::{TilePath, decode_hashes, split_entry};
 
@@ -76,10 +76,16 @@ impl fmt::Display for FirstFault {
             FaultKind::TrailingBytes => write!(f, "`{file}` goes on where it should end"),
             FaultKind::HashChanged => write!(f, "`{file}` does not hold the hash of what was logged"),
             FaultKind::Rewritten => {
-                write!(f, "changed together with their hashes in `{file}`; the hashes above do not vouch for them")
+                write!(
+                    f,
+                    "changed together with their hashes in `{file}`; the hashes above do not vouch for them"
+                )
             }
             FaultKind::OtherRoot => {
-                write!(f, "what was logged and its hashes agree, but not with the root signed in `{file}`; one of the two was replaced")
+                write!(
+                    f,
+                    "what was logged and its hashes agree, but not with the root signed in `{file}`; one of the two was replaced"
+                )
             }
         }
     }
@@ -120,7 +126,12 @@ pub fn verify_log_entries<E: fmt::Display>(
     }
     if verifier.edge.root() != checkpoint.root {
         let (entry, last) = (Some(0), checkpoint.size.checked_sub(1));
-        return Err(FirstFault { entry, last, file: CHECKPOINT_PATH.to_owned(), kind: FaultKind::OtherRoot });
+        return Err(FirstFault {
+            entry,
+            last,
+            file: CHECKPOINT_PATH.to_owned(),
+            kind: FaultKind::OtherRoot,
+        });
     }
     Ok(VerifiedLog { checkpoint })
 }
@@ -129,11 +140,17 @@ fn open_checkpoint<E: fmt::Display>(
     read: &mut impl FnMut(&str) -> Result<Vec<u8>, E>,
     key: &CheckpointKey,
 ) -> Result<Checkpoint, FirstFault> {
-    let fault = |kind| FirstFault { entry: None, last: None, file: CHECKPOINT_PATH.to_owned(), kind };
+    let fault = |kind| FirstFault {
+        entry: None,
+        last: None,
+        file: CHECKPOINT_PATH.to_owned(),
+        kind,
+    };
     let bytes = read(CHECKPOINT_PATH).map_err(|error| fault(FaultKind::Unreadable(error.to_string())))?;
-    let note = String::from_utf8(bytes).map_err(|_| fault(FaultKind::Checkpoint("it is not text".to_owned())))?;
-    let signed =
-        SignedCheckpoint::open(&note, key).map_err(|error| fault(FaultKind::Checkpoint(error.to_string())))?;
+    let note =
+        String::from_utf8(bytes).map_err(|_| fault(FaultKind::Checkpoint("it is not text".to_owned())))?;
+    let signed = SignedCheckpoint::open(&note, key)
+        .map_err(|error| fault(FaultKind::Checkpoint(error.to_string())))?;
     Ok(signed.checkpoint().clone())
 }
 
@@ -157,10 +174,17 @@ struct Verifier<R> {
 
 impl<R: FnMut(&str) -> Result<Vec<u8>, String>> Verifier<R> {
     fn check_bundle(&mut self, index: u64, on_entry: &mut impl FnMut(u64, &[u8])) -> Result<(), FirstFault> {
-        let first = Place { level: 0, tile: index, position: 0 };
-        let Some(path) = TilePath::entries(index, self.size) else { return Ok(()) };
+        let first = Place {
+            level: 0,
+            tile: index,
+            position: 0,
+        };
+        let Some(path) = TilePath::entries(index, self.size) else {
+            return Ok(());
+        };
         let file = path.to_string();
-        let bytes = (self.read)(&file).map_err(|error| fault(first, file.clone(), FaultKind::Unreadable(error)))?;
+        let bytes =
+            (self.read)(&file).map_err(|error| fault(first, file.clone(), FaultKind::Unreadable(error)))?;
         let mut rest = bytes.as_slice();
         for position in 0..u64::from(path.width()) {
             let place = Place { position, ..first };
@@ -170,21 +194,36 @@ impl<R: FnMut(&str) -> Result<Vec<u8>, String>> Verifier<R> {
             let leaf = leaf_hash(entry);
             self.compare(place, &leaf)?;
             on_entry(index * WIDTH + position, entry);
-            for FullTile { level, index, root, .. } in self.edge.append(leaf) {
-                self.compare(Place { level: level + 1, tile: index / WIDTH, position: index % WIDTH }, &root)?;
+            for FullTile {
+                level, index, root, ..
+            } in self.edge.append(leaf)
+            {
+                self.compare(
+                    Place {
+                        level: level + 1,
+                        tile: index / WIDTH,
+                        position: index % WIDTH,
+                    },
+                    &root,
+                )?;
             }
             rest = behind;
         }
-        if rest.is_empty() && bytes.len() <= BUNDLE_BYTES_MAX {
+        if rest.is_empty() {
             return Ok(());
         }
-        let last = Place { position: u64::from(path.width()) - 1, ..first };
+        let last = Place {
+            position: u64::from(path.width()) - 1,
+            ..first
+        };
         Err(fault(last, file, FaultKind::TrailingBytes))
     }
 
     /// Compares a computed hash with the stored one, and looks behind the last one of a tile.
     fn compare(&mut self, place: Place, computed: &Hash) -> Result<(), FirstFault> {
-        let Some(path) = TilePath::hashes(place.level, place.tile, self.size) else { return Ok(()) };
+        let Some(path) = TilePath::hashes(place.level, place.tile, self.size) else {
+            return Ok(());
+        };
         let bytes = self
             .tile(place.level, place.tile)
             .map_err(|error| fault(place, path.to_string(), FaultKind::Unreadable(error)))?;
@@ -205,7 +244,10 @@ impl<R: FnMut(&str) -> Result<Vec<u8>, String>> Verifier<R> {
         }
         match place.level.checked_sub(1) {
             None => {
-                let bundle = TilePath::Entries { index: place.tile, width: path.width() };
+                let bundle = TilePath::Entries {
+                    index: place.tile,
+                    width: path.width(),
+                };
                 fault(place, bundle.to_string(), FaultKind::EntryChanged)
             }
             Some(level) => {
@@ -220,8 +262,15 @@ impl<R: FnMut(&str) -> Result<Vec<u8>, String>> Verifier<R> {
         if path.is_partial() {
             return self.edge_vouched;
         }
-        let root = self.tile(level, tile).ok().and_then(decode_hashes).map(|hashes| tile_root(&hashes));
-        let above = self.tile(level + 1, tile / WIDTH).ok().and_then(|bytes| hash_at(bytes, tile % WIDTH));
+        let root = self
+            .tile(level, tile)
+            .ok()
+            .and_then(decode_hashes)
+            .map(|hashes| tile_root(&hashes));
+        let above = self
+            .tile(level + 1, tile / WIDTH)
+            .ok()
+            .and_then(|bytes| hash_at(bytes, tile % WIDTH));
         root.is_some() && root == above
     }
 
@@ -240,13 +289,19 @@ impl<R: FnMut(&str) -> Result<Vec<u8>, String>> Verifier<R> {
     }
 
     fn tile(&mut self, level: u8, index: u64) -> Result<&[u8], String> {
-        let known = self.tiles_by_level.get(&level).is_some_and(|(tile, _)| *tile == index);
+        let known = self
+            .tiles_by_level
+            .get(&level)
+            .is_some_and(|(tile, _)| *tile == index);
         if !known {
             let path = TilePath::hashes(level, index, self.size).ok_or("there is no such tile")?;
             let bytes = (self.read)(&path.to_string())?;
             self.tiles_by_level.insert(level, (index, bytes));
         }
-        self.tiles_by_level.get(&level).map(|(_, bytes)| bytes.as_slice()).ok_or_else(|| "there is no such tile".to_owned())
+        self.tiles_by_level
+            .get(&level)
+            .map(|(_, bytes)| bytes.as_slice())
+            .ok_or_else(|| "there is no such tile".to_owned())
     }
 }
 
@@ -259,7 +314,12 @@ fn hash_at(tile: &[u8], position: u64) -> Option<Hash> {
 fn fault(place: Place, file: String, kind: FaultKind) -> FirstFault {
     let below = 8 * u32::from(place.level);
     let first = (place.tile * WIDTH + place.position) << below;
-    FirstFault { entry: Some(first), last: Some(first + ((1 << below) - 1)), file, kind }
+    FirstFault {
+        entry: Some(first),
+        last: Some(first + ((1 << below) - 1)),
+        file,
+        kind,
+    }
 }
 
 #[cfg(test)]
@@ -283,10 +343,14 @@ mod tests {
     #[test]
     fn every_entry_is_handed_over_in_order() {
         let (log, mut next) = (TestLog::of(300), 0);
-        verify_log_entries(|path| log.read(path), &log.key(), |index, entry| {
-            assert_eq!((index, entry.to_vec()), (next, TestLog::entry(index)));
-            next += 1;
-        })
+        verify_log_entries(
+            |path| log.read(path),
+            &log.key(),
+            |index, entry| {
+                assert_eq!((index, entry.to_vec()), (next, TestLog::entry(index)));
+                next += 1;
+            },
+        )
         .unwrap();
         assert_eq!(next, 300);
     }
@@ -299,8 +363,14 @@ mod tests {
             let file = log.bundle_of(index);
             log.flip_entry(index);
             let fault = verify(&log).unwrap_err();
-            assert_eq!((fault.entry, &fault.file, &fault.kind), (Some(index), &file, &FaultKind::EntryChanged));
-            assert_eq!(fault.to_string(), format!("entry {index}: `{file}` does not hold the entry that was logged"));
+            assert_eq!(
+                (fault.entry, &fault.file, &fault.kind),
+                (Some(index), &file, &FaultKind::EntryChanged)
+            );
+            assert_eq!(
+                fault.to_string(),
+                format!("entry {index}: `{file}` does not hold the entry that was logged")
+            );
         }
     }
 
@@ -335,7 +405,10 @@ mod tests {
         let mut log = TestLog::of(300);
         log.remove("tile/entries/001.p/44");
         let fault = verify(&log).unwrap_err();
-        assert_eq!((fault.entry, fault.file.as_str()), (Some(256), "tile/entries/001.p/44"));
+        assert_eq!(
+            (fault.entry, fault.file.as_str()),
+            (Some(256), "tile/entries/001.p/44")
+        );
     }
 
     #[test]

@@ -90,8 +90,6 @@ pub(crate) enum LedgerError {
 /// What opening a log found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recovery {
-    /// Entries that are committed.
-    pub(crate) size: u64,
     /// Bytes of an append that a crash cut off; they were never acknowledged, and are gone.
     pub(crate) truncated_bytes: u64,
 }
@@ -107,10 +105,17 @@ pub(crate) struct LedgerFiles {
     _lock: File,
 }
 
-/// A batch that waits for its commit, and where its outcome is put.
+/// Where a caller's indices, or why there are none, are put.
+type Outcome = Mutex<Option<Result<Range<u64>, String>>>;
+
+/// A place in line for a commit. Entries in line are committed with the next ones even if nobody waits for them.
+#[must_use = "entries count once `LedgerFiles::committed` returns"]
+pub(crate) struct Queued(Arc<Outcome>);
+
+/// A batch that waits for its commit.
 struct Waiting {
-    entries: Vec<(Vec<u8>, Hash)>,
-    outcome: Arc<Mutex<Option<Result<Range<u64>, String>>>>,
+    entries: Vec<(Hash, Vec<u8>)>,
+    outcome: Arc<Outcome>,
 }
 
 /// What is committed, with the entries that are in no full published bundle.
@@ -135,12 +140,18 @@ impl LedgerFiles {
         let (published, tail_start) = Published::open(folder, signer, &recovered)?;
         let skipped = usize::try_from(tail_start.saturating_sub(recovered.start)).unwrap_or(usize::MAX);
         let tail = recovered.entries.into_iter().skip(skipped).collect();
-        let recovery = Recovery { size: edge.size(), truncated_bytes: recovered.truncated_bytes };
+        let recovery = Recovery {
+            truncated_bytes: recovered.truncated_bytes,
+        };
         let log = Self {
             folder: folder.to_owned(),
             waiting: Mutex::default(),
             commits: Mutex::new(commits),
-            committed: RwLock::new(Committed { edge, tail_start, tail }),
+            committed: RwLock::new(Committed {
+                edge,
+                tail_start,
+                tail,
+            }),
             published: Mutex::new(published),
             _lock: lock,
         };
@@ -150,14 +161,28 @@ impl LedgerFiles {
 
     /// Appends entries, in order and next to each other: their indices, once they are on disk.
     pub(crate) fn append(&self, entries: Vec<Vec<u8>>) -> Result<Range<u64>, LedgerError> {
+        self.committed(self.enqueue(entries)?)
+    }
+
+    /// Takes a place in line. Entries are committed in the order of these calls, so whoever numbers them needs to hold
+    /// a lock of its own over this call only, and many callers can still share one sync.
+    pub(crate) fn enqueue(&self, entries: Vec<Vec<u8>>) -> Result<Queued, LedgerError> {
         if let Some(entry) = entries.iter().find(|entry| entry.len() > ENTRY_BYTES_MAX) {
             return Err(LedgerError::EntryTooLarge(entry.len()));
         }
-        // Hashed by each caller, while another one's batch is being written.
-        let entries = entries.into_iter().map(|entry| (leaf_hash(&entry), entry)).map(|(leaf, entry)| (entry, leaf)).collect();
-        let outcome = Arc::new(Mutex::new(None));
-        lock(&self.waiting).push_back(Waiting { entries, outcome: Arc::clone(&outcome) });
-        let range = self.await_commit(&outcome).map_err(LedgerError::Poisoned)?;
+        let hash = |entry: Vec<u8>| (leaf_hash(&entry), entry);
+        let entries = entries.into_iter().map(hash).collect();
+        let queued = Queued(Arc::default());
+        lock(&self.waiting).push_back(Waiting {
+            entries,
+            outcome: Arc::clone(&queued.0),
+        });
+        Ok(queued)
+    }
+
+    /// Waits until queued entries are on disk: their indices.
+    pub(crate) fn committed(&self, queued: Queued) -> Result<Range<u64>, LedgerError> {
+        let range = self.await_commit(&queued.0).map_err(LedgerError::Poisoned)?;
         if self.read_committed(|committed| committed.tail.len()) > UNPUBLISHED_ENTRIES_MAX {
             self.publish()?;
         }
@@ -168,29 +193,24 @@ impl LedgerFiles {
     pub(crate) fn publish(&self) -> Result<(), LedgerError> {
         let mut published = lock(&self.published);
         let (edge, tail) = self.read_committed(|committed| {
-            (committed.edge.clone(), committed.tail.iter().cloned().collect::<Vec<_>>())
+            (
+                committed.edge.clone(),
+                committed.tail.iter().cloned().collect::<Vec<_>>(),
+            )
         });
         let full_to = published.publish(&self.folder, &edge, &tail)?;
         self.forget_before(full_to);
         lock(&self.commits).drop_covered(full_to)
     }
 
-    /// The signed checkpoint that was published last.
-    pub(crate) fn checkpoint(&self) -> String {
-        lock(&self.published).checkpoint().to_owned()
-    }
-
-    /// One committed entry.
-    pub(crate) fn entry(&self, index: u64) -> Result<Vec<u8>, LedgerError> {
-        let mut entries = self.entries(index..index.saturating_add(1))?;
-        entries.pop().ok_or_else(|| LedgerError::NoSuchEntry { index, size: self.size() })
-    }
-
     /// Committed entries, published or not. The caller bounds the range.
     pub(crate) fn entries(&self, range: Range<u64>) -> Result<Vec<Vec<u8>>, LedgerError> {
         let size = self.size();
         if range.end > size {
-            return Err(LedgerError::NoSuchEntry { index: range.end.saturating_sub(1), size });
+            return Err(LedgerError::NoSuchEntry {
+                index: range.end.saturating_sub(1),
+                size,
+            });
         }
         let mut entries = Vec::new();
         let mut next = range.start;
@@ -216,13 +236,8 @@ impl LedgerFiles {
         self.read_committed(|committed| committed.edge.size())
     }
 
-    /// The root of the committed entries.
-    pub(crate) fn root(&self) -> Hash {
-        self.read_committed(|committed| committed.edge.root())
-    }
-
     /// Whoever gets hold of the commit log writes for all who wait, so one sync serves many callers.
-    fn await_commit(&self, outcome: &Mutex<Option<Result<Range<u64>, String>>>) -> Result<Range<u64>, String> {
+    fn await_commit(&self, outcome: &Outcome) -> Result<Range<u64>, String> {
         let mut commits = lock(&self.commits);
         loop {
             if let Some(outcome) = lock(outcome).take() {
@@ -234,14 +249,19 @@ impl LedgerFiles {
 
     fn commit_waiting(&self, commits: &mut Commits) {
         let batch = take_batch(&mut lock(&self.waiting));
-        let entries: Vec<_> =
-            batch.iter().flat_map(|waiting| &waiting.entries).map(|(entry, leaf)| (entry.as_slice(), *leaf)).collect();
+        let entries: Vec<_> = batch
+            .iter()
+            .flat_map(|waiting| &waiting.entries)
+            .map(|(leaf, entry)| (entry.as_slice(), *leaf))
+            .collect();
         let before = commits.edge().size();
         let written = commits.append(&entries);
         if written.is_ok() {
             let mut committed = self.committed.write().unwrap_or_else(PoisonError::into_inner);
             committed.edge = commits.edge().clone();
-            committed.tail.extend(entries.into_iter().map(|(entry, _)| Arc::from(entry)));
+            committed
+                .tail
+                .extend(entries.into_iter().map(|(entry, _)| Arc::from(entry)));
         }
         let mut next = before;
         for waiting in batch {
@@ -255,26 +275,49 @@ impl LedgerFiles {
         self.read_committed(|committed| {
             let skipped = usize::try_from(range.start.checked_sub(committed.tail_start)?).ok()?;
             let count = usize::try_from(range.end.saturating_sub(range.start)).ok()?;
-            Some(committed.tail.iter().skip(skipped).take(count).map(|entry| entry.to_vec()).collect())
+            Some(
+                committed
+                    .tail
+                    .iter()
+                    .skip(skipped)
+                    .take(count)
+                    .map(|entry| entry.to_vec())
+                    .collect(),
+            )
         })
     }
 
     /// The entries from `first` to the end of its bundle, or to `end`.
     fn entries_of_bundle(&self, first: u64, end: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
-        let path = TilePath::Entries { index: first / WIDTH, width: 256 };
-        let damaged = |fault| LedgerError::Damaged { folder: self.folder.clone(), fault };
-        let bytes = self.read_file(&path.to_string())?.ok_or_else(|| damaged(format!("`{path}` is missing")))?;
-        let entries =
-            decode_bundle(&bytes, path.width()).ok_or_else(|| damaged(format!("`{path}` is not an entry bundle")))?;
+        let path = TilePath::Entries {
+            index: first / WIDTH,
+            width: 256,
+        };
+        let damaged = |fault| LedgerError::Damaged {
+            folder: self.folder.clone(),
+            fault,
+        };
+        let bytes = self
+            .read_file(&path.to_string())?
+            .ok_or_else(|| damaged(format!("`{path}` is missing")))?;
+        let entries = decode_bundle(&bytes, path.width())
+            .ok_or_else(|| damaged(format!("`{path}` is not an entry bundle")))?;
         let skipped = usize::try_from(first % WIDTH).unwrap_or(0);
         let count = usize::try_from(end.saturating_sub(first)).unwrap_or(usize::MAX);
-        Ok(entries.into_iter().skip(skipped).take(count).map(<[u8]>::to_vec).collect())
+        Ok(entries
+            .into_iter()
+            .skip(skipped)
+            .take(count)
+            .map(<[u8]>::to_vec)
+            .collect())
     }
 
     /// Entries in full published bundles need no memory.
     fn forget_before(&self, index: u64) {
         let mut committed = self.committed.write().unwrap_or_else(PoisonError::into_inner);
-        let count = usize::try_from(index.saturating_sub(committed.tail_start)).unwrap_or(0).min(committed.tail.len());
+        let count = usize::try_from(index.saturating_sub(committed.tail_start))
+            .unwrap_or(0)
+            .min(committed.tail.len());
         committed.tail.drain(..count);
         committed.tail_start = committed.tail_start.saturating_add(count as u64);
     }
@@ -288,7 +331,11 @@ impl LedgerFiles {
 fn take_batch(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let (mut batch, mut bytes) = (Vec::new(), 0_usize);
     while let Some(next) = waiting.pop_front() {
-        bytes = next.entries.iter().map(|(entry, _)| entry.len()).fold(bytes, usize::saturating_add);
+        bytes = next
+            .entries
+            .iter()
+            .map(|(_, entry)| entry.len())
+            .fold(bytes, usize::saturating_add);
         batch.push(next);
         if bytes >= BATCH_BYTES_MAX {
             break;
@@ -305,14 +352,21 @@ fn settle_key(folder: &Path, vkey: &str) -> Result<(), LedgerError> {
         Some(found) if found.trim_ascii() == vkey.as_bytes() => Ok(()),
         Some(found) => {
             let found = String::from_utf8_lossy(found.trim_ascii()).into_owned();
-            Err(LedgerError::OtherKey { folder: folder.to_owned(), found })
+            Err(LedgerError::OtherKey {
+                folder: folder.to_owned(),
+                found,
+            })
         }
     }
 }
 
 fn read_published(folder: &Path, path: &str) -> Result<Option<Vec<u8>>, LedgerError> {
     let known = path == gateway_ledger::CHECKPOINT_PATH || path == KEY || path.parse::<TilePath>().is_ok();
-    if known { disk::read_if_exists(&folder.join(path)) } else { Ok(None) }
+    if known {
+        disk::read_if_exists(&folder.join(path))
+    } else {
+        Ok(None)
+    }
 }
 
 /// A panic while a lock was held ends the process' request, not the log: every change under these locks is whole.

@@ -75,7 +75,17 @@ impl Commits {
         let active = segments.back().copied().unwrap_or(0);
         let (sink, bytes) = open_segment(&folder, active)?;
         let edge = recovered.edge.clone();
-        Ok((Self { folder, segments, sink, bytes, edge, poisoned: None }, recovered))
+        Ok((
+            Self {
+                folder,
+                segments,
+                sink,
+                bytes,
+                edge,
+                poisoned: None,
+            },
+            recovered,
+        ))
     }
 
     /// The log's edge after the last commit.
@@ -91,7 +101,8 @@ impl Commits {
         if entries.is_empty() {
             return Ok(());
         }
-        self.write(entries).map_err(|error| self.poisoned.insert(error.to_string()).clone())
+        self.write(entries)
+            .map_err(|error| self.poisoned.insert(error.to_string()).clone())
     }
 
     /// Removes segments whose entries all stand in full tiles before `index`.
@@ -116,7 +127,10 @@ impl Commits {
             edge.append(*leaf);
         }
         put_commit(&mut bytes, &edge);
-        self.sink.write(&bytes).and_then(|()| self.sink.sync()).map_err(disk::io_error(&self.folder))?;
+        self.sink
+            .write(&bytes)
+            .and_then(|()| self.sink.sync())
+            .map_err(disk::io_error(&self.folder))?;
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         self.edge = edge;
         Ok(())
@@ -136,7 +150,11 @@ pub(super) fn segments(folder: &Path) -> Result<VecDeque<u64>, LedgerError> {
     let mut segments = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(disk::io_error(folder))? {
         let name = entry.map_err(disk::io_error(folder))?.file_name();
-        segments.extend(name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|first| first.parse::<u64>().ok()));
+        segments.extend(
+            name.to_str()
+                .and_then(|name| name.strip_suffix(SUFFIX))
+                .and_then(|first| first.parse::<u64>().ok()),
+        );
     }
     segments.sort_unstable();
     Ok(segments.into())
@@ -154,15 +172,23 @@ fn begin_segment(folder: &Path, edge: &Frontier) -> Result<(), LedgerError> {
 
 fn open_segment(folder: &Path, first: u64) -> Result<(Box<dyn Sink>, u64), LedgerError> {
     let path = path(folder, first);
-    let file = OpenOptions::new().append(true).open(&path).map_err(disk::io_error(&path))?;
+    let file = OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .map_err(disk::io_error(&path))?;
     let bytes = file.metadata().map_err(disk::io_error(&path))?.len();
     Ok((Box::new(file), bytes))
 }
 
 fn recover(log: &Path, folder: &Path, segments: &VecDeque<u64>) -> Result<Recovered, LedgerError> {
     let start = segments.front().copied().unwrap_or(0);
-    let mut recovered =
-        Recovered { start, edge: Frontier::new(), entries: Vec::new(), leaves: Vec::new(), truncated_bytes: 0 };
+    let mut recovered = Recovered {
+        start,
+        edge: Frontier::new(),
+        entries: Vec::new(),
+        leaves: Vec::new(),
+        truncated_bytes: 0,
+    };
     for (number, first) in segments.iter().enumerate() {
         let path = path(folder, *first);
         let bytes = std::fs::read(&path).map_err(disk::io_error(&path))?;
@@ -170,11 +196,19 @@ fn recover(log: &Path, folder: &Path, segments: &VecDeque<u64>) -> Result<Recove
         let segment = read_segment(&bytes).map_err(|error| damaged(log, format!("`{name}`: {error}")))?;
         let continues = number == 0 || segment.start == recovered.edge;
         if segment.start.size() != *first || !continues {
-            return Err(damaged(log, format!("`{name}` does not continue the segment before it")));
+            return Err(damaged(
+                log,
+                format!("`{name}` does not continue the segment before it"),
+            ));
         }
         let is_last = number + 1 == segments.len();
         recovered.truncated_bytes = settle_tail(log, &path, &name, &segment, is_last)?;
-        recovered.entries.extend(segment.entries.iter().filter_map(|place| bytes.get(place.clone()).map(Arc::from)));
+        recovered.entries.extend(
+            segment
+                .entries
+                .iter()
+                .filter_map(|place| bytes.get(place.clone()).map(Arc::from)),
+        );
         recovered.leaves.extend(&segment.leaves);
         recovered.edge = segment.committed;
     }
@@ -182,19 +216,30 @@ fn recover(log: &Path, folder: &Path, segments: &VecDeque<u64>) -> Result<Recove
 }
 
 /// Takes away what a crash left behind the last commit of the last segment; anything else that does not fit is damage.
-fn settle_tail(log: &Path, path: &Path, name: &str, segment: &Segment, is_last: bool) -> Result<u64, LedgerError> {
+fn settle_tail(
+    log: &Path,
+    path: &Path,
+    name: &str,
+    segment: &Segment,
+    is_last: bool,
+) -> Result<u64, LedgerError> {
     match segment.tail {
         Tail::Clean => Ok(0),
         Tail::Unfinished { bytes } if is_last => {
             truncate(path, segment.whole_bytes as u64).map_err(disk::io_error(path))?;
             Ok(bytes as u64)
         }
-        Tail::Unfinished { .. } => {
-            Err(damaged(log, format!("entry {}: `{name}` ends before its last commit", segment.committed.size())))
-        }
-        Tail::Damaged { entry, offset } => {
-            Err(damaged(log, format!("entry {entry}: `{name}` is not as it was committed, from byte {offset}")))
-        }
+        Tail::Unfinished { .. } => Err(damaged(
+            log,
+            format!(
+                "entry {}: `{name}` ends before its last commit",
+                segment.committed.size()
+            ),
+        )),
+        Tail::Damaged { entry, offset } => Err(damaged(
+            log,
+            format!("entry {entry}: `{name}` is not as it was committed, from byte {offset}"),
+        )),
     }
 }
 
@@ -205,7 +250,10 @@ fn truncate(path: &Path, bytes: u64) -> io::Result<()> {
 }
 
 pub(super) fn damaged(log: &Path, fault: String) -> LedgerError {
-    LedgerError::Damaged { folder: log.to_owned(), fault }
+    LedgerError::Damaged {
+        folder: log.to_owned(),
+        fault,
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ use std::path::Path;
 use super::LedgerError;
 
 pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
-    move |error| LedgerError::Io { path: path.to_owned(), error }
+    move |error| LedgerError::Io {
+        path: path.to_owned(),
+        error,
+    }
 }
 
 /// Makes a folder and those above it, mode 0700.
@@ -16,14 +19,24 @@ pub(super) fn ensure_folder(path: &Path) -> Result<(), LedgerError> {
     if path.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error(path))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(io_error(path))?;
     sync_parent(path).map_err(io_error(path))
 }
 
 /// Locks a file for this process; `None` if another one holds it.
 pub(super) fn lock(path: &Path) -> Result<Option<File>, LedgerError> {
     let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io_error(path))?;
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(io_error(path))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -43,8 +56,12 @@ pub(super) fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, LedgerError
 pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
     let write = || {
         let temporary = path.with_added_extension("new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;
@@ -55,12 +72,17 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), LedgerEr
 
 /// Makes a name in a folder durable.
 pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    path.parent()
+        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 /// Removes a file or a folder, if it is there.
 pub(super) fn remove(path: &Path) -> Result<(), LedgerError> {
-    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let removed = if path.is_dir() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path)(error)),
         Ok(()) | Err(_) => Ok(()),

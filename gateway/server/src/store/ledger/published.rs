@@ -46,9 +46,16 @@ impl Published {
             published.resume(folder, &note, recovered)?;
         }
         let full_to = published.full.size();
-        let skipped = full_to.checked_sub(recovered.start).and_then(|skipped| usize::try_from(skipped).ok());
+        let skipped = full_to
+            .checked_sub(recovered.start)
+            .and_then(|skipped| usize::try_from(skipped).ok());
         let leaves = skipped.and_then(|skipped| recovered.leaves.get(skipped..));
-        let leaves = leaves.ok_or_else(|| damaged(folder, "the commit log begins behind what is published".to_owned()))?;
+        let leaves = leaves.ok_or_else(|| {
+            damaged(
+                folder,
+                "the commit log begins behind what is published".to_owned(),
+            )
+        })?;
         published.check_commits(folder, recovered, leaves)?;
         Ok((published, full_to))
     }
@@ -79,11 +86,6 @@ impl Published {
         Ok(self.full.size())
     }
 
-    /// The signed checkpoint; empty before the first publication, which opening a log makes.
-    pub(super) fn checkpoint(&self) -> &str {
-        self.checkpoint.as_ref().map_or("", SignedCheckpoint::as_str)
-    }
-
     fn resume(&mut self, folder: &Path, note: &[u8], recovered: &Recovered) -> Result<(), LedgerError> {
         let note = String::from_utf8_lossy(note);
         let signed = SignedCheckpoint::open(&note, self.signer.key())
@@ -91,7 +93,10 @@ impl Published {
         let size = signed.checkpoint().size;
         if recovered.edge.size() < size {
             let missing = recovered.edge.size();
-            return Err(damaged(folder, format!("entry {missing}: the commit log ends before it, and {size} entries are published")));
+            return Err(damaged(
+                folder,
+                format!("entry {missing}: the commit log ends before it, and {size} entries are published"),
+            ));
         }
         self.full = read_full(folder, size)?;
         self.partials = partial_paths(size);
@@ -100,7 +105,12 @@ impl Published {
     }
 
     /// The published tiles with the committed entries must lead to the signed root, and to the root of the commits.
-    fn check_commits(&self, folder: &Path, recovered: &Recovered, leaves: &[Hash]) -> Result<(), LedgerError> {
+    fn check_commits(
+        &self,
+        folder: &Path,
+        recovered: &Recovered,
+        leaves: &[Hash],
+    ) -> Result<(), LedgerError> {
         let mut edge = self.full.clone();
         let signed = self.checkpoint.as_ref().map(SignedCheckpoint::checkpoint);
         let mut agrees = true;
@@ -115,7 +125,10 @@ impl Published {
         if agrees && edge.root() == recovered.edge.root() {
             Ok(())
         } else {
-            Err(damaged(folder, "published tiles, signed root and commit log do not agree".to_owned()))
+            Err(damaged(
+                folder,
+                "published tiles, signed root and commit log do not agree".to_owned(),
+            ))
         }
     }
 
@@ -134,11 +147,18 @@ impl Published {
 
 /// Writes a full bundle and every tile that it fills.
 fn write_full(folder: &Path, full: &mut TileEdge, entries: &[Arc<[u8]>]) -> Result<(), LedgerError> {
-    let path = TilePath::Entries { index: full.size() / WIDTH, width: 256 };
+    let path = TilePath::Entries {
+        index: full.size() / WIDTH,
+        width: 256,
+    };
     write_bundle(folder, path, entries)?;
     for leaf in entries.iter().map(|entry| leaf_hash(entry)) {
         for tile in full.append(leaf) {
-            let path = TilePath::Hashes { level: tile.level, index: tile.index, width: 256 };
+            let path = TilePath::Hashes {
+                level: tile.level,
+                index: tile.index,
+                width: 256,
+            };
             write(folder, path, &encode_hashes(&tile.hashes))?;
         }
     }
@@ -158,7 +178,10 @@ fn write_partials(
         with_rest.append(leaf_hash(entry));
     }
     if with_rest.size() != edge.size() || with_rest.root() != edge.root() {
-        return Err(damaged(folder, "the entries in memory do not lead to the committed root".to_owned()));
+        return Err(damaged(
+            folder,
+            "the entries in memory do not lead to the committed root".to_owned(),
+        ));
     }
     let partials = partial_paths(edge.size());
     for path in partials.difference(present) {
@@ -173,7 +196,10 @@ fn write_partials(
 /// The unfinished bundle and tiles of a log.
 fn partial_paths(size: u64) -> BTreeSet<TilePath> {
     let tiles = (0..TILE_LEVELS).filter_map(|level| TilePath::hashes(level, last_tile(level, size), size));
-    tiles.chain(TilePath::entries(size / WIDTH, size)).filter(TilePath::is_partial).collect()
+    tiles
+        .chain(TilePath::entries(size / WIDTH, size))
+        .filter(TilePath::is_partial)
+        .collect()
 }
 
 /// Index of the unfinished tile of a level.
@@ -189,13 +215,20 @@ fn read_full(folder: &Path, size: u64) -> Result<TileEdge, LedgerError> {
         levels.push(match path {
             Some(path) => {
                 let bytes = disk::read_if_exists(&folder.join(path.to_string()))?;
-                bytes.as_deref().and_then(decode_hashes).ok_or_else(|| damaged(folder, format!("`{path}` is not whole")))?
+                bytes
+                    .as_deref()
+                    .and_then(decode_hashes)
+                    .ok_or_else(|| damaged(folder, format!("`{path}` is not whole")))?
             }
             None => Vec::new(),
         });
     }
-    TileEdge::from_levels(size - size % WIDTH, levels)
-        .map_err(|_| damaged(folder, "the unfinished tiles do not have the widths of the checkpoint".to_owned()))
+    TileEdge::from_levels(size - size % WIDTH, levels).map_err(|_| {
+        damaged(
+            folder,
+            "the unfinished tiles do not have the widths of the checkpoint".to_owned(),
+        )
+    })
 }
 
 fn write_bundle(folder: &Path, path: TilePath, entries: &[Arc<[u8]>]) -> Result<(), LedgerError> {

@@ -16,14 +16,10 @@ const TILES: &str = "tile";
 /// A log in which everything holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VerifyReport {
-    /// Which log.
-    pub(crate) origin: String,
     /// Entries that its checkpoint signs.
     pub(crate) size: u64,
     /// Their root.
     pub(crate) root: Hash,
-    /// Entries committed behind them, which no checkpoint signs yet.
-    pub(crate) unpublished: u64,
 }
 
 /// The first thing that is wrong, in a sentence that begins with `entry N: ` where an entry can be named.
@@ -38,17 +34,26 @@ pub(crate) struct VerifyFault {
 
 impl VerifyFault {
     fn of(sentence: impl Into<String>) -> Self {
-        Self { entry: None, sentence: sentence.into() }
+        Self {
+            entry: None,
+            sentence: sentence.into(),
+        }
     }
 
     fn entry(entry: u64, sentence: impl AsRef<str>) -> Self {
-        Self { entry: Some(entry), sentence: format!("entry {entry}: {}", sentence.as_ref()) }
+        Self {
+            entry: Some(entry),
+            sentence: format!("entry {entry}: {}", sentence.as_ref()),
+        }
     }
 }
 
 impl From<FirstFault> for VerifyFault {
     fn from(fault: FirstFault) -> Self {
-        Self { entry: fault.entry, sentence: fault.to_string() }
+        Self {
+            entry: fault.entry,
+            sentence: fault.to_string(),
+        }
     }
 }
 
@@ -57,20 +62,33 @@ impl From<FirstFault> for VerifyFault {
 pub(crate) fn verify_folder(folder: &Path, vkey: Option<&str>) -> Result<VerifyReport, VerifyFault> {
     let key = match vkey {
         Some(vkey) => vkey.to_owned(),
-        None => String::from_utf8(read(folder, KEY)?).map_err(|_| VerifyFault::of(format!("`{KEY}` is not text")))?,
+        None => String::from_utf8(read(folder, KEY)?)
+            .map_err(|_| VerifyFault::of(format!("`{KEY}` is not text")))?,
     };
     let key = CheckpointKey::parse(&key).map_err(|error| VerifyFault::of(error.to_string()))?;
+    // Read first: a gateway that is running goes on committing and publishing.
+    let note = std::fs::read(folder.join(CHECKPOINT_PATH));
     let committed = CommittedHere::read(folder)?;
-    let mut comparison = Comparison { committed: &committed, frontier: Frontier::new(), fault: None };
-    let files = |path: &str| std::fs::read(folder.join(path)).map_err(|error| error.kind().to_string());
+    let mut comparison = Comparison {
+        committed: &committed,
+        frontier: Frontier::new(),
+        fault: None,
+    };
+    let files = |path: &str| match (path, &note) {
+        (CHECKPOINT_PATH, Ok(note)) => Ok(note.clone()),
+        _ => std::fs::read(folder.join(path)).map_err(|error| error.kind().to_string()),
+    };
     let log = verify_log_entries(files, &key, |index, entry| comparison.take(index, entry))?;
     if let Some(fault) = comparison.fault {
         return Err(fault);
     }
     let checkpoint = log.checkpoint;
-    let unpublished = committed.behind(checkpoint.size)?;
+    committed.check_reaches(checkpoint.size)?;
     check_left_over(folder, checkpoint.size)?;
-    Ok(VerifyReport { origin: checkpoint.origin, size: checkpoint.size, root: checkpoint.root, unpublished })
+    Ok(VerifyReport {
+        size: checkpoint.size,
+        root: checkpoint.root,
+    })
 }
 
 /// What the commit log of the folder holds. An exported log has none.
@@ -92,12 +110,19 @@ impl CommittedHere {
         let mut edge: Option<Frontier> = None;
         for first in segments {
             let path = commits::path(&commits, first);
-            let name = format!("{}/{}", commits::FOLDER, path.file_name().unwrap_or_default().display());
+            let name = format!(
+                "{}/{}",
+                commits::FOLDER,
+                path.file_name().unwrap_or_default().display()
+            );
             let bytes = read(folder, &name)?;
-            let segment =
-                read_segment(&bytes).map_err(|error| VerifyFault::entry(first, format!("`{name}`: {error}")))?;
+            let segment = read_segment(&bytes)
+                .map_err(|error| VerifyFault::entry(first, format!("`{name}`: {error}")))?;
             if segment.start.size() != first || edge.is_some_and(|edge| edge != segment.start) {
-                return Err(VerifyFault::entry(first, format!("`{name}` does not continue the segment before it")));
+                return Err(VerifyFault::entry(
+                    first,
+                    format!("`{name}` does not continue the segment before it"),
+                ));
             }
             if let Tail::Damaged { entry, offset } = segment.tail {
                 let sentence = format!("`{name}` is not as it was committed, from byte {offset}");
@@ -111,13 +136,15 @@ impl CommittedHere {
         Ok(here)
     }
 
-    /// Entries behind those that are published. A commit log may not end before them.
-    fn behind(&self, published: u64) -> Result<u64, VerifyFault> {
-        match (&self.start, self.end.checked_sub(published)) {
-            (None, _) => Ok(0),
-            (Some(_), Some(behind)) => Ok(behind),
-            (Some(_), None) => Err(VerifyFault::entry(self.end, format!("`{}` ends before it", commits::FOLDER))),
+    /// A commit log may not end before what is published.
+    fn check_reaches(&self, published: u64) -> Result<(), VerifyFault> {
+        if self.start.is_some() && self.end < published {
+            return Err(VerifyFault::entry(
+                self.end,
+                format!("`{}` ends before it", commits::FOLDER),
+            ));
         }
+        Ok(())
     }
 }
 
@@ -131,8 +158,16 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     fn take(&mut self, index: u64, entry: &[u8]) {
         let leaf = leaf_hash(entry);
-        let begins_elsewhere = self.committed.start.as_ref().is_some_and(|start| start.size() == index && *start != self.frontier);
-        let is_other = self.committed.leaves_by_index.get(&index).is_some_and(|committed| *committed != leaf);
+        let begins_elsewhere = self
+            .committed
+            .start
+            .as_ref()
+            .is_some_and(|start| start.size() == index && *start != self.frontier);
+        let is_other = self
+            .committed
+            .leaves_by_index
+            .get(&index)
+            .is_some_and(|committed| *committed != leaf);
         if self.fault.is_none() && (begins_elsewhere || is_other) {
             let sentence = format!("`{}` and the published entries do not agree", commits::FOLDER);
             self.fault = Some(VerifyFault::entry(index, sentence));
@@ -144,9 +179,12 @@ impl Comparison<'_> {
 /// Partial files of earlier checkpoints must be the beginnings of those that followed them.
 fn check_left_over(folder: &Path, size: u64) -> Result<(), VerifyFault> {
     let mut left_over = Vec::new();
-    list_files(&folder.join(TILES), &mut left_over).map_err(|error| VerifyFault::of(format!("`{TILES}`: {error}")))?;
-    let mut paths: Vec<TilePath> =
-        left_over.iter().filter_map(|path| path.strip_prefix(folder).ok()?.to_str()?.parse().ok()).collect();
+    list_files(&folder.join(TILES), &mut left_over)
+        .map_err(|error| VerifyFault::of(format!("`{TILES}`: {error}")))?;
+    let mut paths: Vec<TilePath> = left_over
+        .iter()
+        .filter_map(|path| path.strip_prefix(folder).ok()?.to_str()?.parse().ok())
+        .collect();
     paths.sort_unstable();
     for path in paths {
         let followed_by = match path {
@@ -155,7 +193,11 @@ fn check_left_over(folder: &Path, size: u64) -> Result<(), VerifyFault> {
         };
         // Wider than the checkpoint says: written for one that was never signed.
         if let Some(followed_by) = followed_by.filter(|followed_by| followed_by.width() > path.width()) {
-            check_beginning(path, &read(folder, &path.to_string())?, &read(folder, &followed_by.to_string())?)?;
+            check_beginning(
+                path,
+                &read(folder, &path.to_string())?,
+                &read(folder, &followed_by.to_string())?,
+            )?;
         }
     }
     Ok(())
@@ -169,18 +211,36 @@ fn check_beginning(path: TilePath, bytes: &[u8], followed_by: &[u8]) -> Result<(
         (entry, one, other) = match path {
             TilePath::Hashes { level, index, .. } => {
                 let first = (index * WIDTH + position) << (8 * u32::from(level));
-                (first, here.split_at_checked(Hash::LEN), there.split_at_checked(Hash::LEN))
+                (
+                    first,
+                    here.split_at_checked(Hash::LEN),
+                    there.split_at_checked(Hash::LEN),
+                )
             }
-            TilePath::Entries { index, .. } => (index * WIDTH + position, split_entry(here), split_entry(there)),
+            TilePath::Entries { index, .. } => {
+                (index * WIDTH + position, split_entry(here), split_entry(there))
+            }
         };
         match (one, other) {
             (Some((one, here_behind)), Some((other, there_behind))) if one == other => {
                 (here, there) = (here_behind, there_behind);
             }
-            _ => return Err(VerifyFault::entry(entry, format!("`{path}` does not hold what was logged"))),
+            _ => {
+                return Err(VerifyFault::entry(
+                    entry,
+                    format!("`{path}` does not hold what was logged"),
+                ));
+            }
         }
     }
-    if here.is_empty() { Ok(()) } else { Err(VerifyFault::entry(entry, format!("`{path}` goes on where it should end"))) }
+    if here.is_empty() {
+        Ok(())
+    } else {
+        Err(VerifyFault::entry(
+            entry,
+            format!("`{path}` goes on where it should end"),
+        ))
+    }
 }
 
 fn list_files(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -200,7 +260,11 @@ fn list_files(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 
 fn read(folder: &Path, path: &str) -> Result<Vec<u8>, VerifyFault> {
     std::fs::read(folder.join(path)).map_err(|error| {
-        let hint = if folder.join(CHECKPOINT_PATH).exists() { "" } else { "; is this the folder of a log?" };
+        let hint = if folder.join(CHECKPOINT_PATH).exists() {
+            ""
+        } else {
+            "; is this the folder of a log?"
+        };
         VerifyFault::of(format!("`{path}` cannot be read: {}{hint}", error.kind()))
     })
 }
