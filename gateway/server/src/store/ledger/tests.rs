@@ -140,7 +140,7 @@ fn files_of_the_checkpoint_before_stay_for_its_readers() {
 
 #[test]
 fn log_goes_on_where_it_stopped() {
-    for size in [1, 256, 257, 66_000] {
+    for size in [1, 256, 257, 1_100] {
         let folder = log_of(size);
         let (log, recovery) = open(&folder);
         assert_eq!((log.size(), recovery.truncated_bytes), (size, 0));
