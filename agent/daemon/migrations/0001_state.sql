@@ -39,10 +39,9 @@ CREATE INDEX story_by_expiry ON story (state, expires_at_s);
 
 -- What was sealed and not yet answered: bytes that may be sent again as they are (K13).
 CREATE TABLE outgoing (
-    cti      BLOB PRIMARY KEY NOT NULL,
-    audience BLOB NOT NULL,
-    at_s     INTEGER NOT NULL,
-    value    BLOB NOT NULL
+    cti   BLOB PRIMARY KEY NOT NULL,
+    at_s  INTEGER NOT NULL,
+    value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Drafts made while the gateway could not be reached.

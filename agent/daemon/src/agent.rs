@@ -28,7 +28,7 @@ use crate::vault::{Vault, audience, files, mls_record};
 const NOTES_MAX: usize = 100;
 
 /// Everything that the agent is.
-pub struct Agent {
+pub(crate) struct Agent {
     pub paths: Paths,
     pub enrollment: Enrollment,
     pub pins: Pins,
@@ -54,7 +54,7 @@ pub struct Agent {
 
 /// How the agent stands with the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
+pub(crate) enum Link {
     /// Not tried yet.
     Starting,
     Online,
@@ -66,7 +66,7 @@ pub enum Link {
 
 /// Names of people and the owner's groups, as the gateway last told.
 #[derive(Debug, Clone, Default)]
-pub struct KnownPeople {
+pub(crate) struct KnownPeople {
     pub names: BTreeMap<PersonId, String>,
     pub groups: Vec<GroupName>,
 }
@@ -82,7 +82,7 @@ impl Agent {
     ///
     /// # Errors
     /// It was not enrolled, a key file is missing or open to others, or the state is damaged.
-    pub async fn open(paths: Paths) -> anyhow::Result<Self> {
+    pub(crate) async fn open(paths: Paths) -> anyhow::Result<Self> {
         let enrollment = Enrollment::load(&paths)?;
         let pins = enrollment.pins()?;
         let settings = Settings::load(&paths.settings())?;
@@ -124,16 +124,16 @@ impl Agent {
     }
 
     /// Seconds since 1970.
-    pub fn now_s(&self) -> u64 {
+    pub(crate) fn now_s(&self) -> u64 {
         self.clock.now_s()
     }
 
-    pub fn link(&self) -> Link {
+    pub(crate) fn link(&self) -> Link {
         *self.link.borrow()
     }
 
     /// Records how the agent stands with the gateway; a revocation is final.
-    pub fn set_link(&self, link: Link) {
+    pub(crate) fn set_link(&self, link: Link) {
         let changed = self.link.send_if_modified(|current| {
             let changes = *current != link && *current != Link::Revoked;
             if changes {
@@ -148,17 +148,17 @@ impl Agent {
     }
 
     /// Tells whoever waits (`--wait`) that something changed.
-    pub fn changed(&self) {
+    pub(crate) fn changed(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Wakes at each change; subscribe before looking, so that none is missed.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// Says once, loudly, that something must be looked at; the key makes a cause appear once (T3).
-    pub fn alarm(&self, key: &str, message: impl Into<String>) {
+    pub(crate) fn alarm(&self, key: &str, message: impl Into<String>) {
         let message = message.into();
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if notes.alarms.len() < NOTES_MAX
@@ -171,7 +171,7 @@ impl Agent {
     }
 
     /// Takes an alarm back whose cause is gone.
-    pub fn all_clear(&self, key: &str) {
+    pub(crate) fn all_clear(&self, key: &str) {
         let removed = self
             .notes
             .lock()
@@ -184,7 +184,7 @@ impl Agent {
     }
 
     /// Something that its owner should know (K8).
-    pub fn notice(&self, message: impl Into<String>) {
+    pub(crate) fn notice(&self, message: impl Into<String>) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if notes.notices.len() >= NOTES_MAX {
             notes.notices.remove(0);
@@ -192,7 +192,7 @@ impl Agent {
         notes.notices.push(message.into());
     }
 
-    pub fn alarms(&self) -> Vec<String> {
+    pub(crate) fn alarms(&self) -> Vec<String> {
         self.notes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -202,7 +202,7 @@ impl Agent {
             .collect()
     }
 
-    pub fn notices(&self) -> Vec<String> {
+    pub(crate) fn notices(&self) -> Vec<String> {
         self.notes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -211,7 +211,7 @@ impl Agent {
     }
 
     /// The name of a person, or the beginning of the id of one whose name is not known here.
-    pub fn name_of(&self, person: PersonId) -> String {
+    pub(crate) fn name_of(&self, person: PersonId) -> String {
         let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
         people.names.get(&person).cloned().unwrap_or_else(|| {
             let id = person.to_string();
@@ -223,7 +223,7 @@ impl Agent {
     ///
     /// # Errors
     /// None, or several of this name.
-    pub async fn audience(&self, name: &str) -> anyhow::Result<Audience> {
+    pub(crate) async fn audience(&self, name: &str) -> anyhow::Result<Audience> {
         let mut connection = self.vault.connection().await?;
         let all = audience::all(&mut connection, &self.vault.cipher).await?;
         let id: Option<AudienceId> = name.parse().ok();

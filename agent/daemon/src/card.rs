@@ -7,7 +7,7 @@ use policies::terms::Action;
 use crate::local::wire::{Outcome, ShareAnswer};
 
 /// The card of an answer.
-pub fn render(answer: &ShareAnswer) -> String {
+pub(crate) fn render(answer: &ShareAnswer) -> String {
     let mut card = headline(answer);
     section(
         &mut card,
@@ -27,7 +27,7 @@ pub fn render(answer: &ShareAnswer) -> String {
         answer
             .unscannable
             .iter()
-            .map(|part| format!("{}: {}", item(part.item), part.reason)),
+            .map(|part| format!("{}: {}", part.place, part.reason)),
     );
     section(
         &mut card,
@@ -69,7 +69,7 @@ pub fn render(answer: &ShareAnswer) -> String {
 }
 
 /// The reason file beside a file that the outbox holds.
-pub fn reason_file(answer: &ShareAnswer) -> String {
+pub(crate) fn reason_file(answer: &ShareAnswer) -> String {
     render(answer)
 }
 
@@ -140,14 +140,6 @@ fn fix_in_words(fix: &str) -> String {
         "mask-last-four" => "keep only the last four digits".to_owned(),
         "strip-location" => "remove the location from the picture".to_owned(),
         other => other.replace('-', " "),
-    }
-}
-
-fn item(number: u16) -> String {
-    if number == 0 {
-        "the text".to_owned()
-    } else {
-        format!("file {number}")
     }
 }
 

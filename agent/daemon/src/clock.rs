@@ -8,29 +8,29 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Wall time with a floor taken from signed times.
 #[derive(Debug, Default)]
-pub struct Clock {
+pub(crate) struct Clock {
     floor_s: AtomicU64,
 }
 
 impl Clock {
     /// Seconds since 1970: the wall clock, or the last signed time when that is later.
-    pub fn now_s(&self) -> u64 {
+    pub(crate) fn now_s(&self) -> u64 {
         wall_s().max(self.floor_s.load(Ordering::Relaxed))
     }
 
     /// Remembers a time that a trusted key signed.
-    pub fn saw_signed(&self, at_s: u64) {
+    pub(crate) fn saw_signed(&self, at_s: u64) {
         self.floor_s.fetch_max(at_s, Ordering::Relaxed);
     }
 
     /// How far the wall clock is behind the last signed time, in seconds.
-    pub fn behind_s(&self) -> u64 {
+    pub(crate) fn behind_s(&self) -> u64 {
         self.floor_s.load(Ordering::Relaxed).saturating_sub(wall_s())
     }
 }
 
 /// The bare wall clock; before 1970 it reads 0.
-pub fn wall_s() -> u64 {
+pub(crate) fn wall_s() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -1,17 +1,17 @@
 //! The command line. Every command but `enroll` and `run` speaks to the running agent.
 
-pub mod activity;
-pub mod audience;
-pub mod duration;
-pub mod enroll;
-pub mod feed;
-pub mod outbox;
-pub mod pending;
-pub mod revoke;
-pub mod rules;
-pub mod run;
-pub mod share;
-pub mod status;
+pub(crate) mod activity;
+pub(crate) mod audience;
+pub(crate) mod duration;
+pub(crate) mod enroll;
+pub(crate) mod feed;
+pub(crate) mod outbox;
+pub(crate) mod pending;
+pub(crate) mod revoke;
+pub(crate) mod rules;
+pub(crate) mod run;
+pub(crate) mod share;
+pub(crate) mod status;
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ use crate::print;
 /// The agent of Sealgate: stories are checked here, before they are sealed.
 #[derive(Debug, Parser)]
 #[command(name = "sealgate-agent", version, about)]
-pub struct Command {
+pub(crate) struct Command {
     /// The agent's folder.
     #[arg(long, global = true, value_name = "DIR", default_value = "sealgate-agent")]
     dir: PathBuf,
@@ -66,14 +66,14 @@ enum Verb {
 }
 
 /// What every command gets.
-pub struct Context {
+pub(crate) struct Context {
     pub paths: Paths,
     pub json: bool,
 }
 
 impl Command {
     /// Runs the command and says how it ended.
-    pub async fn execute(self) -> Exit {
+    pub(crate) async fn execute(self) -> Exit {
         let context = Context {
             paths: Paths::new(self.dir),
             json: self.json,

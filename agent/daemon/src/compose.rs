@@ -9,11 +9,11 @@
 //! **Architecture Invariant.** Every path to the gateway goes through a `Permit`, which only the
 //! decision makes; a draft that is blocked leaves nothing but its event.
 
-pub mod answer;
-pub mod draft;
-pub mod facts;
-pub mod judge;
-pub mod pending;
-pub mod report;
-pub mod send;
-pub mod share;
+pub(crate) mod answer;
+pub(crate) mod draft;
+pub(crate) mod facts;
+pub(crate) mod judge;
+pub(crate) mod pending;
+pub(crate) mod report;
+pub(crate) mod send;
+pub(crate) mod share;

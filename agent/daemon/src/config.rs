@@ -1,5 +1,5 @@
 //! What the agent is told: where its folder is, how it was enrolled, how it behaves.
 
-pub mod enrollment;
-pub mod paths;
-pub mod settings;
+pub(crate) mod enrollment;
+pub(crate) mod paths;
+pub(crate) mod settings;

@@ -37,7 +37,7 @@ const EVENTS_PAUSE: Duration = Duration::from_secs(30);
 
 /// What `run` says when the agent is ready.
 #[derive(Debug, serde::Serialize)]
-pub struct Ready {
+pub(crate) struct Ready {
     pub ready: bool,
     pub online: bool,
     pub policy_version: u64,
@@ -47,7 +47,7 @@ pub struct Ready {
 ///
 /// # Errors
 /// Another agent runs on the folder.
-pub fn lock(paths: &Paths) -> anyhow::Result<Flock<std::fs::File>> {
+pub(crate) fn lock(paths: &Paths) -> anyhow::Result<Flock<std::fs::File>> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -64,7 +64,7 @@ pub fn lock(paths: &Paths) -> anyhow::Result<Flock<std::fs::File>> {
 ///
 /// # Errors
 /// The folder is not enrolled or in use, the state is damaged, or the socket cannot be made.
-pub async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Result<()> {
+pub(crate) async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     if !paths.enrollment().exists() {

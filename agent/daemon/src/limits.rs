@@ -3,66 +3,69 @@
 use std::time::Duration;
 
 /// Longest body that the local socket takes: a draft of ten files and its framing (A8).
-pub const LOCAL_BODY_BYTES_MAX: usize = 160 * 1024 * 1024;
+pub(crate) const LOCAL_BODY_BYTES_MAX: usize = 160 * 1024 * 1024;
 /// Files of one draft: a story is a post, not an archive.
-pub const DRAFT_FILES_MAX: usize = 16;
+pub(crate) const DRAFT_FILES_MAX: usize = 16;
 /// Bytes of one draft, text and files together: it is held in memory once (O6).
-pub const DRAFT_BYTES_MAX: u64 = 128 * 1024 * 1024;
+pub(crate) const DRAFT_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Bytes of a draft's text.
-pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of the header of a local frame: names and options only.
-pub const FRAME_HEADER_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const FRAME_HEADER_BYTES_MAX: usize = 64 * 1024;
 
 /// Lifetime of a story when none is asked for (seconds): one day.
-pub const STORY_TTL_S: u32 = 86_400;
+pub(crate) const STORY_TTL_S: u32 = 86_400;
 /// Width of the expiry buckets of the local store (seconds, D4): the key goes with the story.
-pub const LOCAL_BUCKET_S: u64 = 1;
+pub(crate) const LOCAL_BUCKET_S: u64 = 1;
 
 /// Commits tried again after the group moved under us (409) before the draft is kept.
-pub const COMMIT_ATTEMPTS_MAX: usize = 6;
+pub(crate) const COMMIT_ATTEMPTS_MAX: usize = 6;
 /// Sealings tried again after the epoch moved (C2).
-pub const SEAL_ATTEMPTS_MAX: usize = 4;
+pub(crate) const SEAL_ATTEMPTS_MAX: usize = 4;
 /// Drafts kept for later while the gateway is unreachable.
-pub const PENDING_MAX: i64 = 200;
+pub(crate) const PENDING_MAX: i64 = 200;
 
 /// Key packages that the agent keeps at the gateway, so that others can add this device.
-pub const KEY_PACKAGES_TARGET: usize = 20;
+pub(crate) const KEY_PACKAGES_TARGET: usize = 20;
 /// Below this number more are uploaded.
-pub const KEY_PACKAGES_LOW: usize = 5;
+pub(crate) const KEY_PACKAGES_LOW: usize = 5;
 
 /// A call to the gateway that is not a long poll.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connecting to the gateway.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the gateway may hold a long poll (seconds, B9).
-pub const LONG_POLL_S: u32 = 25;
+pub(crate) const LONG_POLL_S: u32 = 25;
 /// First pause after a failed call; doubles, with full jitter (S6).
-pub const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+pub(crate) const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// Longest pause after failed calls.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(15);
+pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// Bytes of one answer of the gateway that is no blob.
-pub const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub(crate) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Events in one upload (S6).
-pub const EVENT_BATCH_MAX: i64 = 200;
+pub(crate) const EVENT_BATCH_MAX: i64 = 200;
 /// Events kept while they cannot be uploaded (S4).
-pub const SPOOL_EVENTS_MAX: i64 = 100_000;
+pub(crate) const SPOOL_EVENTS_MAX: i64 = 100_000;
 /// Days that the journal keeps (K26).
-pub const JOURNAL_DAYS: u64 = 30;
+pub(crate) const JOURNAL_DAYS: u64 = 30;
 
 /// Entries read from the directory log before they are put to the store.
-pub const DIRECTORY_ENTRIES_MAX: u64 = 10_000_000;
+pub(crate) const DIRECTORY_ENTRIES_MAX: u64 = 10_000_000;
+
+/// Seconds that the wall clock may be behind signed times before it is an alarm (C4).
+pub(crate) const CLOCK_BEHIND_S: u64 = 120;
 
 /// Quiet time of an outbox file before it is taken (O3).
-pub const OUTBOX_QUIET: Duration = Duration::from_millis(1_000);
+pub(crate) const OUTBOX_QUIET: Duration = Duration::from_millis(1_000);
 /// The reconciler's own pace; events only hurry it (O1).
-pub const OUTBOX_RECONCILE: Duration = Duration::from_secs(60);
+pub(crate) const OUTBOX_RECONCILE: Duration = Duration::from_secs(60);
 /// Files taken in one round, so that one audience cannot starve the rest (O11).
-pub const OUTBOX_FILES_PER_ROUND: usize = 50;
+pub(crate) const OUTBOX_FILES_PER_ROUND: usize = 50;
 /// Bytes of one outbox file.
-pub const OUTBOX_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(crate) const OUTBOX_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Longest name taken from the outbox, in bytes (O9).
-pub const OUTBOX_NAME_BYTES_MAX: usize = 200;
+pub(crate) const OUTBOX_NAME_BYTES_MAX: usize = 200;
 
 /// Longest path of a Unix socket that both Linux and macOS take, in bytes.
-pub const SOCKET_PATH_BYTES_MAX: usize = 100;
+pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 100;

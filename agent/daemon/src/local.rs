@@ -1,14 +1,14 @@
 //! The local API: HTTP over a Unix socket that only the owner opens (A1). The commands of
 //! `sealgate-agent` are its clients.
 
-pub mod audiences;
-pub mod client;
-pub mod feed;
-pub mod frame;
-pub mod outbox;
-pub mod peer;
-pub mod records;
-pub mod server;
-pub mod stories;
-pub mod wait;
-pub mod wire;
+pub(crate) mod audiences;
+pub(crate) mod client;
+pub(crate) mod feed;
+pub(crate) mod frame;
+pub(crate) mod outbox;
+pub(crate) mod peer;
+pub(crate) mod records;
+pub(crate) mod server;
+pub(crate) mod stories;
+pub(crate) mod wait;
+pub(crate) mod wire;

@@ -9,9 +9,9 @@
 //! ```
 //! Events are hints, the scan is the truth (O1). Nobody's file is ever deleted (O8).
 
-pub mod names;
-pub mod open;
-pub mod places;
-pub mod quiet;
-pub mod watch;
-pub mod worker;
+pub(crate) mod names;
+pub(crate) mod open;
+pub(crate) mod places;
+pub(crate) mod quiet;
+pub(crate) mod watch;
+pub(crate) mod worker;

@@ -6,7 +6,7 @@ use std::io::Write;
 use serde::Serialize;
 
 /// Writes a text and a line end to standard output. A reader that went away is no error.
-pub fn line(text: &str) {
+pub(crate) fn line(text: &str) {
     let mut out = std::io::stdout().lock();
     let written = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
     if let Err(error) = written {
@@ -15,13 +15,13 @@ pub fn line(text: &str) {
 }
 
 /// Writes one JSON object on one line.
-pub fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
+pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     line(&serde_json::to_string(value)?);
     Ok(())
 }
 
 /// Writes why a command failed to standard error.
-pub fn problem(message: &str) {
+pub(crate) fn problem(message: &str) {
     let mut out = std::io::stderr().lock();
     if writeln!(out, "error: {}", message.trim_end()).is_err() {
         tracing::debug!("standard error is closed");

@@ -13,7 +13,7 @@ use crate::vault::{Vault, event};
 ///
 /// # Errors
 /// The spool is full: then nothing is sealed either, rather than unreported.
-pub async fn append(
+pub(crate) async fn append(
     connection: &mut crate::vault::Connection,
     vault: &Vault,
     mut drafted: Event,
@@ -36,7 +36,7 @@ pub async fn append(
 }
 
 /// The next batch, in order.
-pub async fn next_batch(vault: &Vault) -> anyhow::Result<Vec<Event>> {
+pub(crate) async fn next_batch(vault: &Vault) -> anyhow::Result<Vec<Event>> {
     let mut connection = vault.connection().await?;
     let rows = event::oldest(&mut connection, &vault.cipher, EVENT_BATCH_MAX).await?;
     let mut events = Vec::with_capacity(rows.len());
@@ -51,7 +51,7 @@ pub async fn next_batch(vault: &Vault) -> anyhow::Result<Vec<Event>> {
 }
 
 /// Forgets what the gateway holds.
-pub async fn acknowledge(vault: &Vault, ids: &[policies::terms::EventId]) -> anyhow::Result<()> {
+pub(crate) async fn acknowledge(vault: &Vault, ids: &[policies::terms::EventId]) -> anyhow::Result<()> {
     let mut transaction = vault.begin().await?;
     for id in ids {
         event::remove(&mut transaction, id.as_bytes()).await?;

@@ -1,15 +1,15 @@
 //! The way to the gateway: calls, the directory log, the policy, the sync of groups and inbox, the
 //! upload of events.
 
-pub mod audiences;
-pub mod client;
-pub mod directory;
-pub mod enroll;
-pub mod events;
-pub mod key_packages;
-pub mod membership;
-pub mod people;
-pub mod policy;
-pub mod stories;
-pub mod sync;
-pub mod tls;
+pub(crate) mod audiences;
+pub(crate) mod client;
+pub(crate) mod directory;
+pub(crate) mod enroll;
+pub(crate) mod events;
+pub(crate) mod key_packages;
+pub(crate) mod membership;
+pub(crate) mod people;
+pub(crate) mod policy;
+pub(crate) mod stories;
+pub(crate) mod sync;
+pub(crate) mod tls;

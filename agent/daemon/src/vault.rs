@@ -20,26 +20,26 @@ use sqlx::{ConnectOptions as _, Sqlite, SqliteConnection, Transaction};
 
 use crate::config::paths::Paths;
 
-pub mod audience;
-pub mod cipher;
-pub mod claim;
-pub mod directory_entry;
-pub mod event;
-pub mod expiry;
-pub mod files;
-pub mod journal;
-pub mod mls_record;
-pub mod outgoing;
-pub mod pending;
-pub mod setting;
-pub mod story;
+pub(crate) mod audience;
+pub(crate) mod cipher;
+pub(crate) mod claim;
+pub(crate) mod directory_entry;
+pub(crate) mod event;
+pub(crate) mod expiry;
+pub(crate) mod files;
+pub(crate) mod journal;
+pub(crate) mod mls_record;
+pub(crate) mod outgoing;
+pub(crate) mod pending;
+pub(crate) mod setting;
+pub(crate) mod story;
 
 use cipher::StateCipher;
 use expiry::ExpiryKeys;
 
 /// The open store.
 #[derive(Clone)]
-pub struct Vault {
+pub(crate) struct Vault {
     pool: SqlitePool,
     /// Encrypts every value of the store.
     pub cipher: Arc<StateCipher>,
@@ -52,7 +52,7 @@ impl Vault {
     ///
     /// # Errors
     /// The state key, the database file or its migrations cannot be used.
-    pub async fn open(paths: &Paths) -> anyhow::Result<Self> {
+    pub(crate) async fn open(paths: &Paths) -> anyhow::Result<Self> {
         let cipher = Arc::new(StateCipher::load_or_create(&paths.state_key())?);
         let expiry = Arc::new(ExpiryKeys::open(&paths.expiry_keys())?);
         let pool = open_pool(&paths.state()).await?;
@@ -60,7 +60,7 @@ impl Vault {
     }
 
     /// A connection for a single question.
-    pub async fn connection(&self) -> anyhow::Result<PoolConnection<Sqlite>> {
+    pub(crate) async fn connection(&self) -> anyhow::Result<PoolConnection<Sqlite>> {
         self.pool
             .acquire()
             .await
@@ -68,7 +68,7 @@ impl Vault {
     }
 
     /// A transaction that holds the write lock from its start.
-    pub async fn begin(&self) -> anyhow::Result<Transaction<'static, Sqlite>> {
+    pub(crate) async fn begin(&self) -> anyhow::Result<Transaction<'static, Sqlite>> {
         self.pool
             .begin_with("BEGIN IMMEDIATE")
             .await
@@ -76,7 +76,7 @@ impl Vault {
     }
 
     /// Empties the write-ahead log, so that deleted rows are nowhere (D2).
-    pub async fn truncate_log(&self) -> anyhow::Result<()> {
+    pub(crate) async fn truncate_log(&self) -> anyhow::Result<()> {
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
             .execute(&self.pool)
             .await?;
@@ -84,7 +84,7 @@ impl Vault {
     }
 
     /// Closes all connections after their work is done.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
 }
@@ -113,20 +113,20 @@ async fn open_pool(file: &Path) -> anyhow::Result<SqlitePool> {
 }
 
 /// What every query function takes.
-pub type Connection = SqliteConnection;
+pub(crate) type Connection = SqliteConnection;
 
 /// Rows hold signed numbers; times and sequence numbers stay far below 2^63.
-pub fn to_row(value: u64) -> i64 {
+pub(crate) fn to_row(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// The way back; a negative number in a row reads as 0.
-pub fn from_row(value: i64) -> u64 {
+pub(crate) fn from_row(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
 /// An id of 16 bytes from a row.
-pub fn id16(bytes: &[u8]) -> anyhow::Result<[u8; 16]> {
+pub(crate) fn id16(bytes: &[u8]) -> anyhow::Result<[u8; 16]> {
     bytes
         .try_into()
         .context("the state database holds an id of a wrong length")

@@ -6,7 +6,7 @@ use crate::local::client::LocalAgent;
 use crate::local::wire::{self, ActivityAnswer, ActivityEntry};
 use crate::print;
 
-pub async fn execute(context: &Context) -> anyhow::Result<Exit> {
+pub(crate) async fn execute(context: &Context) -> anyhow::Result<Exit> {
     let answer: ActivityAnswer = LocalAgent::of(&context.paths)?.get(wire::ACTIVITY).await?;
     if context.json {
         print::json(&answer)?;

@@ -9,7 +9,7 @@ use crate::local::wire::{self, AudienceChange, AudienceView, AudiencesAnswer};
 use crate::print;
 
 #[derive(Debug, Subcommand)]
-pub enum AudienceVerb {
+pub(crate) enum AudienceVerb {
     /// Create an audience of yourself and these people.
     Create(Named),
     /// Add people (owners only).
@@ -23,7 +23,7 @@ pub enum AudienceVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct Named {
+pub(crate) struct Named {
     name: String,
     /// A person, by name or id; may be given several times.
     #[arg(long = "with", value_name = "PERSON", required = true)]
@@ -31,7 +31,7 @@ pub struct Named {
 }
 
 impl AudienceVerb {
-    pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+    pub(crate) async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let agent = LocalAgent::of(&context.paths)?;
         let change = match self {
             Self::Create(Named { name, people }) => Some(AudienceChange::Create { name, people }),

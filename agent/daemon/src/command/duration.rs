@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// Anything else; the text says what is expected.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
     let unit = text.strip_prefix(digits).unwrap_or_default();
     let seconds = match unit {

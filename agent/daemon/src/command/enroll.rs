@@ -11,14 +11,14 @@ use crate::print;
 use crate::uplink::enroll;
 
 #[derive(Debug, Args)]
-pub struct Enroll {
+pub(crate) struct Enroll {
     /// The file that the administrator handed over (mode 0600); it is removed when it is used.
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
 }
 
 impl Enroll {
-    pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+    pub(crate) async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let enrolled = enroll::enroll(&context.paths, &self.token_file).await?;
         if context.json {
             print::json(&json!({

@@ -20,7 +20,7 @@ use crate::print;
 const NAMES_TRIED_MAX: u32 = 1_000;
 
 #[derive(Debug, Args)]
-pub struct Feed {
+pub(crate) struct Feed {
     /// Save the files of stories into this folder.
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+    pub(crate) async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let agent = LocalAgent::of(&context.paths)?;
         let asked = WaitQuery {
             wait: self.wait.map(|story| story.to_string()),

@@ -11,7 +11,7 @@ use crate::local::wire::{self, OutboxAnswer, OutboxFile, WaitQuery};
 use crate::print;
 
 #[derive(Debug, Args)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     /// Wait until the file of this name is sent, blocked or in error.
     #[arg(long, value_name = "NAME")]
     wait: Option<String>,
@@ -21,7 +21,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+    pub(crate) async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let agent = LocalAgent::of(&context.paths)?;
         let asked = WaitQuery {
             wait: self.wait,

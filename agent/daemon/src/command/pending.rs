@@ -11,7 +11,7 @@ use crate::local::wire::{self, PendingAnswer, PendingView, WaitQuery};
 use crate::print;
 
 #[derive(Debug, Args)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// Wait until the draft of this id is decided.
     #[arg(long, value_name = "ID")]
     wait: Option<String>,
@@ -21,7 +21,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+    pub(crate) async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let agent = LocalAgent::of(&context.paths)?;
         let asked = WaitQuery {
             wait: self.wait,

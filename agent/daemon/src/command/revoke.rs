@@ -10,13 +10,13 @@ use crate::local::wire::{self, RevokeAnswer, RevokeRequest};
 use crate::print;
 
 #[derive(Debug, Args)]
-pub struct Revoke {
+pub(crate) struct Revoke {
     /// The story, by its id.
     story: Cti,
 }
 
 impl Revoke {
-    pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+    pub(crate) async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let agent = LocalAgent::of(&context.paths)?;
         let answer: RevokeAnswer = agent
             .post(wire::REVOKE, &RevokeRequest { story: self.story })

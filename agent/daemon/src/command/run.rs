@@ -5,7 +5,7 @@ use crate::daemon;
 use crate::exit::Exit;
 use crate::print;
 
-pub async fn execute(context: &Context) -> anyhow::Result<Exit> {
+pub(crate) async fn execute(context: &Context) -> anyhow::Result<Exit> {
     daemon::run(context.paths.clone(), |ready| {
         if print::json(&ready).is_err() {
             tracing::error!("the agent could not say that it is ready");

@@ -45,7 +45,7 @@ struct DraftArguments {
 }
 
 #[derive(Debug, Args)]
-pub struct Share {
+pub(crate) struct Share {
     /// The audience, by name or id.
     #[arg(long, value_name = "NAME")]
     audience: String,
@@ -57,7 +57,7 @@ pub struct Share {
 }
 
 #[derive(Debug, Args)]
-pub struct Check {
+pub(crate) struct Check {
     /// The audience for which to check; by default none.
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
@@ -66,7 +66,7 @@ pub struct Check {
 }
 
 impl Share {
-    pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+    pub(crate) async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let ttl_s = self.ttl.map(lifetime).transpose()?;
         let frame = self.draft.frame(Some(self.audience), ttl_s)?;
         let agent = LocalAgent::of(&context.paths)?;
@@ -87,7 +87,7 @@ impl Share {
 }
 
 impl Check {
-    pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+    pub(crate) async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let frame = self.draft.frame(self.audience, None)?;
         let answer: ShareAnswer = if context.paths.socket().exists() {
             LocalAgent::of(&context.paths)?

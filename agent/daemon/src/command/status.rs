@@ -11,7 +11,7 @@ use crate::local::wire::{self, StatusAnswer, StatusQuery};
 use crate::print;
 
 #[derive(Debug, Args)]
-pub struct Status {
+pub(crate) struct Status {
     /// Wait until at least this policy version is in force.
     #[arg(long, value_name = "VERSION")]
     wait_policy: Option<u64>,
@@ -21,7 +21,7 @@ pub struct Status {
 }
 
 impl Status {
-    pub async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+    pub(crate) async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let agent = LocalAgent::of(&context.paths)?;
         let asked = StatusQuery {
             wait_policy: self.wait_policy,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use agent_inspect::Unread;
 use gateway_api::bytes::Bytes;
 use gateway_api::error::Problem;
 use gateway_api::receipt::Refusal;
@@ -14,7 +15,7 @@ use crate::config::enrollment::Pins;
 use crate::local::wire::{FindingView, FiredRule, Outcome, RefusalView, ShareAnswer, UnscannableView};
 
 /// The answer for a judged draft; the caller adds what happened to it.
-pub fn of(judged: &Judged, facts: &Facts, outcome: Outcome) -> ShareAnswer {
+pub(crate) fn of(judged: &Judged, facts: &Facts, outcome: Outcome) -> ShareAnswer {
     let verdict = judged.first_verdict(facts);
     ShareAnswer {
         outcome,
@@ -22,15 +23,7 @@ pub fn of(judged: &Judged, facts: &Facts, outcome: Outcome) -> ShareAnswer {
         story: None,
         rules: verdict.rules().iter().map(fired).collect(),
         findings: findings(judged),
-        unscannable: judged
-            .first
-            .unscannable
-            .iter()
-            .map(|part| UnscannableView {
-                item: part.item,
-                reason: part.reason.to_string(),
-            })
-            .collect(),
+        unscannable: judged.unread.iter().map(unscannable).collect(),
         redactions: judged.redactions.clone(),
         labels: verdict.labels().iter().cloned().collect(),
         refusal: None,
@@ -45,12 +38,12 @@ pub fn of(judged: &Judged, facts: &Facts, outcome: Outcome) -> ShareAnswer {
 }
 
 /// An event as the author is shown it.
-pub fn shown(event: &Event) -> Option<serde_json::Value> {
+pub(crate) fn shown(event: &Event) -> Option<serde_json::Value> {
     serde_json::to_value(event).ok()
 }
 
 /// An event that is not sent yet: without the number and id that it would get.
-pub fn preview(event: &Event) -> Option<serde_json::Value> {
+pub(crate) fn preview(event: &Event) -> Option<serde_json::Value> {
     let mut value = shown(event)?;
     let fields = value.as_object_mut()?;
     fields.remove("id");
@@ -59,7 +52,7 @@ pub fn preview(event: &Event) -> Option<serde_json::Value> {
 }
 
 /// The gateway's refusal, from its signed receipt where it sent one.
-pub fn refusal(problem: &Problem, pins: &Pins) -> RefusalView {
+pub(crate) fn refusal(problem: &Problem, pins: &Pins) -> RefusalView {
     let receipt = problem
         .receipt
         .as_ref()
@@ -83,7 +76,7 @@ pub fn refusal(problem: &Problem, pins: &Pins) -> RefusalView {
 }
 
 /// The refusal that the gateway announced before anything was sealed (P12).
-pub fn early_refusal(decision: Decision) -> RefusalView {
+pub(crate) fn early_refusal(decision: Decision) -> RefusalView {
     let code = gateway_api::error::ErrorCode::SharingDenied;
     RefusalView {
         code: code.as_str().to_owned(),
@@ -104,6 +97,14 @@ fn fired(outcome: &RuleOutcome) -> FiredRule {
         fixes: outcome.fixes.clone(),
         reasons: outcome.reasons.clone(),
         trace: outcome.trace.clone(),
+    }
+}
+
+fn unscannable(unread: &Unread) -> UnscannableView {
+    UnscannableView {
+        item: unread.item,
+        place: unread.place.sentence(),
+        reason: unread.reason.to_string().replace('-', " "),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::local::wire::{LocalProblem, ShareHeader};
 ///
 /// # Errors
 /// It is no frame, no UTF-8 text, or larger than a draft may be.
-pub fn from_frame(bytes: &[u8]) -> Result<(ShareHeader, Draft), LocalProblem> {
+pub(crate) fn from_frame(bytes: &[u8]) -> Result<(ShareHeader, Draft), LocalProblem> {
     let (header, parts) = frame::decode::<ShareHeader>(bytes).map_err(|error| usage(&error.to_string()))?;
     let draft = build(&header.names, parts)?;
     Ok((header, draft))
@@ -22,7 +22,7 @@ pub fn from_frame(bytes: &[u8]) -> Result<(ShareHeader, Draft), LocalProblem> {
 ///
 /// # Errors
 /// It is larger than a frame may be.
-pub fn to_frame(header: &ShareHeader, draft: &Draft) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn to_frame(header: &ShareHeader, draft: &Draft) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let mut parts = vec![draft.text().as_bytes()];
     parts.extend(draft.files().iter().map(|file| file.bytes.as_slice()));
     Ok(frame::encode(header, &parts)?)
@@ -32,7 +32,7 @@ pub fn to_frame(header: &ShareHeader, draft: &Draft) -> anyhow::Result<Zeroizing
 ///
 /// # Errors
 /// A bound is passed; the message names it.
-pub fn build(names: &[String], parts: Vec<Zeroizing<Vec<u8>>>) -> Result<Draft, LocalProblem> {
+pub(crate) fn build(names: &[String], parts: Vec<Zeroizing<Vec<u8>>>) -> Result<Draft, LocalProblem> {
     let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
     if bytes > limits::DRAFT_BYTES_MAX {
         return Err(usage(&format!(

@@ -14,7 +14,7 @@ use crate::agent::{Agent, Link};
 ///
 /// # Errors
 /// Never: the name is a constant that is one.
-pub fn app() -> Result<App, InvalidName> {
+pub(crate) fn app() -> Result<App, InvalidName> {
     App::parse("sealgate")
 }
 
@@ -22,7 +22,7 @@ pub fn app() -> Result<App, InvalidName> {
 ///
 /// # Errors
 /// This device is not in the audience.
-pub fn for_audience(
+pub(crate) fn for_audience(
     agent: &Agent,
     member: &Member,
     directory: &Directory,
@@ -43,7 +43,7 @@ pub fn for_audience(
 ///
 /// # Errors
 /// Never in practice: the app's name is a constant.
-pub fn for_nobody(agent: &Agent, labels: &[Label]) -> anyhow::Result<Facts> {
+pub(crate) fn for_nobody(agent: &Agent, labels: &[Label]) -> anyhow::Result<Facts> {
     let groups = agent
         .people
         .lock()
@@ -69,7 +69,7 @@ pub fn for_nobody(agent: &Agent, labels: &[Label]) -> anyhow::Result<Facts> {
 ///
 /// # Errors
 /// This device is not in the audience.
-pub fn class_of(
+pub(crate) fn class_of(
     member: &Member,
     directory: &Directory,
     audience: AudienceId,

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use agent_inspect::{Draft, Limits, Located};
+use agent_inspect::{Change, ChangeKind, Draft, Limits, Located, Unread, redact};
 use policies::decide::{Facts, Held, Permit, Verdict, decide};
+use policies::plan::Plan;
 use policies::terms::{Action, Evidence};
 
 use crate::local::wire::{Outcome, ShareHeader};
 use crate::uplink::policy::ActivePolicy;
 
 /// A draft that was inspected under one policy.
-pub struct Judged {
+pub(crate) struct Judged {
     pub policy: Arc<ActivePolicy>,
     /// What may be sealed: the draft itself, or what redaction left of it.
     pub draft: Draft,
@@ -20,6 +21,8 @@ pub struct Judged {
     pub first: Evidence,
     /// Where it was found; for the author's eyes.
     pub located: Vec<Located>,
+    /// What could not be read, and where.
+    pub unread: Vec<Unread>,
     /// What was found after redaction.
     pub second: Option<Evidence>,
     /// What redaction changed, in words.
@@ -31,18 +34,22 @@ impl Judged {
     ///
     /// # Errors
     /// The worker thread failed.
-    pub async fn of(policy: Arc<ActivePolicy>, facts: Facts, draft: Draft) -> anyhow::Result<Self> {
+    pub(crate) async fn of(policy: Arc<ActivePolicy>, facts: Facts, draft: Draft) -> anyhow::Result<Self> {
         Ok(tokio::task::spawn_blocking(move || Self::inspect(policy, &facts, draft)).await?)
     }
 
     fn inspect(policy: Arc<ActivePolicy>, facts: &Facts, draft: Draft) -> Self {
         let limits = Limits::default();
         let report = policy.engine.inspect(&draft, &limits);
-        let first = report.evidence().clone();
+        let first = report.evidence();
         let located = report.matches().to_vec();
+        let unread = report.unread().to_vec();
         let verdict = decide(&policy.plan, facts, &first);
         let redacted = if verdict.action() == Action::Redact {
-            policy.engine.redact(&draft, &report).ok()
+            redact(&draft, &report, |located| {
+                is_to_go(&policy.plan, &verdict, located)
+            })
+            .ok()
         } else {
             None
         };
@@ -53,25 +60,27 @@ impl Judged {
                 original: None,
                 first,
                 located,
+                unread,
                 second: None,
                 redactions: Vec::new(),
             };
         };
-        let second = policy.engine.inspect(&redacted.draft, &limits).evidence().clone();
-        let redactions = redacted.changes.iter().map(ToString::to_string).collect();
+        let second = policy.engine.inspect(&redacted.draft, &limits).evidence();
+        let redactions = redacted.changes.iter().map(in_words).collect();
         Self {
             policy,
             draft: redacted.draft,
             original: Some(draft),
             first,
             located,
+            unread,
             second: Some(second),
             redactions,
         }
     }
 
     /// The verdict over the author's draft.
-    pub fn first_verdict(&self, facts: &Facts) -> Verdict {
+    pub(crate) fn first_verdict(&self, facts: &Facts) -> Verdict {
         decide(&self.policy.plan, facts, &self.first)
     }
 
@@ -79,7 +88,7 @@ impl Judged {
     ///
     /// # Errors
     /// Redaction did not help.
-    pub fn verdict(&self, facts: &Facts) -> Result<Verdict, Held> {
+    pub(crate) fn verdict(&self, facts: &Facts) -> Result<Verdict, Held> {
         let first = self.first_verdict(facts);
         match &self.second {
             None => Ok(first),
@@ -91,7 +100,7 @@ impl Judged {
     ///
     /// # Errors
     /// The outcome: blocked, or what the author must add.
-    pub fn permit(&self, facts: &Facts, header: &ShareHeader) -> Result<Permit, Outcome> {
+    pub(crate) fn permit(&self, facts: &Facts, header: &ShareHeader) -> Result<Permit, Outcome> {
         let verdict = self.verdict(facts).map_err(|_| Outcome::Blocked)?;
         let permit = match verdict.action() {
             Action::Allow | Action::Audit => verdict.permit(),
@@ -112,7 +121,43 @@ impl Judged {
     }
 
     /// The author's own draft.
-    pub fn authored(&self) -> &Draft {
+    pub(crate) fn authored(&self) -> &Draft {
         self.original.as_ref().unwrap_or(&self.draft)
+    }
+}
+
+/// Whether a fired rule asks for the redaction of this match.
+fn is_to_go(plan: &Plan, verdict: &Verdict, located: &Located) -> bool {
+    let fired = verdict
+        .rules()
+        .iter()
+        .filter(|outcome| outcome.action == Action::Redact);
+    let rules = fired.filter_map(|outcome| plan.rules().iter().find(|rule| rule.id == outcome.rule));
+    rules.flat_map(|rule| &rule.when.findings).any(|wanted| {
+        wanted
+            .detector
+            .as_ref()
+            .is_none_or(|detector| *detector == located.detector)
+            && wanted
+                .family
+                .as_ref()
+                .is_none_or(|family| *family == located.family)
+            && located.confidence >= wanted.confidence
+    })
+}
+
+fn in_words(change: &Change) -> String {
+    let item = if change.item == 0 {
+        "the text".to_owned()
+    } else {
+        format!("file {}", change.item)
+    };
+    match &change.kind {
+        ChangeKind::Masked { detector, mask } => {
+            format!("{item}: what `{detector}` found reads {mask} in the story")
+        }
+        ChangeKind::MetadataStripped => {
+            format!("{item}: location and other metadata were taken out; the picture itself is unchanged")
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::vault::{outgoing, pending};
 ///
 /// # Errors
 /// Too many wait already, or the store's.
-pub async fn keep(
+pub(crate) async fn keep(
     agent: &Agent,
     id: [u8; 16],
     at_s: u64,
@@ -42,7 +42,7 @@ pub async fn keep(
 ///
 /// # Errors
 /// The store's.
-pub async fn link(agent: &Agent, id: [u8; 16], cti: Cti) -> anyhow::Result<()> {
+pub(crate) async fn link(agent: &Agent, id: [u8; 16], cti: Cti) -> anyhow::Result<()> {
     let mut connection = agent.vault.connection().await?;
     pending::link(&mut connection, id, cti).await
 }
@@ -52,7 +52,7 @@ pub async fn link(agent: &Agent, id: [u8; 16], cti: Cti) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The store's.
-pub async fn recover(agent: &Agent) -> anyhow::Result<()> {
+pub(crate) async fn recover(agent: &Agent) -> anyhow::Result<()> {
     let mut transaction = agent.vault.begin().await?;
     let known = pending::states(&mut transaction).await?;
     for row in outgoing::all(&mut transaction, &agent.vault.cipher).await? {
@@ -77,7 +77,7 @@ pub async fn recover(agent: &Agent) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The gateway's, or the store's; what waits stays.
-pub async fn send_waiting(agent: &Agent) -> anyhow::Result<()> {
+pub(crate) async fn send_waiting(agent: &Agent) -> anyhow::Result<()> {
     let waiting = {
         let mut connection = agent.vault.connection().await?;
         pending::waiting(&mut connection, &agent.vault.cipher).await?

@@ -15,7 +15,7 @@ use crate::agent::Agent;
 ///
 /// # Errors
 /// The part for compliance cannot be sealed: the justification is too long.
-pub fn event(
+pub(crate) fn event(
     agent: &Agent,
     kind: EventKind,
     verdict: &Verdict,
@@ -70,7 +70,7 @@ pub fn event(
 }
 
 /// The names of every field that an event may have, from the wire type itself (K25).
-pub fn fields() -> Vec<String> {
+pub(crate) fn fields() -> Vec<String> {
     let sample = Event {
         id: EventId::from_bytes([0; 16]),
         sequence: 0,

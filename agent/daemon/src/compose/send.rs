@@ -2,13 +2,14 @@
 //! sealed and not answered is asked for by `cti` before it is sealed again (K13).
 
 use agent_seal::{
-    Cleared, Clearing, Composition, DeviceSigner as _, DraftFile, DraftParts, SealError, clear, seal,
+    Cleared, Clearing, Composition, DeviceSigner as _, DraftFile, DraftParts, Member, SealError, Sealed,
+    clear, seal,
 };
 use anyhow::{Context as _, bail};
 use gateway_api::error::ErrorCode;
 use gateway_api::receipt::Acceptance;
 use gateway_api::v1::stories::Accepted;
-use policies::decide::{Facts, Permit};
+use policies::decide::Facts;
 use policies::terms::{AudienceId, Cti, Digest, ItemKind};
 use zeroize::Zeroizing;
 
@@ -23,7 +24,7 @@ use crate::vault::audience::Audience;
 use crate::vault::{mls_record, outgoing};
 
 /// A sealed story on its way; kept until it is answered.
-pub struct Sending {
+pub(crate) struct Sending {
     pub cti: Cti,
     pub epoch: u64,
     pub blobs: Vec<Digest>,
@@ -32,7 +33,7 @@ pub struct Sending {
 }
 
 /// How sending ended.
-pub enum Sent {
+pub(crate) enum Sent {
     Accepted {
         sending: Sending,
         acceptance: Acceptance,
@@ -49,43 +50,21 @@ pub enum Sent {
 ///
 /// # Errors
 /// The gateway's before anything was sealed; the store's.
-pub async fn send(
+pub(crate) async fn send(
     agent: &Agent,
     audience: &Audience,
     judged: &Judged,
     header: &ShareHeader,
 ) -> anyhow::Result<(Sent, Facts)> {
     for _ in 0..SEAL_ATTEMPTS_MAX {
-        let (facts, permit, cleared) = {
-            let mut member = agent.member.lock().await;
-            membership::settle(agent, &mut member, audience.id).await?;
-            let follower = agent.directory.read().await;
-            let facts =
-                facts::for_audience(agent, &member, follower.directory(), audience.id, &header.labels)?;
-            let permit = match judged.permit(&facts, header) {
-                Ok(permit) => permit,
-                Err(outcome) => return Ok((Sent::Held(outcome), facts)),
-            };
-            let code = permit.code();
-            match seal_and_keep(
-                agent,
-                &mut member,
-                follower.directory(),
-                audience,
-                judged,
-                header,
-                permit,
-                &facts,
-            )
-            .await?
-            {
-                Some(cleared) => (facts, code, cleared),
-                // Something came in between: settle again.
-                None => continue,
-            }
+        let (attempt, facts) = attempt(agent, audience, judged, header).await?;
+        let (epoch, cleared) = match attempt {
+            Attempt::Sealed { epoch, cleared } => (epoch, *cleared),
+            Attempt::Held(outcome) => return Ok((Sent::Held(outcome), facts)),
+            Attempt::Unsettled => continue,
         };
-        tracing::info!(story = %cleared.cti(), group = %audience.id, verdict = ?permit, "sealed");
-        match post(agent, audience.id, cleared).await? {
+        tracing::info!(story = %cleared.cti(), group = %audience.id, epoch, "sealed");
+        match post(agent, audience.id, epoch, cleared).await? {
             Posted::Done(sent) => return Ok((sent, facts)),
             Posted::Moved(cti) => forget(agent, cti).await?,
         }
@@ -93,27 +72,39 @@ pub async fn send(
     bail!("the audience changes faster than this device can follow; try again in a moment");
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one step of `send`, which holds these locks and values"
-)]
-async fn seal_and_keep(
+enum Attempt {
+    Sealed {
+        epoch: u64,
+        cleared: Box<Cleared>,
+    },
+    Held(Outcome),
+    /// Something came in between: settle again.
+    Unsettled,
+}
+
+/// One round under the lock of the MLS state: settle, decide, seal, persist.
+async fn attempt(
     agent: &Agent,
-    member: &mut agent_seal::Member,
-    directory: &policies::directory::Directory,
     audience: &Audience,
     judged: &Judged,
     header: &ShareHeader,
-    permit: Permit,
-    facts: &Facts,
-) -> anyhow::Result<Option<Cleared>> {
+) -> anyhow::Result<(Attempt, Facts)> {
+    let mut member = agent.member.lock().await;
+    membership::settle(agent, &mut member, audience.id).await?;
+    let follower = agent.directory.read().await;
+    let directory = follower.directory();
+    let facts = facts::for_audience(agent, &member, directory, audience.id, &header.labels)?;
+    let permit = match judged.permit(&facts, header) {
+        Ok(permit) => permit,
+        Err(outcome) => return Ok((Attempt::Held(outcome), facts)),
+    };
     let composition = Composition {
         audience_name: audience.name.clone().unwrap_or_default(),
         created_s: facts.now_s,
         ttl_s: header.ttl_s.unwrap_or(STORY_TTL_S),
     };
     let sealed = match seal(
-        member,
+        &mut member,
         permit,
         &parts(judged),
         composition,
@@ -122,34 +113,43 @@ async fn seal_and_keep(
     ) {
         Ok(sealed) => sealed,
         Err(SealError::DevicesToRemove(_) | SealError::RemovalPending | SealError::Unanswered) => {
-            return Ok(None);
+            return Ok((Attempt::Unsettled, facts));
         }
         Err(error) => return Err(error.into()),
     };
+    let epoch = sealed.epoch();
+    let cleared = Box::new(clear_story(agent, judged, &facts, sealed)?);
+    persist(
+        agent,
+        &mut member,
+        &cleared,
+        &draft::to_frame(header, judged.authored())?,
+    )
+    .await?;
+    Ok((Attempt::Sealed { epoch, cleared }, facts))
+}
+
+fn clear_story(agent: &Agent, judged: &Judged, facts: &Facts, sealed: Sealed) -> anyhow::Result<Cleared> {
     let evidence = judged.second.as_ref().unwrap_or(&judged.first);
     let clearing = Clearing {
         now_s: facts.now_s,
-        app: facts::app()?,
+        app: facts.app.clone(),
         compliance: &agent.compliance,
         findings: &evidence.findings,
         agent_build: agent.build,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let cleared = clear(sealed, &agent.signer, clearing, &mut rand::rng())?;
-    let kept = draft::to_frame(header, judged.authored())?;
+    Ok(clear(sealed, &agent.signer, clearing, &mut rand::rng())?)
+}
+
+/// State and draft, in one transaction, before any byte leaves.
+async fn persist(agent: &Agent, member: &mut Member, cleared: &Cleared, frame: &[u8]) -> anyhow::Result<()> {
     let mut transaction = agent.vault.begin().await?;
-    mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
-    outgoing::insert(
-        &mut transaction,
-        &agent.vault.cipher,
-        cleared.cti(),
-        audience.id,
-        facts.now_s,
-        &kept,
-    )
-    .await?;
+    let cipher = &agent.vault.cipher;
+    mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
+    outgoing::insert(&mut transaction, cipher, cleared.cti(), agent.now_s(), frame).await?;
     transaction.commit().await?;
-    Ok(Some(cleared))
+    Ok(())
 }
 
 /// The very buffers that were inspected.
@@ -182,14 +182,14 @@ enum Posted {
     Moved(Cti),
 }
 
-async fn post(agent: &Agent, audience: AudienceId, cleared: Cleared) -> anyhow::Result<Posted> {
+async fn post(agent: &Agent, audience: AudienceId, epoch: u64, cleared: Cleared) -> anyhow::Result<Posted> {
     let cti = cleared.cti();
     match transmit(agent, audience, &cleared).await {
         Ok(accepted) => {
             let acceptance = verify(agent, audience, &cleared, &accepted)?;
             let sending = Sending {
                 cti,
-                epoch: cleared.epoch(),
+                epoch,
                 blobs: cleared.blobs().iter().map(|blob| blob.digest).collect(),
                 manifest: cleared.manifest().to_bytes(),
             };
@@ -251,6 +251,6 @@ async fn forget(agent: &Agent, cti: Cti) -> anyhow::Result<()> {
 }
 
 /// The tier that clearances of this device attest.
-pub fn tier(agent: &Agent) -> policies::terms::Tier {
+pub(crate) fn tier(agent: &Agent) -> policies::terms::Tier {
     agent.signer.tier()
 }

@@ -23,7 +23,7 @@ use crate::vault::{journal, outgoing};
 
 /// What to do with a draft while the gateway cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offline {
+pub(crate) enum Offline {
     /// Keep it, encrypted, and send it on reconnect.
     Keep,
     /// It is kept already, under this id.
@@ -34,7 +34,7 @@ pub enum Offline {
 ///
 /// # Errors
 /// What the command could not do at all; a held or refused draft is an answer, not an error.
-pub async fn share(
+pub(crate) async fn share(
     agent: &Agent,
     header: &ShareHeader,
     draft: Draft,
@@ -72,7 +72,7 @@ pub async fn share(
 ///
 /// # Errors
 /// No policy is in force, or the audience is not known.
-pub async fn check(agent: &Agent, header: &ShareHeader, draft: Draft) -> anyhow::Result<ShareAnswer> {
+pub(crate) async fn check(agent: &Agent, header: &ShareHeader, draft: Draft) -> anyhow::Result<ShareAnswer> {
     let policy = agent.policy.in_force()?;
     let (facts, readers) = match header.audience.as_deref() {
         None => (facts::for_nobody(agent, &header.labels)?, Vec::new()),
@@ -358,7 +358,7 @@ fn refused(error: anyhow::Error) -> anyhow::Error {
 ///
 /// # Errors
 /// As [`share`].
-pub async fn share_kept(agent: &Agent, id: [u8; 16], frame: &[u8]) -> anyhow::Result<ShareAnswer> {
+pub(crate) async fn share_kept(agent: &Agent, id: [u8; 16], frame: &[u8]) -> anyhow::Result<ShareAnswer> {
     let (header, draft) = draft::from_frame(frame)?;
     share(agent, &header, draft, Offline::Kept(id)).await
 }

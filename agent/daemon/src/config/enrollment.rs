@@ -16,7 +16,7 @@ use crate::vault::files;
 /// `enrollment.json`. It holds no secret; the token is not in it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Enrollment {
+pub(crate) struct Enrollment {
     pub device: DeviceId,
     pub person: PersonId,
     pub class: AudienceClass,
@@ -36,7 +36,7 @@ pub struct Enrollment {
 
 /// The pinned keys, parsed.
 #[derive(Debug, Clone)]
-pub struct Pins {
+pub(crate) struct Pins {
     /// Verifier key of the directory log, as text.
     pub directory_log_key: String,
     pub acceptance: Ed25519PublicKey,
@@ -49,7 +49,7 @@ pub struct Pins {
 
 impl Enrollment {
     /// What the gateway answered, with what the token file pins.
-    pub fn new(file: &EnrollmentFile, answer: &EnrollResponse) -> Self {
+    pub(crate) fn new(file: &EnrollmentFile, answer: &EnrollResponse) -> Self {
         Self {
             device: answer.device,
             person: answer.person,
@@ -72,7 +72,7 @@ impl Enrollment {
     ///
     /// # Errors
     /// The agent was not enrolled, or the file is damaged.
-    pub fn load(paths: &Paths) -> anyhow::Result<Self> {
+    pub(crate) fn load(paths: &Paths) -> anyhow::Result<Self> {
         let file = paths.enrollment();
         let bytes = std::fs::read(&file).with_context(|| {
             format!(
@@ -86,7 +86,7 @@ impl Enrollment {
     }
 
     /// Writes the file durably.
-    pub fn save(&self, paths: &Paths) -> anyhow::Result<()> {
+    pub(crate) fn save(&self, paths: &Paths) -> anyhow::Result<()> {
         files::write_secret(&paths.enrollment(), &serde_json::to_vec_pretty(self)?)
     }
 
@@ -94,7 +94,7 @@ impl Enrollment {
     ///
     /// # Errors
     /// One of them is no key; the message names it.
-    pub fn pins(&self) -> anyhow::Result<Pins> {
+    pub(crate) fn pins(&self) -> anyhow::Result<Pins> {
         let many = |name: &str, keys: &[Bytes]| keys.iter().map(|key| ed25519(name, key)).collect();
         let compliance = self.compliance_key.0.as_slice().try_into();
         let authors: anyhow::Result<Vec<_>> = many("author_keys", &self.author_keys);

@@ -14,73 +14,73 @@ use std::path::{Path, PathBuf};
 
 /// Names every file of an agent's folder.
 #[derive(Debug, Clone)]
-pub struct Paths {
+pub(crate) struct Paths {
     root: PathBuf,
 }
 
 impl Paths {
     /// The folder need not exist yet.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    pub fn enrollment(&self) -> PathBuf {
+    pub(crate) fn enrollment(&self) -> PathBuf {
         self.root.join("enrollment.json")
     }
 
-    pub fn settings(&self) -> PathBuf {
+    pub(crate) fn settings(&self) -> PathBuf {
         self.root.join("agent.toml")
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.root.join("agent.sock")
     }
 
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.root.join("state.db")
     }
 
-    pub fn lock(&self) -> PathBuf {
+    pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("agent.lock")
     }
 
-    pub fn keys(&self) -> PathBuf {
+    pub(crate) fn keys(&self) -> PathBuf {
         self.root.join("keys")
     }
 
-    pub fn device_key(&self) -> PathBuf {
+    pub(crate) fn device_key(&self) -> PathBuf {
         self.keys().join("device.key")
     }
 
-    pub fn tls_key(&self) -> PathBuf {
+    pub(crate) fn tls_key(&self) -> PathBuf {
         self.keys().join("tls.key")
     }
 
-    pub fn tls_certificate(&self) -> PathBuf {
+    pub(crate) fn tls_certificate(&self) -> PathBuf {
         self.keys().join("tls.pem")
     }
 
-    pub fn authority(&self) -> PathBuf {
+    pub(crate) fn authority(&self) -> PathBuf {
         self.keys().join("ca.pem")
     }
 
-    pub fn state_key(&self) -> PathBuf {
+    pub(crate) fn state_key(&self) -> PathBuf {
         self.keys().join("state.key")
     }
 
-    pub fn expiry_keys(&self) -> PathBuf {
+    pub(crate) fn expiry_keys(&self) -> PathBuf {
         self.keys().join("expiry")
     }
 
-    pub fn policy(&self) -> PathBuf {
+    pub(crate) fn policy(&self) -> PathBuf {
         self.root.join("policy")
     }
 
-    pub fn outbox(&self) -> PathBuf {
+    pub(crate) fn outbox(&self) -> PathBuf {
         self.root.join("outbox")
     }
 }

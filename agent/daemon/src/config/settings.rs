@@ -11,14 +11,14 @@ use crate::limits;
 /// The whole file; an unknown key is an error that names it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub(crate) struct Settings {
     pub outbox: OutboxSettings,
 }
 
 /// `[outbox]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct OutboxSettings {
+pub(crate) struct OutboxSettings {
     /// Whether the folder is watched at all.
     pub enabled: bool,
     /// How long a file must stay unchanged before it is taken, in milliseconds.
@@ -35,7 +35,7 @@ impl Default for OutboxSettings {
 }
 
 impl OutboxSettings {
-    pub fn quiet(&self) -> Duration {
+    pub(crate) fn quiet(&self) -> Duration {
         Duration::from_millis(self.quiet_ms)
     }
 }
@@ -45,7 +45,7 @@ impl Settings {
     ///
     /// # Errors
     /// A file that cannot be read or holds an unknown key or a wrong type.
-    pub fn load(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         match std::fs::read_to_string(path) {
             Ok(text) => toml::from_str(&text).with_context(|| format!("`{}` is not valid", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),

@@ -17,7 +17,7 @@ use crate::uplink::{audiences, membership, people};
 use crate::vault::audience::{self, Audience, AudienceState};
 
 /// All audiences of this device.
-pub async fn list(agent: Data<Agent>) -> Result<Json<AudiencesAnswer>, Failure> {
+pub(crate) async fn list(agent: Data<Agent>) -> Result<Json<AudiencesAnswer>, Failure> {
     Ok(Json(AudiencesAnswer {
         audiences: views(&agent).await?,
         notes: Vec::new(),
@@ -25,7 +25,7 @@ pub async fn list(agent: Data<Agent>) -> Result<Json<AudiencesAnswer>, Failure> 
 }
 
 /// Creates or changes one.
-pub async fn change(
+pub(crate) async fn change(
     agent: Data<Agent>,
     change: Json<AudienceChange>,
 ) -> Result<Json<AudiencesAnswer>, Failure> {

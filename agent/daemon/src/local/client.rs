@@ -11,7 +11,7 @@ use super::wire::LocalProblem;
 use crate::config::paths::Paths;
 
 /// A client of the agent that runs on this folder.
-pub struct LocalAgent {
+pub(crate) struct LocalAgent {
     http: reqwest::Client,
 }
 
@@ -21,7 +21,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 impl LocalAgent {
     /// # Errors
     /// No agent was enrolled in the folder, or none runs on it.
-    pub fn of(paths: &Paths) -> anyhow::Result<Self> {
+    pub(crate) fn of(paths: &Paths) -> anyhow::Result<Self> {
         if !paths.enrollment().exists() {
             bail!(
                 "`{}` holds no enrolled agent\n  help: sealgate-agent --dir {} enroll --token-file FILE",
@@ -41,11 +41,11 @@ impl LocalAgent {
         Ok(Self { http })
     }
 
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         answer(self.http.get(url(path)).send().await).await
     }
 
-    pub async fn post<B: Serialize + Sync, T: DeserializeOwned>(
+    pub(crate) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         path: &str,
         body: &B,
@@ -54,7 +54,11 @@ impl LocalAgent {
     }
 
     /// Posts a frame (content).
-    pub async fn post_frame<T: DeserializeOwned>(&self, path: &str, frame: &[u8]) -> anyhow::Result<T> {
+    pub(crate) async fn post_frame<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        frame: &[u8],
+    ) -> anyhow::Result<T> {
         let request = self
             .http
             .post(url(path))
@@ -64,7 +68,7 @@ impl LocalAgent {
     }
 
     /// Reads raw bytes (content).
-    pub async fn bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+    pub(crate) async fn bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
         let response = self.http.get(url(path)).send().await.context(AGENT_GONE)?;
         let status = response.status();
         let bytes = response.bytes().await.context(AGENT_GONE)?;
@@ -79,7 +83,7 @@ impl LocalAgent {
 const AGENT_GONE: &str = "the agent does not answer on its socket; is `sealgate-agent run` still running?";
 
 /// What to do when no agent runs.
-pub fn not_running(root: &Path) -> String {
+pub(crate) fn not_running(root: &Path) -> String {
     format!(
         "the agent of `{}` is not running\n  help: start it: sealgate-agent --dir {} run",
         root.display(),
@@ -112,16 +116,15 @@ fn problem(bytes: &[u8]) -> anyhow::Error {
 ///
 /// # Errors
 /// The query cannot be written.
-pub fn query<Q: Serialize>(path: &str, query: &Q) -> anyhow::Result<String> {
+pub(crate) fn query<Q: Serialize>(path: &str, query: &Q) -> anyhow::Result<String> {
     let value = serde_json::to_value(query)?;
     let fields = value.as_object().cloned().unwrap_or_default();
     let mut text = String::new();
     for (name, value) in fields {
-        let value = match value {
-            serde_json::Value::Null => continue,
-            serde_json::Value::String(value) => value,
-            other => other.to_string(),
-        };
+        if value.is_null() {
+            continue;
+        }
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         text.push(if text.is_empty() { '?' } else { '&' });
         text.push_str(&name);
         text.push('=');

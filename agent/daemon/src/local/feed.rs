@@ -15,7 +15,7 @@ use crate::vault::audience;
 use crate::vault::story::{self, StoryRow, StoryState};
 
 /// All stories, or the one that is waited for.
-pub async fn feed(agent: Data<Agent>, query: Query<WaitQuery>) -> Result<Json<FeedAnswer>, Failure> {
+pub(crate) async fn feed(agent: Data<Agent>, query: Query<WaitQuery>) -> Result<Json<FeedAnswer>, Failure> {
     let Some(wanted) = query.wait.clone() else {
         return Ok(Json(FeedAnswer {
             stories: views(&agent).await?,
@@ -50,7 +50,7 @@ pub async fn feed(agent: Data<Agent>, query: Query<WaitQuery>) -> Result<Json<Fe
 }
 
 /// The bytes of one file, fetched and opened.
-pub async fn file(agent: Data<Agent>, query: Query<FileQuery>) -> Result<Bytes, Failure> {
+pub(crate) async fn file(agent: Data<Agent>, query: Query<FileQuery>) -> Result<Bytes, Failure> {
     Ok(fetch(&agent, &query).await?)
 }
 

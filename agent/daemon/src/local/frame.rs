@@ -11,9 +11,12 @@ use zeroize::Zeroizing;
 
 use crate::limits;
 
+/// The raw parts of a frame: the text, then the files.
+pub(crate) type Parts = Vec<Zeroizing<Vec<u8>>>;
+
 /// Why bytes are no frame.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum FrameError {
+pub(crate) enum FrameError {
     #[error("the frame ends early")]
     Short,
     #[error("the frame is larger than the agent takes")]
@@ -26,7 +29,7 @@ pub enum FrameError {
 ///
 /// # Errors
 /// The header cannot be written, or a part is too large.
-pub fn encode<H: Serialize>(header: &H, parts: &[&[u8]]) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+pub(crate) fn encode<H: Serialize>(header: &H, parts: &[&[u8]]) -> Result<Zeroizing<Vec<u8>>, FrameError> {
     let header = serde_json::to_vec(header).map_err(|_| FrameError::Header)?;
     let total: usize = parts.iter().map(|part| part.len() + 8).sum();
     let mut frame = Zeroizing::new(Vec::with_capacity(header.len() + total + 8));
@@ -44,7 +47,7 @@ pub fn encode<H: Serialize>(header: &H, parts: &[&[u8]]) -> Result<Zeroizing<Vec
 ///
 /// # Errors
 /// Anything else than one whole frame within the limits.
-pub fn decode<H: DeserializeOwned>(frame: &[u8]) -> Result<(H, Vec<Zeroizing<Vec<u8>>>), FrameError> {
+pub(crate) fn decode<H: DeserializeOwned>(frame: &[u8]) -> Result<(H, Parts), FrameError> {
     let mut rest = frame;
     let header_bytes = u32::from_be_bytes(array(&mut rest)?) as usize;
     if header_bytes > limits::FRAME_HEADER_BYTES_MAX {

@@ -10,7 +10,7 @@ use crate::outbox::places::Places;
 use crate::vault::claim;
 
 /// All files, or the one that is waited for.
-pub async fn list(agent: Data<Agent>, query: Query<WaitQuery>) -> Result<Json<OutboxAnswer>, Failure> {
+pub(crate) async fn list(agent: Data<Agent>, query: Query<WaitQuery>) -> Result<Json<OutboxAnswer>, Failure> {
     let Some(name) = query.wait.clone() else {
         return Ok(Json(OutboxAnswer {
             files: files(&agent).await?,

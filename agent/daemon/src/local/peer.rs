@@ -8,12 +8,12 @@ use tokio::net::UnixStream;
 
 /// The peer's user, as the kernel says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
+pub(crate) struct Peer {
     pub uid: u32,
 }
 
 /// `on_connect` of the local server: remembers the peer with its connection.
-pub fn remember(connection: &dyn Any, extensions: &mut Extensions) {
+pub(crate) fn remember(connection: &dyn Any, extensions: &mut Extensions) {
     let Some(stream) = connection.downcast_ref::<UnixStream>() else {
         return;
     };
@@ -25,7 +25,7 @@ pub fn remember(connection: &dyn Any, extensions: &mut Extensions) {
 }
 
 /// Whether the peer may use the agent: its own user, nobody else (one agent per user, K5).
-pub fn may_use(peer: Option<Peer>, own_uid: u32) -> bool {
+pub(crate) fn may_use(peer: Option<Peer>, own_uid: u32) -> bool {
     peer.is_some_and(|peer| peer.uid == own_uid)
 }
 

@@ -9,6 +9,7 @@ use super::wire::{
 };
 use crate::agent::{Agent, Link};
 use crate::compose::report;
+use crate::limits;
 use crate::vault::audience::AudienceState;
 use crate::vault::{audience, event, journal, pending};
 
@@ -16,7 +17,10 @@ use crate::vault::{audience, event, journal, pending};
 const ACTIVITY_MAX: i64 = 200;
 
 /// How the agent is.
-pub async fn status(agent: Data<Agent>, query: Query<StatusQuery>) -> Result<Json<StatusAnswer>, Failure> {
+pub(crate) async fn status(
+    agent: Data<Agent>,
+    query: Query<StatusQuery>,
+) -> Result<Json<StatusAnswer>, Failure> {
     let Some(version) = query.wait_policy else {
         return Ok(Json(current(&agent).await?));
     };
@@ -46,12 +50,24 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
         audiences: u64::try_from(members)?,
         spool: u64::try_from(event::count(&mut connection).await?)?,
         pending: u64::try_from(pending::count(&mut connection).await?)?,
-        alarms: agent.alarms(),
+        alarms: alarms(agent),
         notices: agent.notices(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         build: agent.build,
         missing: missing(),
     })
+}
+
+/// What must be looked at; a clock that runs behind signed times is told with the rest (B5).
+fn alarms(agent: &Agent) -> Vec<String> {
+    let mut alarms = agent.alarms();
+    let behind_s = agent.clock.behind_s();
+    if behind_s > limits::CLOCK_BEHIND_S {
+        alarms.push(format!(
+            "this device's clock is {behind_s} s behind times that the gateway signed; set it"
+        ));
+    }
+    alarms
 }
 
 /// Parts of the design that this build does not have on this platform: said, never skipped.
@@ -64,7 +80,7 @@ fn missing() -> Vec<String> {
 }
 
 /// What was decided, and exactly what was reported (K26).
-pub async fn activity(agent: Data<Agent>) -> Result<Json<ActivityAnswer>, Failure> {
+pub(crate) async fn activity(agent: Data<Agent>) -> Result<Json<ActivityAnswer>, Failure> {
     let mut connection = agent.vault.connection().await?;
     let lines = journal::latest(&mut connection, &agent.vault.cipher, ACTIVITY_MAX).await?;
     let entries: Result<Vec<ActivityEntry>, _> =
@@ -77,7 +93,7 @@ pub async fn activity(agent: Data<Agent>) -> Result<Json<ActivityAnswer>, Failur
 }
 
 /// The policy in plain words, offline too (R3).
-pub async fn rules(agent: Data<Agent>) -> Result<Json<RulesAnswer>, Failure> {
+pub(crate) async fn rules(agent: Data<Agent>) -> Result<Json<RulesAnswer>, Failure> {
     let policy = agent.policy.in_force()?;
     let plan = &policy.plan;
     let rules = plan.rules().iter().map(|rule| RuleView {

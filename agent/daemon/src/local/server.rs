@@ -27,7 +27,7 @@ use crate::vault::files;
 ///
 /// # Errors
 /// The socket cannot be made; the message says why.
-pub fn start(agent: &Arc<Agent>) -> anyhow::Result<Server> {
+pub(crate) fn start(agent: &Arc<Agent>) -> anyhow::Result<Server> {
     let socket = agent.paths.socket();
     if socket.as_os_str().len() > limits::SOCKET_PATH_BYTES_MAX {
         bail!(
@@ -93,7 +93,7 @@ async fn guard<B: MessageBody + 'static>(
 
 /// Why a request failed, as the command prints it.
 #[derive(Debug)]
-pub struct Failure(LocalProblem);
+pub(crate) struct Failure(LocalProblem);
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

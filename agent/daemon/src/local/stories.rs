@@ -16,18 +16,21 @@ use crate::uplink::client::CallError;
 use crate::vault::pending as kept;
 use crate::vault::story::{self, StoryState};
 
-pub async fn share(agent: Data<Agent>, body: Bytes) -> Result<Json<ShareAnswer>, Failure> {
+pub(crate) async fn share(agent: Data<Agent>, body: Bytes) -> Result<Json<ShareAnswer>, Failure> {
     let (header, draft) = draft::from_frame(&body)?;
     Ok(Json(compose::share(&agent, &header, draft, Offline::Keep).await?))
 }
 
-pub async fn check(agent: Data<Agent>, body: Bytes) -> Result<Json<ShareAnswer>, Failure> {
+pub(crate) async fn check(agent: Data<Agent>, body: Bytes) -> Result<Json<ShareAnswer>, Failure> {
     let (header, draft) = draft::from_frame(&body)?;
     Ok(Json(compose::check(&agent, &header, draft).await?))
 }
 
 /// Takes an own story back (D5).
-pub async fn revoke(agent: Data<Agent>, request: Json<RevokeRequest>) -> Result<Json<RevokeAnswer>, Failure> {
+pub(crate) async fn revoke(
+    agent: Data<Agent>,
+    request: Json<RevokeRequest>,
+) -> Result<Json<RevokeAnswer>, Failure> {
     let cti = request.story;
     let revoked = agent.gateway.revoke_story(cti).await.map_err(not_revoked)?;
     let mut transaction = agent.vault.begin().await?;
@@ -57,7 +60,10 @@ fn not_revoked(error: CallError) -> Failure {
 }
 
 /// Drafts that were kept for later.
-pub async fn pending(agent: Data<Agent>, query: Query<WaitQuery>) -> Result<Json<PendingAnswer>, Failure> {
+pub(crate) async fn pending(
+    agent: Data<Agent>,
+    query: Query<WaitQuery>,
+) -> Result<Json<PendingAnswer>, Failure> {
     let Some(id) = query.wait.clone() else {
         return Ok(Json(PendingAnswer {
             drafts: kept_drafts(&agent).await?,

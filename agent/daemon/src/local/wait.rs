@@ -13,7 +13,7 @@ const DEFAULT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The time is over, or `look` failed.
-pub async fn until<T, F, Fut>(agent: &Agent, timeout_s: Option<u64>, mut look: F) -> anyhow::Result<T>
+pub(crate) async fn until<T, F, Fut>(agent: &Agent, timeout_s: Option<u64>, mut look: F) -> anyhow::Result<T>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = anyhow::Result<Option<T>>>,

@@ -10,29 +10,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
 
-pub const SHARE: &str = "/v1/share";
-pub const CHECK: &str = "/v1/check";
-pub const FEED: &str = "/v1/feed";
-pub const FEED_FILE: &str = "/v1/feed/file";
-pub const STATUS: &str = "/v1/status";
-pub const AUDIENCES: &str = "/v1/audiences";
-pub const REVOKE: &str = "/v1/revoke";
-pub const ACTIVITY: &str = "/v1/activity";
-pub const RULES: &str = "/v1/rules";
-pub const OUTBOX: &str = "/v1/outbox";
-pub const PENDING: &str = "/v1/pending";
+pub(crate) const SHARE: &str = "/v1/share";
+pub(crate) const CHECK: &str = "/v1/check";
+pub(crate) const FEED: &str = "/v1/feed";
+pub(crate) const FEED_FILE: &str = "/v1/feed/file";
+pub(crate) const STATUS: &str = "/v1/status";
+pub(crate) const AUDIENCES: &str = "/v1/audiences";
+pub(crate) const REVOKE: &str = "/v1/revoke";
+pub(crate) const ACTIVITY: &str = "/v1/activity";
+pub(crate) const RULES: &str = "/v1/rules";
+pub(crate) const OUTBOX: &str = "/v1/outbox";
+pub(crate) const PENDING: &str = "/v1/pending";
 
 /// Why the agent did not do it, and with which code the command ends.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}{}", .help.as_deref().map(|help| format!("\n  help: {help}")).unwrap_or_default())]
-pub struct LocalProblem {
+pub(crate) struct LocalProblem {
     pub message: String,
     pub help: Option<String>,
     pub exit: Exit,
 }
 
 impl LocalProblem {
-    pub fn new(exit: Exit, message: impl Into<String>, help: &str) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>, help: &str) -> Self {
         Self {
             message: message.into(),
             help: Some(help.to_owned()),
@@ -44,7 +44,7 @@ impl LocalProblem {
 /// Header of a frame that carries a draft; the parts are the text and then the files.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ShareHeader {
+pub(crate) struct ShareHeader {
     /// Name or id of the audience; `check` may go without.
     pub audience: Option<String>,
     pub labels: Vec<Label>,
@@ -59,7 +59,7 @@ pub struct ShareHeader {
 /// How a draft ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Inspected only: it could be shared.
     Clear,
     Shared,
@@ -73,7 +73,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const fn exit(self) -> Exit {
+    pub(crate) const fn exit(self) -> Exit {
         match self {
             Self::Clear | Self::Shared => Exit::Done,
             Self::Blocked => Exit::Blocked,
@@ -87,7 +87,7 @@ impl Outcome {
 
 /// The whole answer to `share` and `check`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ShareAnswer {
+pub(crate) struct ShareAnswer {
     pub outcome: Outcome,
     pub action: Action,
     pub story: Option<Cti>,
@@ -112,7 +112,7 @@ pub struct ShareAnswer {
 
 /// A rule that fired.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FiredRule {
+pub(crate) struct FiredRule {
     pub rule: RuleId,
     pub action: Action,
     pub sentence: String,
@@ -126,7 +126,7 @@ pub struct FiredRule {
 
 /// A finding as its author sees it: never the matched text.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FindingView {
+pub(crate) struct FindingView {
     pub detector: DetectorId,
     pub name: String,
     pub confidence: Confidence,
@@ -137,14 +137,16 @@ pub struct FindingView {
 
 /// A part that could not be read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct UnscannableView {
+pub(crate) struct UnscannableView {
     pub item: u16,
+    #[serde(rename = "where")]
+    pub place: String,
     pub reason: String,
 }
 
 /// The gateway's refusal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RefusalView {
+pub(crate) struct RefusalView {
     pub code: String,
     pub rule: Option<String>,
     pub reason: String,
@@ -155,13 +157,13 @@ pub struct RefusalView {
 
 /// `feed`
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FeedAnswer {
+pub(crate) struct FeedAnswer {
     pub stories: Vec<StoryView>,
 }
 
 /// One story of the feed.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct StoryView {
+pub(crate) struct StoryView {
     pub story: Cti,
     pub audience: String,
     pub author: String,
@@ -186,7 +188,7 @@ impl std::fmt::Debug for StoryView {
 
 /// A file of a story.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct FileView {
+pub(crate) struct FileView {
     pub name: String,
     pub size_bytes: u64,
     /// SHA-256 of the file; known once it was fetched.
@@ -206,7 +208,7 @@ impl std::fmt::Debug for FileView {
 /// Query of `feed`, `pending` and `outbox`: wait for one thing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WaitQuery {
+pub(crate) struct WaitQuery {
     pub wait: Option<String>,
     pub until: Option<String>,
     pub timeout_s: Option<u64>,
@@ -215,7 +217,7 @@ pub struct WaitQuery {
 /// Query of `status`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StatusQuery {
+pub(crate) struct StatusQuery {
     /// Answer when at least this policy version is in force.
     pub wait_policy: Option<u64>,
     pub timeout_s: Option<u64>,
@@ -224,14 +226,14 @@ pub struct StatusQuery {
 /// Query of one file of a story.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FileQuery {
+pub(crate) struct FileQuery {
     pub story: Cti,
     pub file: usize,
 }
 
 /// `status`
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StatusAnswer {
+pub(crate) struct StatusAnswer {
     pub device: DeviceId,
     pub person: PersonId,
     pub enrolled: bool,
@@ -254,7 +256,7 @@ pub struct StatusAnswer {
 /// What to do with an audience.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
-pub enum AudienceChange {
+pub(crate) enum AudienceChange {
     Create { name: String, people: Vec<String> },
     Add { name: String, people: Vec<String> },
     Remove { name: String, people: Vec<String> },
@@ -263,7 +265,7 @@ pub enum AudienceChange {
 
 /// `audience list`, and the answer to every change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AudiencesAnswer {
+pub(crate) struct AudiencesAnswer {
     pub audiences: Vec<AudienceView>,
     /// What to know about the change, for example people without a device yet.
     #[serde(default)]
@@ -272,7 +274,7 @@ pub struct AudiencesAnswer {
 
 /// One audience with its roster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AudienceView {
+pub(crate) struct AudienceView {
     pub audience: AudienceId,
     pub name: String,
     pub class: AudienceClass,
@@ -283,7 +285,7 @@ pub struct AudienceView {
 
 /// One person of the roster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RosterView {
+pub(crate) struct RosterView {
     pub person: PersonId,
     pub name: String,
     pub owner: bool,
@@ -292,20 +294,20 @@ pub struct RosterView {
 
 /// `revoke`
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RevokeRequest {
+pub(crate) struct RevokeRequest {
     pub story: Cti,
 }
 
 /// The answer to `revoke`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RevokeAnswer {
+pub(crate) struct RevokeAnswer {
     pub story: Cti,
     pub revoked_at_s: u64,
 }
 
 /// `activity`
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ActivityAnswer {
+pub(crate) struct ActivityAnswer {
     pub entries: Vec<ActivityEntry>,
     /// Every field that an event may have, from the wire type itself (K25).
     pub reported_fields: Vec<String>,
@@ -313,7 +315,7 @@ pub struct ActivityAnswer {
 
 /// One line of the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ActivityEntry {
+pub(crate) struct ActivityEntry {
     pub at_s: u64,
     pub audience: String,
     pub outcome: Outcome,
@@ -326,7 +328,7 @@ pub struct ActivityEntry {
 
 /// `rules`
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RulesAnswer {
+pub(crate) struct RulesAnswer {
     pub tenant: String,
     pub policy_version: u64,
     pub policy_digest: Digest,
@@ -339,7 +341,7 @@ pub struct RulesAnswer {
 
 /// A rule in plain words.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RuleView {
+pub(crate) struct RuleView {
     pub rule: RuleId,
     pub mode: String,
     pub action: Action,
@@ -351,7 +353,7 @@ pub struct RuleView {
 
 /// A detector in plain words.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DetectorView {
+pub(crate) struct DetectorView {
     pub detector: DetectorId,
     pub name: String,
     pub finds: String,
@@ -359,13 +361,13 @@ pub struct DetectorView {
 
 /// `outbox`
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct OutboxAnswer {
+pub(crate) struct OutboxAnswer {
     pub files: Vec<OutboxFile>,
 }
 
 /// A file of the outbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct OutboxFile {
+pub(crate) struct OutboxFile {
     pub name: String,
     pub audience: String,
     pub state: OutboxState,
@@ -376,7 +378,7 @@ pub struct OutboxFile {
 /// Where an outbox file stands (O7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum OutboxState {
+pub(crate) enum OutboxState {
     Pending,
     Processing,
     Sent,
@@ -386,7 +388,7 @@ pub enum OutboxState {
 
 impl OutboxState {
     /// Whether nothing more will happen to the file.
-    pub const fn is_final(self) -> bool {
+    pub(crate) const fn is_final(self) -> bool {
         match self {
             Self::Sent | Self::Blocked | Self::Error => true,
             Self::Pending | Self::Processing => false,
@@ -396,13 +398,13 @@ impl OutboxState {
 
 /// `pending`
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PendingAnswer {
+pub(crate) struct PendingAnswer {
     pub drafts: Vec<PendingView>,
 }
 
 /// A draft that was kept for later.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PendingView {
+pub(crate) struct PendingView {
     pub id: String,
     pub state: PendingState,
     pub story: Option<Cti>,
@@ -411,7 +413,7 @@ pub struct PendingView {
 /// What became of a kept draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PendingState {
+pub(crate) enum PendingState {
     Kept,
     Sent,
     Blocked,

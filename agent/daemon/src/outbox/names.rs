@@ -4,7 +4,7 @@ use crate::limits::OUTBOX_NAME_BYTES_MAX;
 
 /// What the outbox does with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NameVerdict {
+pub(crate) enum NameVerdict {
     /// A file to take.
     Take,
     /// A file that its program is still writing: hidden, `.tmp`, `~`, `.part` (O4).
@@ -14,7 +14,7 @@ pub enum NameVerdict {
 }
 
 /// Judges a name; `None` is a name that is not UTF-8.
-pub fn judge(name: Option<&str>) -> NameVerdict {
+pub(crate) fn judge(name: Option<&str>) -> NameVerdict {
     let Some(name) = name else {
         return NameVerdict::Refuse("its name is not valid UTF-8");
     };
@@ -37,7 +37,7 @@ pub fn judge(name: Option<&str>) -> NameVerdict {
 }
 
 /// Control characters, and those that turn the direction of the text after them.
-const fn deceives(character: char) -> bool {
+fn deceives(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

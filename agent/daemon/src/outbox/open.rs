@@ -13,7 +13,7 @@ use crate::limits::OUTBOX_FILE_BYTES_MAX;
 
 /// Why a file was not taken.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     #[error("it is not an ordinary file of yours with one name: {0}")]
     Unfit(&'static str),
     #[error("it is larger than {} MiB", OUTBOX_FILE_BYTES_MAX / 1_048_576)]
@@ -28,7 +28,7 @@ pub enum OpenError {
 ///
 /// # Errors
 /// It is a link, a device, somebody else's, too large, or it changed while it was read.
-pub fn copy_once(folder: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+pub(crate) fn copy_once(folder: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let mut file = open_beneath(folder, name)?;
     let before = file.metadata()?;
     fit(&before)?;
@@ -45,7 +45,7 @@ pub fn copy_once(folder: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, OpenEr
 }
 
 /// What must stay the same while a file is read, or rests.
-pub fn shape(metadata: &Metadata) -> Shape {
+pub(crate) fn shape(metadata: &Metadata) -> Shape {
     let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
     Shape {
         inode: metadata.ino(),
@@ -112,9 +112,10 @@ fn flags() -> nix::fcntl::OFlag {
 }
 
 fn refused(error: nix::errno::Errno) -> OpenError {
-    match error {
-        nix::errno::Errno::ELOOP | nix::errno::Errno::EXDEV => OpenError::Unfit("it is a link"),
-        other => OpenError::Io(other.into()),
+    if error == nix::errno::Errno::ELOOP || error == nix::errno::Errno::EXDEV {
+        OpenError::Unfit("it is a link")
+    } else {
+        OpenError::Io(error.into())
     }
 }
 

@@ -13,13 +13,13 @@ const NAMES_TRIED_MAX: u32 = 10_000;
 
 /// The outbox folder.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub(crate) struct Places {
     root: PathBuf,
 }
 
 /// A file that a scan found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     pub path: PathBuf,
     /// None when the name is not UTF-8.
     pub name: Option<String>,
@@ -31,7 +31,7 @@ impl Places {
     ///
     /// # Errors
     /// They cannot be created, or one is a link.
-    pub fn create(root: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn create(root: &Path) -> anyhow::Result<Self> {
         files::private_folder(root)?;
         for name in OWN {
             files::private_folder(&root.join(name))?;
@@ -41,42 +41,42 @@ impl Places {
         })
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    pub fn processing(&self) -> PathBuf {
+    pub(crate) fn processing(&self) -> PathBuf {
         self.root.join("processing")
     }
 
-    pub fn sent(&self) -> PathBuf {
+    pub(crate) fn sent(&self) -> PathBuf {
         self.root.join("sent")
     }
 
-    pub fn blocked(&self) -> PathBuf {
+    pub(crate) fn blocked(&self) -> PathBuf {
         self.root.join("blocked")
     }
 
-    pub fn error(&self) -> PathBuf {
+    pub(crate) fn error(&self) -> PathBuf {
         self.root.join("error")
     }
 
     /// The folder of an audience; none for a name that cannot be a folder's.
-    pub fn of_audience(&self, name: &str) -> Option<PathBuf> {
+    pub(crate) fn of_audience(&self, name: &str) -> Option<PathBuf> {
         let fit =
             !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0']) && !OWN.contains(&name);
         fit.then(|| self.root.join(name))
     }
 
     /// Creates the folders of the audiences.
-    pub fn create_audiences<'a>(&self, names: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {
+    pub(crate) fn create_audiences<'a>(&self, names: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {
         names
             .filter_map(|name| self.of_audience(name))
             .try_for_each(|folder| files::private_folder(&folder))
     }
 
     /// Folders of audiences, as they are on the disk.
-    pub fn audience_folders(&self) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    pub(crate) fn audience_folders(&self) -> anyhow::Result<Vec<(String, PathBuf)>> {
         let mut folders = Vec::new();
         for entry in std::fs::read_dir(&self.root).context("the outbox folder is gone")? {
             let entry = entry?;
@@ -92,7 +92,7 @@ impl Places {
     }
 
     /// Everything that lies in the audience folders, one level deep (O11), audiences in turn.
-    pub fn scan(&self) -> anyhow::Result<Vec<Found>> {
+    pub(crate) fn scan(&self) -> anyhow::Result<Vec<Found>> {
         let mut by_audience = Vec::new();
         for (audience, folder) in self.audience_folders()? {
             let mut files = Vec::new();
@@ -115,7 +115,7 @@ impl Places {
     }
 
     /// Moves a file into a folder under its name, or a numbered one if that is taken.
-    pub fn move_into(&self, file: &Path, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    pub(crate) fn move_into(&self, file: &Path, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
         let target = free_name(folder, name)?;
         std::fs::rename(file, &target).context("the file cannot be moved within the outbox")?;
         Ok(target)

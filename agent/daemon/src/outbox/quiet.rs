@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What must not change while a file rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+pub(crate) struct Shape {
     pub inode: u64,
     pub size_bytes: u64,
     pub modified_ns: i128,
@@ -16,13 +16,13 @@ pub struct Shape {
 /// Files that were seen, with the time since which their shape is the same. Times are measured
 /// from any fixed start; the caller brings the clock.
 #[derive(Debug, Default)]
-pub struct Rest {
+pub(crate) struct Rest {
     seen: BTreeMap<PathBuf, (Shape, Duration)>,
 }
 
 impl Rest {
     /// Records what a scan found; true when the file has rested long enough.
-    pub fn observe(&mut self, path: &Path, shape: Shape, now: Duration, quiet: Duration) -> bool {
+    pub(crate) fn observe(&mut self, path: &Path, shape: Shape, now: Duration, quiet: Duration) -> bool {
         match self.seen.get(path) {
             Some((known, since)) if *known == shape => now.saturating_sub(*since) >= quiet,
             _ => {
@@ -33,12 +33,12 @@ impl Rest {
     }
 
     /// Forgets files that a scan did not find any more.
-    pub fn keep_only(&mut self, present: &[PathBuf]) {
+    pub(crate) fn keep_only(&mut self, present: &[PathBuf]) {
         self.seen.retain(|path, _| present.contains(path));
     }
 
     /// Whether some file still has to come to rest.
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.seen.is_empty()
     }
 }

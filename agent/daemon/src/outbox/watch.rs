@@ -8,7 +8,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
 /// A running watch; dropping it ends the hints, not the scans.
-pub struct Watch {
+pub(crate) struct Watch {
     watcher: RecommendedWatcher,
 }
 
@@ -18,7 +18,7 @@ impl Watch {
     ///
     /// # Errors
     /// The system gives no watch; the message names the limit to raise.
-    pub fn start(hurry: Arc<Notify>) -> anyhow::Result<Self> {
+    pub(crate) fn start(hurry: Arc<Notify>) -> anyhow::Result<Self> {
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // A read of ours is no news; a lost event (`need_rescan`) and an error are.
             let is_read = event.as_ref().is_ok_and(|event| {
@@ -33,7 +33,7 @@ impl Watch {
     }
 
     /// Watches a folder, not what is below it. Watching one twice is harmless.
-    pub fn add(&mut self, folder: &Path) -> anyhow::Result<()> {
+    pub(crate) fn add(&mut self, folder: &Path) -> anyhow::Result<()> {
         self.watcher
             .watch(folder, RecursiveMode::NonRecursive)
             .context("a folder cannot be watched; on Linux raise fs.inotify.max_user_watches")

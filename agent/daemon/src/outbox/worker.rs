@@ -27,7 +27,7 @@ use crate::vault::{audience, pending};
 ///
 /// # Errors
 /// The outbox folder cannot be made or used.
-pub async fn run(agent: Arc<Agent>) -> anyhow::Result<()> {
+pub(crate) async fn run(agent: Arc<Agent>) -> anyhow::Result<()> {
     let places = Places::create(&agent.paths.outbox())?;
     recover(&agent, &places).await?;
     let hurry = Arc::new(tokio::sync::Notify::new());

@@ -21,7 +21,11 @@ const NAME_BYTES_MAX: usize = 100;
 ///
 /// # Errors
 /// The name is taken or unfit; the gateway's or the store's.
-pub async fn create(agent: &Agent, name: &str, people: &BTreeSet<PersonId>) -> anyhow::Result<AudienceId> {
+pub(crate) async fn create(
+    agent: &Agent,
+    name: &str,
+    people: &BTreeSet<PersonId>,
+) -> anyhow::Result<AudienceId> {
     fit(name)?;
     if agent.audience(name).await.is_ok() {
         return Err(LocalProblem::new(

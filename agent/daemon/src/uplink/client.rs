@@ -16,7 +16,7 @@ use crate::limits;
 
 /// Why a call brought nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum CallError {
+pub(crate) enum CallError {
     /// No answer: the network, the gateway or its certificate. Trying later helps.
     #[error("the gateway cannot be reached")]
     Unreachable(#[source] reqwest::Error),
@@ -33,7 +33,7 @@ pub enum CallError {
 
 impl CallError {
     /// Whether the same call may succeed later without anybody doing anything.
-    pub const fn is_temporary(&self) -> bool {
+    pub(crate) const fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Busy(_) => true,
             Self::Refused(_) | Self::Unreadable(_) => false,
@@ -41,7 +41,7 @@ impl CallError {
     }
 
     /// The gateway's code, where it gave one.
-    pub fn code(&self) -> Option<ErrorCode> {
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused(problem) | Self::Busy(problem) => Some(problem.code),
             Self::Unreachable(_) | Self::Unreadable(_) => None,
@@ -50,14 +50,14 @@ impl CallError {
 }
 
 /// A bundle with the proof of its freshness.
-pub struct FetchedBundle {
+pub(crate) struct FetchedBundle {
     pub bundle: Option<Bytes>,
     pub timestamp: Option<Vec<u8>>,
 }
 
 /// The gateway, as this device sees it.
 #[derive(Clone)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     http: reqwest::Client,
     base: String,
 }
@@ -67,7 +67,7 @@ impl Gateway {
     ///
     /// # Errors
     /// The pinned authority or the device's certificate cannot be used.
-    pub fn new(base: &str, ca_pem: &str, identity: Option<&TlsIdentity>) -> anyhow::Result<Self> {
+    pub(crate) fn new(base: &str, ca_pem: &str, identity: Option<&TlsIdentity>) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(super::tls::client_config(ca_pem, identity)?)
             .connect_timeout(limits::CONNECT_TIMEOUT)
@@ -81,31 +81,31 @@ impl Gateway {
     }
 
     /// Enrolls: the one call without a client certificate.
-    pub async fn enroll(
+    pub(crate) async fn enroll(
         &self,
         request: &v1::enroll::EnrollRequest,
     ) -> Result<v1::enroll::EnrollResponse, CallError> {
         self.post(v1::enroll::PATH, request).await
     }
 
-    pub async fn people(&self) -> Result<v1::directory::People, CallError> {
+    pub(crate) async fn people(&self) -> Result<v1::directory::People, CallError> {
         self.read(v1::directory::PEOPLE_PATH).await
     }
 
     /// The signed checkpoint of the directory log.
-    pub async fn checkpoint(&self) -> Result<Bytes, CallError> {
+    pub(crate) async fn checkpoint(&self) -> Result<Bytes, CallError> {
         self.read_bytes(v1::directory::CHECKPOINT_PATH).await
     }
 
     /// A tile or entry bundle; `path` as in C2SP tlog-tiles, beginning with `tile/`.
-    pub async fn tile(&self, path: &str) -> Result<Bytes, CallError> {
+    pub(crate) async fn tile(&self, path: &str) -> Result<Bytes, CallError> {
         let below = path.strip_prefix("tile/").unwrap_or(path);
         self.read_bytes(&format!("{}/{below}", v1::directory::TILE_PREFIX))
             .await
     }
 
     /// The bundle in force; `bundle` is none when it is the one named by the ETag.
-    pub async fn bundle(&self, known: Option<Digest>) -> Result<FetchedBundle, CallError> {
+    pub(crate) async fn bundle(&self, known: Option<Digest>) -> Result<FetchedBundle, CallError> {
         let mut request = self.request(Method::GET, v1::bundle::PATH);
         if let Some(digest) = known {
             request = request.header(IF_NONE_MATCH, format!("\"{digest}\""));
@@ -130,36 +130,32 @@ impl Gateway {
         })
     }
 
-    pub async fn key_package_stock(&self) -> Result<v1::key_packages::Stock, CallError> {
+    pub(crate) async fn key_package_stock(&self) -> Result<v1::key_packages::Stock, CallError> {
         self.read(v1::key_packages::PATH).await
     }
 
-    pub async fn upload_key_packages(
+    pub(crate) async fn upload_key_packages(
         &self,
         upload: &v1::key_packages::Upload,
     ) -> Result<v1::key_packages::Stock, CallError> {
         self.post(v1::key_packages::PATH, upload).await
     }
 
-    pub async fn claim_key_packages(
+    pub(crate) async fn claim_key_packages(
         &self,
         claim: &v1::key_packages::Claim,
     ) -> Result<v1::key_packages::Claimed, CallError> {
         self.post(v1::key_packages::CLAIM_PATH, claim).await
     }
 
-    pub async fn create_group(
+    pub(crate) async fn create_group(
         &self,
         create: &v1::groups::Create,
     ) -> Result<v1::groups::GroupState, CallError> {
         self.post(v1::groups::PATH, create).await
     }
 
-    pub async fn group(&self, group: AudienceId) -> Result<v1::groups::GroupState, CallError> {
-        self.read(&v1::groups::path(group)).await
-    }
-
-    pub async fn commit(
+    pub(crate) async fn commit(
         &self,
         group: AudienceId,
         commit: &v1::groups::Commit,
@@ -167,7 +163,7 @@ impl Gateway {
         self.post(&v1::groups::commits_path(group), commit).await
     }
 
-    pub async fn propose(
+    pub(crate) async fn propose(
         &self,
         group: AudienceId,
         proposal: &v1::groups::Proposal,
@@ -175,7 +171,7 @@ impl Gateway {
         self.post(&v1::groups::proposals_path(group), proposal).await
     }
 
-    pub async fn preflight(
+    pub(crate) async fn preflight(
         &self,
         request: &v1::preflight::PreflightRequest,
     ) -> Result<v1::preflight::Decision, CallError> {
@@ -183,7 +179,10 @@ impl Gateway {
     }
 
     /// The long poll of everything that concerns this device (K15).
-    pub async fn sync(&self, request: &v1::sync::SyncRequest) -> Result<v1::sync::SyncResponse, CallError> {
+    pub(crate) async fn sync(
+        &self,
+        request: &v1::sync::SyncRequest,
+    ) -> Result<v1::sync::SyncResponse, CallError> {
         let wait = std::time::Duration::from_secs(u64::from(request.wait_s));
         let request = self
             .http
@@ -193,14 +192,14 @@ impl Gateway {
         json(succeeded(send(request).await?).await?).await
     }
 
-    pub async fn put_blob(&self, digest: Digest, ciphertext: Vec<u8>) -> Result<(), CallError> {
+    pub(crate) async fn put_blob(&self, digest: Digest, ciphertext: Vec<u8>) -> Result<(), CallError> {
         let request = self
             .request(Method::PUT, &v1::blobs::path(digest))
             .body(ciphertext);
         succeeded(send(request).await?).await.map(drop)
     }
 
-    pub async fn blob(&self, digest: Digest) -> Result<Bytes, CallError> {
+    pub(crate) async fn blob(&self, digest: Digest) -> Result<Bytes, CallError> {
         let request = self.request(Method::GET, &v1::blobs::path(digest));
         body_up_to(
             succeeded(send(request).await?).await?,
@@ -210,7 +209,7 @@ impl Gateway {
     }
 
     /// Posts an envelope with its clearance.
-    pub async fn post_story(
+    pub(crate) async fn post_story(
         &self,
         group: AudienceId,
         envelope: Vec<u8>,
@@ -227,7 +226,7 @@ impl Gateway {
     }
 
     /// Whether the gateway holds this device's story (K13).
-    pub async fn story(&self, cti: Cti) -> Result<Option<v1::stories::Accepted>, CallError> {
+    pub(crate) async fn story(&self, cti: Cti) -> Result<Option<v1::stories::Accepted>, CallError> {
         match self.read(&v1::stories::path(cti)).await {
             Ok(accepted) => Ok(Some(accepted)),
             Err(error) if error.code() == Some(ErrorCode::NotFound) => Ok(None),
@@ -235,12 +234,12 @@ impl Gateway {
         }
     }
 
-    pub async fn revoke_story(&self, cti: Cti) -> Result<v1::stories::Revoked, CallError> {
+    pub(crate) async fn revoke_story(&self, cti: Cti) -> Result<v1::stories::Revoked, CallError> {
         let request = self.request(Method::POST, &v1::stories::revoke_path(cti));
         json(succeeded(send(request).await?).await?).await
     }
 
-    pub async fn upload_events(
+    pub(crate) async fn upload_events(
         &self,
         upload: &v1::events::Upload,
     ) -> Result<v1::events::Acknowledged, CallError> {

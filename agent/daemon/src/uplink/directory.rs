@@ -8,12 +8,9 @@
 //! ```
 
 use anyhow::Context as _;
-use gateway_ledger::checkpoint::SignedCheckpoint;
-use gateway_ledger::frontier::Frontier;
-use gateway_ledger::hash::leaf_hash;
 use gateway_ledger::limits::TILE_WIDTH;
-use gateway_ledger::note::CheckpointKey;
-use gateway_ledger::tile::{TilePath, decode_bundle};
+use gateway_ledger::tile::decode_bundle;
+use gateway_ledger::{CheckpointKey, Frontier, SignedCheckpoint, TilePath, leaf_hash};
 use policies::directory::{Directory, DirectoryEntry};
 use policies::terms::{DeviceId, PersonId};
 
@@ -26,7 +23,7 @@ use crate::vault::{Vault, directory_entry};
 const ALARM: &str = "directory-log";
 
 /// The log as far as it was followed.
-pub struct Follower {
+pub(crate) struct Follower {
     key: CheckpointKey,
     frontier: Frontier,
     directory: Directory,
@@ -41,7 +38,7 @@ impl Follower {
     ///
     /// # Errors
     /// The stored log is damaged: it does not have the root that was signed for it.
-    pub async fn open(vault: &Vault, pins: &Pins, enrollment: &Enrollment) -> anyhow::Result<Self> {
+    pub(crate) async fn open(vault: &Vault, pins: &Pins, enrollment: &Enrollment) -> anyhow::Result<Self> {
         let key = CheckpointKey::parse(&pins.directory_log_key).context(
             "`directory_log_key` of the enrollment is no key; ask the administrator for a new token file",
         )?;
@@ -70,17 +67,17 @@ impl Follower {
     }
 
     /// The fold of the log.
-    pub fn directory(&self) -> &Directory {
+    pub(crate) fn directory(&self) -> &Directory {
         &self.directory
     }
 
     /// Entries followed.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.frontier.size()
     }
 
     /// The size to ask with: a log that was refused is not news again.
-    pub fn asked_size(&self) -> u64 {
+    pub(crate) fn asked_size(&self) -> u64 {
         self.size().max(self.claimed)
     }
 
@@ -99,7 +96,7 @@ impl Follower {
 /// # Errors
 /// The gateway's, or the store's. A log that is refused is an alarm and no error: what was
 /// followed stays in force.
-pub async fn follow(agent: &Agent, follower: &mut Follower) -> anyhow::Result<()> {
+pub(crate) async fn follow(agent: &Agent, follower: &mut Follower) -> anyhow::Result<()> {
     let note = agent.gateway.checkpoint().await?;
     let checkpoint = match std::str::from_utf8(&note).map(|text| SignedCheckpoint::open(text, &follower.key))
     {

@@ -21,7 +21,7 @@ use crate::vault::files;
 /// # Errors
 /// The folder is enrolled already, the token file is readable by others, expired or refused, or
 /// the gateway is not the pinned one.
-pub async fn enroll(paths: &Paths, token_file: &Path) -> anyhow::Result<Enrollment> {
+pub(crate) async fn enroll(paths: &Paths, token_file: &Path) -> anyhow::Result<Enrollment> {
     if paths.enrollment().exists() {
         bail!(
             "`{}` is enrolled already\n  help: use another folder for another agent",

@@ -9,7 +9,7 @@ use crate::spool;
 ///
 /// # Errors
 /// The gateway's, or the store's; what was not acknowledged stays.
-pub async fn upload(agent: &Agent) -> anyhow::Result<()> {
+pub(crate) async fn upload(agent: &Agent) -> anyhow::Result<()> {
     loop {
         let events = spool::next_batch(&agent.vault).await?;
         if events.is_empty() {

@@ -11,7 +11,7 @@ use crate::vault::mls_record;
 ///
 /// # Errors
 /// The gateway's, or the store's.
-pub async fn replenish(agent: &Agent) -> anyhow::Result<()> {
+pub(crate) async fn replenish(agent: &Agent) -> anyhow::Result<()> {
     let stock = agent.gateway.key_package_stock().await?;
     let left = usize::try_from(stock.one_time).unwrap_or(usize::MAX);
     if left >= KEY_PACKAGES_LOW {

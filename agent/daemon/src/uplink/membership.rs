@@ -20,7 +20,7 @@ use crate::vault::mls_record;
 ///
 /// # Errors
 /// The gateway's, the store's, or that others kept winning every epoch.
-pub async fn settle(agent: &Agent, member: &mut Member, audience: AudienceId) -> anyhow::Result<()> {
+pub(crate) async fn settle(agent: &Agent, member: &mut Member, audience: AudienceId) -> anyhow::Result<()> {
     change_roster(agent, member, audience, |_| Ok(None)).await
 }
 
@@ -28,7 +28,7 @@ pub async fn settle(agent: &Agent, member: &mut Member, audience: AudienceId) ->
 ///
 /// # Errors
 /// As [`settle`], or `edit`'s.
-pub async fn change_roster(
+pub(crate) async fn change_roster(
     agent: &Agent,
     member: &mut Member,
     audience: AudienceId,
@@ -55,7 +55,7 @@ pub async fn change_roster(
 ///
 /// # Errors
 /// The last owner cannot leave; the gateway's or the store's.
-pub async fn leave(agent: &Agent, member: &mut Member, audience: AudienceId) -> anyhow::Result<()> {
+pub(crate) async fn leave(agent: &Agent, member: &mut Member, audience: AudienceId) -> anyhow::Result<()> {
     for _ in 0..COMMIT_ATTEMPTS_MAX {
         ready(agent, member, audience).await?;
         let staged = {
@@ -207,7 +207,7 @@ async fn submit(
 ///
 /// # Errors
 /// The store's.
-pub async fn persist(agent: &Agent, member: &mut Member) -> anyhow::Result<()> {
+pub(crate) async fn persist(agent: &Agent, member: &mut Member) -> anyhow::Result<()> {
     let mut transaction = agent.vault.begin().await?;
     mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
     transaction.commit().await?;

@@ -10,7 +10,7 @@ use crate::vault::setting::{self, Setting};
 ///
 /// # Errors
 /// The gateway's, or the store's.
-pub async fn refresh(agent: &Agent) -> anyhow::Result<()> {
+pub(crate) async fn refresh(agent: &Agent) -> anyhow::Result<()> {
     let people = agent.gateway.people().await?;
     let known = KnownPeople {
         names: people
@@ -42,7 +42,7 @@ pub async fn refresh(agent: &Agent) -> anyhow::Result<()> {
 }
 
 /// Whether an error is the gateway's, and a passing one.
-pub fn is_temporary(error: &anyhow::Error) -> bool {
+pub(crate) fn is_temporary(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<CallError>())

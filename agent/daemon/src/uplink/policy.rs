@@ -22,7 +22,7 @@ use crate::vault::files;
 use crate::vault::setting::{self, Setting};
 
 /// A policy that decides.
-pub struct ActivePolicy {
+pub(crate) struct ActivePolicy {
     pub plan: Plan,
     pub engine: Engine,
     pub digest: Digest,
@@ -33,7 +33,7 @@ pub struct ActivePolicy {
 
 /// The policy in force, if any.
 #[derive(Default)]
-pub struct PolicySlot {
+pub(crate) struct PolicySlot {
     active: ArcSwapOption<ActivePolicy>,
 }
 
@@ -42,7 +42,7 @@ impl PolicySlot {
     ///
     /// # Errors
     /// None is: nothing is sealed, and the message says what to do.
-    pub fn in_force(&self) -> Result<Arc<ActivePolicy>, LocalProblem> {
+    pub(crate) fn in_force(&self) -> Result<Arc<ActivePolicy>, LocalProblem> {
         self.active.load_full().ok_or_else(|| {
             LocalProblem::new(
                 Exit::NoPolicy,
@@ -53,7 +53,7 @@ impl PolicySlot {
     }
 
     /// Version of the policy in force; 0 for none.
-    pub fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.active.load().as_ref().map_or(0, |active| active.version)
     }
 
@@ -73,7 +73,7 @@ const STALE: &str = "policy-stale";
 ///
 /// # Errors
 /// The store's. A bundle that does not verify any more is an alarm, and no policy is in force.
-pub async fn load_last_good(agent: &Agent) -> anyhow::Result<()> {
+pub(crate) async fn load_last_good(agent: &Agent) -> anyhow::Result<()> {
     let file = agent.paths.policy().join("bundle");
     let Ok(bytes) = files::read_secret(&file) else {
         return Ok(());
@@ -92,7 +92,7 @@ pub async fn load_last_good(agent: &Agent) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The gateway's, or the store's. A bundle that is refused is an alarm; the last good one stays.
-pub async fn pull(agent: &Agent) -> anyhow::Result<()> {
+pub(crate) async fn pull(agent: &Agent) -> anyhow::Result<()> {
     let fetched = match agent.gateway.bundle(agent.policy.digest()).await {
         Ok(fetched) => fetched,
         Err(error) if error.code() == Some(gateway_api::error::ErrorCode::NotFound) => return Ok(()),
@@ -167,9 +167,17 @@ async fn activate(agent: &Agent, policy: ActivePolicy, bytes: &[u8]) -> anyhow::
 /// A timestamp proves that the gateway does not hold back a newer bundle (B4). Without a fresh one
 /// the policy stays in force, and its owner is told.
 async fn judge_freshness(agent: &Agent, timestamp: Option<&[u8]>) -> anyhow::Result<()> {
-    let Some(digest) = agent.policy.digest() else {
+    let Ok(policy) = agent.policy.in_force() else {
         return Ok(());
     };
+    let digest = policy.digest;
+    if policy.expires_s <= agent.now_s() {
+        agent.alarm(
+            STALE,
+            "the policy has expired; it stays in force until the company publishes another",
+        );
+        return Ok(());
+    }
     let timestamp = timestamp.map(|bytes| Timestamp::parse_verify(bytes, &agent.pins.timestamp));
     match timestamp {
         Some(Ok(timestamp)) if timestamp.bundle == digest && timestamp.expires_s > agent.now_s() => {

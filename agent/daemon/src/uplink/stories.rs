@@ -15,7 +15,7 @@ use crate::vault::story::{StoryRow, StoryState};
 use crate::vault::{Connection, Vault, audience, mls_record, story};
 
 /// A story as the group's log gives it.
-pub struct Delivered {
+pub(crate) struct Delivered {
     pub sequence: u64,
     pub envelope: Vec<u8>,
     pub clearance: Vec<u8>,
@@ -26,7 +26,7 @@ pub struct Delivered {
 ///
 /// # Errors
 /// The store's.
-pub async fn receive(
+pub(crate) async fn receive(
     agent: &Agent,
     member: &mut Member,
     follower: &mut Follower,
@@ -137,7 +137,7 @@ async fn name_audience(
 }
 
 /// Keeps a manifest until it expires; one that is over already is only noted.
-pub async fn insert(
+pub(crate) async fn insert(
     agent: &Agent,
     connection: &mut Connection,
     manifest: &Manifest,
@@ -171,7 +171,7 @@ pub async fn insert(
 }
 
 /// The manifest of a story that can still be read.
-pub fn manifest(vault: &Vault, row: &StoryRow, now_s: u64) -> anyhow::Result<Option<Manifest>> {
+pub(crate) fn manifest(vault: &Vault, row: &StoryRow, now_s: u64) -> anyhow::Result<Option<Manifest>> {
     if row.state != StoryState::Open || row.expires_at_s <= now_s {
         return Ok(None);
     }
@@ -186,7 +186,7 @@ pub fn manifest(vault: &Vault, row: &StoryRow, now_s: u64) -> anyhow::Result<Opt
 ///
 /// # Errors
 /// The store's.
-pub async fn forget(agent: &Agent, group: AudienceId, sequence: u64, cti: Cti) -> anyhow::Result<()> {
+pub(crate) async fn forget(agent: &Agent, group: AudienceId, sequence: u64, cti: Cti) -> anyhow::Result<()> {
     let mut transaction = agent.vault.begin().await?;
     story::close(&mut transaction, cti, StoryState::Revoked).await?;
     audience::set_cursor(&mut transaction, group, sequence).await?;
@@ -200,7 +200,7 @@ pub async fn forget(agent: &Agent, group: AudienceId, sequence: u64, cti: Cti) -
 ///
 /// # Errors
 /// The store's.
-pub async fn forget_expired(agent: &Agent) -> anyhow::Result<()> {
+pub(crate) async fn forget_expired(agent: &Agent) -> anyhow::Result<()> {
     let now_s = agent.now_s();
     let mut transaction = agent.vault.begin().await?;
     let expired = story::expire(&mut transaction, now_s).await?;

@@ -16,7 +16,7 @@ use crate::vault::{Connection, audience, mls_record};
 ///
 /// # Errors
 /// The gateway's, or the store's.
-pub async fn ask(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncResponse> {
+pub(crate) async fn ask(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncResponse> {
     let mut connection = agent.vault.connection().await?;
     let audiences = audience::all(&mut connection, &agent.vault.cipher).await?;
     let inbox = setting::read_number(&mut connection, &agent.vault.cipher, Setting::InboxCursor).await?;
@@ -39,7 +39,7 @@ pub async fn ask(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncResponse> {
 ///
 /// # Errors
 /// The gateway's (the directory log could not be followed), or the store's. What was applied stays.
-pub async fn apply(agent: &Agent, member: &mut Member, response: SyncResponse) -> anyhow::Result<()> {
+pub(crate) async fn apply(agent: &Agent, member: &mut Member, response: SyncResponse) -> anyhow::Result<()> {
     let mut follower = agent.directory.write().await;
     if response.directory_size != follower.size() {
         directory::follow(agent, &mut follower).await?;
@@ -57,7 +57,7 @@ pub async fn apply(agent: &Agent, member: &mut Member, response: SyncResponse) -
 ///
 /// # Errors
 /// As [`apply`].
-pub async fn catch_up(agent: &Agent, member: &mut Member) -> anyhow::Result<()> {
+pub(crate) async fn catch_up(agent: &Agent, member: &mut Member) -> anyhow::Result<()> {
     loop {
         let response = ask(agent, 0).await?;
         let more = response.more;

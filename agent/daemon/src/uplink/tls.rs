@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
 /// The daily TLS key with its certificate, both PEM.
-pub struct TlsIdentity {
+pub(crate) struct TlsIdentity {
     pub certificate_pem: Vec<u8>,
     pub key_pem: Zeroizing<Vec<u8>>,
 }
@@ -18,7 +18,7 @@ pub struct TlsIdentity {
 ///
 /// # Errors
 /// The authority, the certificate or the key is no valid PEM, or they do not belong together.
-pub fn client_config(ca_pem: &str, identity: Option<&TlsIdentity>) -> anyhow::Result<ClientConfig> {
+pub(crate) fn client_config(ca_pem: &str, identity: Option<&TlsIdentity>) -> anyhow::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
         roots.add(certificate.context("the pinned authority is no PEM certificate")?)?;
@@ -40,6 +40,6 @@ pub fn client_config(ca_pem: &str, identity: Option<&TlsIdentity>) -> anyhow::Re
 }
 
 /// A configuration that trusts nobody, for the local socket, on which no TLS is spoken.
-pub fn no_tls() -> anyhow::Result<ClientConfig> {
+pub(crate) fn no_tls() -> anyhow::Result<ClientConfig> {
     client_config("", None)
 }

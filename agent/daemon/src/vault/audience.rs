@@ -9,7 +9,7 @@ use super::{Connection, from_row, id16, to_row};
 
 /// Where this device stands with an audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AudienceState {
+pub(crate) enum AudienceState {
     /// A member: its log is followed.
     Member,
     /// Left, or removed: nothing comes any more.
@@ -18,7 +18,7 @@ pub enum AudienceState {
 
 /// A stored audience.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audience {
+pub(crate) struct Audience {
     pub id: AudienceId,
     /// Its name, as its creator or a story told it; none is known before the first story.
     pub name: Option<String>,
@@ -28,7 +28,7 @@ pub struct Audience {
 }
 
 /// All audiences, in order of id.
-pub async fn all(connection: &mut Connection, cipher: &StateCipher) -> anyhow::Result<Vec<Audience>> {
+pub(crate) async fn all(connection: &mut Connection, cipher: &StateCipher) -> anyhow::Result<Vec<Audience>> {
     let rows = sqlx::query("SELECT id, cursor, state, value FROM audience ORDER BY id")
         .fetch_all(connection)
         .await?;
@@ -36,7 +36,7 @@ pub async fn all(connection: &mut Connection, cipher: &StateCipher) -> anyhow::R
 }
 
 /// One audience.
-pub async fn by_id(
+pub(crate) async fn by_id(
     connection: &mut Connection,
     cipher: &StateCipher,
     id: AudienceId,
@@ -49,7 +49,7 @@ pub async fn by_id(
 }
 
 /// Inserts or replaces an audience.
-pub async fn put(
+pub(crate) async fn put(
     connection: &mut Connection,
     cipher: &StateCipher,
     audience: &Audience,
@@ -70,7 +70,11 @@ pub async fn put(
 }
 
 /// Moves the cursor.
-pub async fn set_cursor(connection: &mut Connection, id: AudienceId, cursor: u64) -> anyhow::Result<()> {
+pub(crate) async fn set_cursor(
+    connection: &mut Connection,
+    id: AudienceId,
+    cursor: u64,
+) -> anyhow::Result<()> {
     sqlx::query("UPDATE audience SET cursor = $2 WHERE id = $1")
         .bind(id.as_bytes().as_slice())
         .bind(to_row(cursor))
@@ -80,7 +84,7 @@ pub async fn set_cursor(connection: &mut Connection, id: AudienceId, cursor: u64
 }
 
 /// Moves the state.
-pub async fn set_state(
+pub(crate) async fn set_state(
     connection: &mut Connection,
     id: AudienceId,
     state: AudienceState,

@@ -12,7 +12,7 @@ use super::files;
 
 /// A 32-byte key from a file of its own, and what it encrypts with.
 #[derive(Debug)]
-pub struct StateCipher {
+pub(crate) struct StateCipher {
     records: RecordCipher,
 }
 
@@ -21,7 +21,7 @@ impl StateCipher {
     ///
     /// # Errors
     /// The file cannot be read or written, or others can read it.
-    pub fn load_or_create(file: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn load_or_create(file: &Path) -> anyhow::Result<Self> {
         if !file.exists() {
             let mut key = Zeroizing::new([0; STATE_KEY_BYTES]);
             rand::rng().fill_bytes(key.as_mut());
@@ -31,7 +31,7 @@ impl StateCipher {
     }
 
     /// Takes a key that was read.
-    pub fn from_key(key: &[u8]) -> anyhow::Result<Self> {
+    pub(crate) fn from_key(key: &[u8]) -> anyhow::Result<Self> {
         let Ok(key) = <&[u8; STATE_KEY_BYTES]>::try_from(key) else {
             bail!("a state key has {STATE_KEY_BYTES} bytes; restore the file, or enrol this device again");
         };
@@ -41,12 +41,12 @@ impl StateCipher {
     }
 
     /// Encrypts a value for its place.
-    pub fn seal(&self, table: &str, key: &[u8], value: &[u8]) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn seal(&self, table: &str, key: &[u8], value: &[u8]) -> anyhow::Result<Vec<u8>> {
         Ok(self.records.seal(&place(table, key), value, &mut rand::rng())?)
     }
 
     /// Decrypts what was sealed for the same place.
-    pub fn open(&self, table: &str, key: &[u8], sealed: &[u8]) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    pub(crate) fn open(&self, table: &str, key: &[u8], sealed: &[u8]) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         Ok(self.records.open(&place(table, key), sealed)?)
     }
 }

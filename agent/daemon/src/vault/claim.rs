@@ -11,7 +11,7 @@ use crate::local::wire::OutboxState;
 
 /// A claimed file. It holds a file name, hence it is stored encrypted.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Claim {
+pub(crate) struct Claim {
     #[serde(skip)]
     pub id: [u8; 16],
     pub name: String,
@@ -25,7 +25,7 @@ pub struct Claim {
 }
 
 /// All claims, oldest first.
-pub async fn all(connection: &mut Connection, cipher: &StateCipher) -> anyhow::Result<Vec<Claim>> {
+pub(crate) async fn all(connection: &mut Connection, cipher: &StateCipher) -> anyhow::Result<Vec<Claim>> {
     let rows = sqlx::query("SELECT id, value FROM claim ORDER BY at_s, id")
         .fetch_all(connection)
         .await?;
@@ -39,7 +39,7 @@ pub async fn all(connection: &mut Connection, cipher: &StateCipher) -> anyhow::R
 }
 
 /// Records a claim before its rename, and each later state.
-pub async fn put(
+pub(crate) async fn put(
     connection: &mut Connection,
     cipher: &StateCipher,
     at_s: u64,
@@ -58,7 +58,7 @@ pub async fn put(
 }
 
 /// Forgets a claim whose file went back to its folder.
-pub async fn remove(connection: &mut Connection, id: [u8; 16]) -> anyhow::Result<()> {
+pub(crate) async fn remove(connection: &mut Connection, id: [u8; 16]) -> anyhow::Result<()> {
     sqlx::query("DELETE FROM claim WHERE id = $1")
         .bind(id.as_slice())
         .execute(connection)
@@ -67,7 +67,7 @@ pub async fn remove(connection: &mut Connection, id: [u8; 16]) -> anyhow::Result
 }
 
 /// Forgets claims older than the time given.
-pub async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow::Result<()> {
+pub(crate) async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow::Result<()> {
     sqlx::query("DELETE FROM claim WHERE at_s < $1")
         .bind(to_row(before_s))
         .execute(connection)

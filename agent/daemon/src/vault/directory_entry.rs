@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use super::{Connection, from_row, to_row};
 
 /// All entries, in order.
-pub async fn all(connection: &mut Connection) -> anyhow::Result<Vec<Vec<u8>>> {
+pub(crate) async fn all(connection: &mut Connection) -> anyhow::Result<Vec<Vec<u8>>> {
     let rows = sqlx::query("SELECT position, entry FROM directory_entry ORDER BY position")
         .fetch_all(connection)
         .await?;
@@ -20,7 +20,7 @@ pub async fn all(connection: &mut Connection) -> anyhow::Result<Vec<Vec<u8>>> {
 }
 
 /// Adds the entry at a position.
-pub async fn append(connection: &mut Connection, position: u64, entry: &[u8]) -> anyhow::Result<()> {
+pub(crate) async fn append(connection: &mut Connection, position: u64, entry: &[u8]) -> anyhow::Result<()> {
     sqlx::query("INSERT INTO directory_entry (position, entry) VALUES ($1, $2)")
         .bind(to_row(position))
         .bind(entry)

@@ -7,13 +7,13 @@ use super::cipher::StateCipher;
 use super::{Connection, from_row, to_row};
 
 /// A stored event; the body is the caller's JSON.
-pub struct EventRow {
+pub(crate) struct EventRow {
     pub sequence: u64,
     pub body: Vec<u8>,
 }
 
 /// Adds an event and tells its sequence number.
-pub async fn append(
+pub(crate) async fn append(
     connection: &mut Connection,
     cipher: &StateCipher,
     id: &[u8; 16],
@@ -31,7 +31,7 @@ pub async fn append(
 }
 
 /// The oldest events, in order.
-pub async fn oldest(
+pub(crate) async fn oldest(
     connection: &mut Connection,
     cipher: &StateCipher,
     count: i64,
@@ -52,7 +52,7 @@ pub async fn oldest(
 }
 
 /// Forgets an event that the gateway holds (S2).
-pub async fn remove(connection: &mut Connection, id: &[u8; 16]) -> anyhow::Result<()> {
+pub(crate) async fn remove(connection: &mut Connection, id: &[u8; 16]) -> anyhow::Result<()> {
     sqlx::query("DELETE FROM event WHERE id = $1")
         .bind(id.as_slice())
         .execute(connection)
@@ -61,7 +61,7 @@ pub async fn remove(connection: &mut Connection, id: &[u8; 16]) -> anyhow::Resul
 }
 
 /// How many wait.
-pub async fn count(connection: &mut Connection) -> anyhow::Result<i64> {
+pub(crate) async fn count(connection: &mut Connection) -> anyhow::Result<i64> {
     let row = sqlx::query("SELECT COUNT(*) FROM event")
         .fetch_one(connection)
         .await?;

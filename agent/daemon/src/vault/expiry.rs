@@ -13,23 +13,23 @@ use crate::limits::LOCAL_BUCKET_S;
 
 /// The folder of bucket keys, apart from the database.
 #[derive(Debug)]
-pub struct ExpiryKeys {
+pub(crate) struct ExpiryKeys {
     folder: PathBuf,
 }
 
 /// The bucket in which a story that ends at `expires_s` is destroyed: never later than one width.
-pub const fn bucket_of(expires_s: u64) -> u64 {
+pub(crate) const fn bucket_of(expires_s: u64) -> u64 {
     expires_s.div_ceil(LOCAL_BUCKET_S)
 }
 
 /// When the bucket's key is destroyed.
-pub const fn bucket_end_s(bucket: u64) -> u64 {
+pub(crate) const fn bucket_end_s(bucket: u64) -> u64 {
     bucket.saturating_mul(LOCAL_BUCKET_S)
 }
 
 impl ExpiryKeys {
     /// Opens or creates the folder.
-    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         files::private_folder(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -37,12 +37,12 @@ impl ExpiryKeys {
     }
 
     /// The bucket's cipher, made (and fsynced) at its first use.
-    pub fn cipher(&self, bucket: u64) -> anyhow::Result<StateCipher> {
+    pub(crate) fn cipher(&self, bucket: u64) -> anyhow::Result<StateCipher> {
         StateCipher::load_or_create(&self.file(bucket))
     }
 
     /// The bucket's cipher, if it was not destroyed.
-    pub fn existing(&self, bucket: u64) -> anyhow::Result<Option<StateCipher>> {
+    pub(crate) fn existing(&self, bucket: u64) -> anyhow::Result<Option<StateCipher>> {
         let file = self.file(bucket);
         if !file.exists() {
             return Ok(None);
@@ -52,7 +52,7 @@ impl ExpiryKeys {
     }
 
     /// Destroys the keys of buckets that have ended; how many there were.
-    pub fn destroy_ended(&self, now_s: u64) -> anyhow::Result<usize> {
+    pub(crate) fn destroy_ended(&self, now_s: u64) -> anyhow::Result<usize> {
         let mut destroyed = 0;
         for entry in std::fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -97,7 +97,7 @@ mod tests {
             .unwrap();
         assert_eq!(opened.as_slice(), b"words");
 
-        assert_eq!(keys.destroy_ended(100).unwrap(), 0);
+        assert_eq!(keys.destroy_ended(99).unwrap(), 0);
         assert_eq!(keys.destroy_ended(bucket_end_s(bucket)).unwrap(), 1);
         assert!(keys.existing(bucket).unwrap().is_none());
     }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 ///
 /// # Errors
 /// It cannot be created, or it is a link or somebody else's.
-pub fn private_folder(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn private_folder(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
     let metadata = std::fs::symlink_metadata(folder)?;
     if !metadata.is_dir() {
@@ -23,7 +23,7 @@ pub fn private_folder(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Takes all rights of others from a file.
-pub fn restrict(file: &Path) -> anyhow::Result<()> {
+pub(crate) fn restrict(file: &Path) -> anyhow::Result<()> {
     std::fs::set_permissions(file, Permissions::from_mode(0o600))
         .with_context(|| format!("cannot restrict `{}`", file.display()))
 }
@@ -32,7 +32,7 @@ pub fn restrict(file: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Any failure of the file system; the earlier file is then still there.
-pub fn write_secret(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn write_secret(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = file.parent().context("a secret needs a folder")?;
     private_folder(folder)?;
     let partial = file.with_extension("partial");
@@ -57,7 +57,7 @@ fn write_whole(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 ///
 /// # Errors
 /// The file is missing, or its mode lets a group or others in.
-pub fn read_secret(file: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read_secret(file: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let metadata = std::fs::metadata(file).with_context(|| format!("cannot read `{}`", file.display()))?;
     if metadata.mode() & 0o077 != 0 {
         bail!(
@@ -71,7 +71,7 @@ pub fn read_secret(file: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
 }
 
 /// Overwrites a secret with zeros, then removes it. What a disk keeps beneath is beyond us (K18).
-pub fn destroy(file: &Path) -> std::io::Result<()> {
+pub(crate) fn destroy(file: &Path) -> std::io::Result<()> {
     let length = std::fs::metadata(file)?.len();
     let mut out = OpenOptions::new().write(true).open(file)?;
     out.write_all(&vec![0; usize::try_from(length).unwrap_or(0)])?;

@@ -7,7 +7,7 @@ use super::cipher::StateCipher;
 use super::{Connection, to_row};
 
 /// Adds a line; the body is the caller's JSON.
-pub async fn append(
+pub(crate) async fn append(
     connection: &mut Connection,
     cipher: &StateCipher,
     id: [u8; 16],
@@ -25,7 +25,7 @@ pub async fn append(
 }
 
 /// The latest lines, oldest first.
-pub async fn latest(
+pub(crate) async fn latest(
     connection: &mut Connection,
     cipher: &StateCipher,
     count: i64,
@@ -43,7 +43,7 @@ pub async fn latest(
 }
 
 /// Drops lines older than the time given.
-pub async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow::Result<()> {
+pub(crate) async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow::Result<()> {
     sqlx::query("DELETE FROM journal WHERE at_s < $1")
         .bind(to_row(before_s))
         .execute(connection)

@@ -10,7 +10,7 @@ use super::Connection;
 use super::cipher::StateCipher;
 
 /// Everything, decrypted, for `Member::load`.
-pub async fn all(
+pub(crate) async fn all(
     connection: &mut Connection,
     cipher: &StateCipher,
 ) -> anyhow::Result<BTreeMap<Vec<u8>, Zeroizing<Vec<u8>>>> {
@@ -27,7 +27,7 @@ pub async fn all(
 }
 
 /// Applies changes in their order.
-pub async fn apply(
+pub(crate) async fn apply(
     connection: &mut Connection,
     cipher: &StateCipher,
     changes: Vec<RecordChange>,

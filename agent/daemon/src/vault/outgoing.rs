@@ -1,6 +1,6 @@
 //! Stories that were sealed and not yet answered: after a crash the same bytes are sent again.
 
-use policies::terms::{AudienceId, Cti};
+use policies::terms::Cti;
 use sqlx::Row as _;
 use zeroize::Zeroizing;
 
@@ -8,15 +8,17 @@ use super::cipher::StateCipher;
 use super::{Connection, id16, to_row};
 
 /// One sealed story; the value is the caller's encoding.
-pub struct OutgoingRow {
+pub(crate) struct OutgoingRow {
     pub cti: Cti,
-    pub audience: AudienceId,
     pub value: Zeroizing<Vec<u8>>,
 }
 
 /// All of them, oldest first.
-pub async fn all(connection: &mut Connection, cipher: &StateCipher) -> anyhow::Result<Vec<OutgoingRow>> {
-    let rows = sqlx::query("SELECT cti, audience, value FROM outgoing ORDER BY at_s, cti")
+pub(crate) async fn all(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+) -> anyhow::Result<Vec<OutgoingRow>> {
+    let rows = sqlx::query("SELECT cti, value FROM outgoing ORDER BY at_s, cti")
         .fetch_all(connection)
         .await?;
     let mut outgoing = Vec::with_capacity(rows.len());
@@ -24,26 +26,23 @@ pub async fn all(connection: &mut Connection, cipher: &StateCipher) -> anyhow::R
         let cti = Cti::from_bytes(id16(row.get(0))?);
         outgoing.push(OutgoingRow {
             cti,
-            audience: AudienceId::from_bytes(id16(row.get(1))?),
-            value: cipher.open("outgoing", cti.as_bytes(), row.get(2))?,
+            value: cipher.open("outgoing", cti.as_bytes(), row.get(1))?,
         });
     }
     Ok(outgoing)
 }
 
 /// Keeps one before its bytes leave (M6).
-pub async fn insert(
+pub(crate) async fn insert(
     connection: &mut Connection,
     cipher: &StateCipher,
     cti: Cti,
-    audience: AudienceId,
     at_s: u64,
     value: &[u8],
 ) -> anyhow::Result<()> {
     let value = cipher.seal("outgoing", cti.as_bytes(), value)?;
-    sqlx::query("INSERT INTO outgoing (cti, audience, at_s, value) VALUES ($1, $2, $3, $4)")
+    sqlx::query("INSERT INTO outgoing (cti, at_s, value) VALUES ($1, $2, $3)")
         .bind(cti.as_bytes().as_slice())
-        .bind(audience.as_bytes().as_slice())
         .bind(to_row(at_s))
         .bind(value)
         .execute(connection)
@@ -52,7 +51,7 @@ pub async fn insert(
 }
 
 /// Forgets one that was answered.
-pub async fn remove(connection: &mut Connection, cti: Cti) -> anyhow::Result<()> {
+pub(crate) async fn remove(connection: &mut Connection, cti: Cti) -> anyhow::Result<()> {
     sqlx::query("DELETE FROM outgoing WHERE cti = $1")
         .bind(cti.as_bytes().as_slice())
         .execute(connection)

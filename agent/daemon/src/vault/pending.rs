@@ -9,7 +9,7 @@ use super::{Connection, id16, to_row};
 use crate::local::wire::PendingState;
 
 /// A kept draft; the value is a local frame.
-pub struct PendingRow {
+pub(crate) struct PendingRow {
     pub id: [u8; 16],
     /// Its story, if it was sealed and not answered.
     pub sealed: Option<Cti>,
@@ -17,7 +17,10 @@ pub struct PendingRow {
 }
 
 /// Those that still wait, oldest first.
-pub async fn waiting(connection: &mut Connection, cipher: &StateCipher) -> anyhow::Result<Vec<PendingRow>> {
+pub(crate) async fn waiting(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+) -> anyhow::Result<Vec<PendingRow>> {
     let rows = sqlx::query(
         "SELECT id, value, story FROM pending WHERE state = 'kept' AND value IS NOT NULL ORDER BY at_s, id",
     )
@@ -41,7 +44,7 @@ pub async fn waiting(connection: &mut Connection, cipher: &StateCipher) -> anyho
 }
 
 /// What became of every kept draft, oldest first.
-pub async fn states(
+pub(crate) async fn states(
     connection: &mut Connection,
 ) -> anyhow::Result<Vec<([u8; 16], PendingState, Option<Cti>)>> {
     let rows = sqlx::query("SELECT id, state, story FROM pending ORDER BY at_s, id")
@@ -60,7 +63,7 @@ pub async fn states(
 }
 
 /// How many wait.
-pub async fn count(connection: &mut Connection) -> anyhow::Result<i64> {
+pub(crate) async fn count(connection: &mut Connection) -> anyhow::Result<i64> {
     let row = sqlx::query("SELECT COUNT(*) FROM pending WHERE state = 'kept'")
         .fetch_one(connection)
         .await?;
@@ -68,7 +71,7 @@ pub async fn count(connection: &mut Connection) -> anyhow::Result<i64> {
 }
 
 /// Keeps one.
-pub async fn insert(
+pub(crate) async fn insert(
     connection: &mut Connection,
     cipher: &StateCipher,
     id: [u8; 16],
@@ -88,7 +91,7 @@ pub async fn insert(
 }
 
 /// Notes under which id a kept draft was sealed.
-pub async fn link(connection: &mut Connection, id: [u8; 16], sealed: Cti) -> anyhow::Result<()> {
+pub(crate) async fn link(connection: &mut Connection, id: [u8; 16], sealed: Cti) -> anyhow::Result<()> {
     sqlx::query("UPDATE pending SET story = $2 WHERE id = $1")
         .bind(id.as_slice())
         .bind(sealed.as_bytes().as_slice())
@@ -98,7 +101,7 @@ pub async fn link(connection: &mut Connection, id: [u8; 16], sealed: Cti) -> any
 }
 
 /// Takes the content away and says what became of it.
-pub async fn decide(
+pub(crate) async fn decide(
     connection: &mut Connection,
     id: [u8; 16],
     state: PendingState,
@@ -114,7 +117,7 @@ pub async fn decide(
 }
 
 /// Forgets decided ones that are older than the time given.
-pub async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow::Result<()> {
+pub(crate) async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow::Result<()> {
     sqlx::query("DELETE FROM pending WHERE state <> 'kept' AND at_s < $1")
         .bind(to_row(before_s))
         .execute(connection)

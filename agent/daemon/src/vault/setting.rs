@@ -8,7 +8,7 @@ use super::cipher::StateCipher;
 
 /// The names in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setting {
+pub(crate) enum Setting {
     /// Highest bundle version ever seen (B3), u64 big-endian.
     PolicyFloor,
     /// Last signed checkpoint of the directory log, text.
@@ -37,7 +37,7 @@ impl Setting {
 }
 
 /// Reads a value.
-pub async fn read(
+pub(crate) async fn read(
     connection: &mut Connection,
     cipher: &StateCipher,
     setting: Setting,
@@ -51,7 +51,7 @@ pub async fn read(
 }
 
 /// Writes a value.
-pub async fn write(
+pub(crate) async fn write(
     connection: &mut Connection,
     cipher: &StateCipher,
     setting: Setting,
@@ -69,7 +69,7 @@ pub async fn write(
 }
 
 /// Reads a number; none reads as 0.
-pub async fn read_number(
+pub(crate) async fn read_number(
     connection: &mut Connection,
     cipher: &StateCipher,
     setting: Setting,
@@ -85,7 +85,7 @@ pub async fn read_number(
 }
 
 /// Writes a number.
-pub async fn write_number(
+pub(crate) async fn write_number(
     connection: &mut Connection,
     cipher: &StateCipher,
     setting: Setting,

@@ -11,7 +11,7 @@ use super::{Connection, from_row, id16, to_row};
 
 /// What became of a story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoryState {
+pub(crate) enum StoryState {
     /// Can be read.
     Open,
     /// Its time is over.
@@ -21,7 +21,7 @@ pub enum StoryState {
 }
 
 impl StoryState {
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Expired => "expired",
@@ -32,7 +32,7 @@ impl StoryState {
 
 /// A stored story; `content` is ciphertext.
 #[derive(Debug, Clone)]
-pub struct StoryRow {
+pub(crate) struct StoryRow {
     pub cti: Cti,
     pub audience: AudienceId,
     pub received_at_s: u64,
@@ -44,7 +44,7 @@ pub struct StoryRow {
 }
 
 /// Adds a story; one that is there stays as it is (K15: what was opened is ignored).
-pub async fn insert(connection: &mut Connection, story: &StoryRow) -> anyhow::Result<()> {
+pub(crate) async fn insert(connection: &mut Connection, story: &StoryRow) -> anyhow::Result<()> {
     sqlx::query(
         "INSERT INTO story (cti, audience, received_at_s, expires_at_s, bucket, state, own, content)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (cti) DO NOTHING",
@@ -63,7 +63,7 @@ pub async fn insert(connection: &mut Connection, story: &StoryRow) -> anyhow::Re
 }
 
 /// All stories, newest last.
-pub async fn all(connection: &mut Connection) -> anyhow::Result<Vec<StoryRow>> {
+pub(crate) async fn all(connection: &mut Connection) -> anyhow::Result<Vec<StoryRow>> {
     let rows = sqlx::query(
         "SELECT cti, audience, received_at_s, expires_at_s, bucket, state, own, content
          FROM story ORDER BY received_at_s, cti",
@@ -74,7 +74,7 @@ pub async fn all(connection: &mut Connection) -> anyhow::Result<Vec<StoryRow>> {
 }
 
 /// One story.
-pub async fn by_cti(connection: &mut Connection, cti: Cti) -> anyhow::Result<Option<StoryRow>> {
+pub(crate) async fn by_cti(connection: &mut Connection, cti: Cti) -> anyhow::Result<Option<StoryRow>> {
     let row = sqlx::query(
         "SELECT cti, audience, received_at_s, expires_at_s, bucket, state, own, content
          FROM story WHERE cti = $1",
@@ -86,7 +86,7 @@ pub async fn by_cti(connection: &mut Connection, cti: Cti) -> anyhow::Result<Opt
 }
 
 /// Takes the content away and says why.
-pub async fn close(connection: &mut Connection, cti: Cti, state: StoryState) -> anyhow::Result<()> {
+pub(crate) async fn close(connection: &mut Connection, cti: Cti, state: StoryState) -> anyhow::Result<()> {
     sqlx::query("UPDATE story SET state = $2, content = NULL WHERE cti = $1")
         .bind(cti.as_bytes().as_slice())
         .bind(state.as_str())
@@ -96,7 +96,7 @@ pub async fn close(connection: &mut Connection, cti: Cti, state: StoryState) -> 
 }
 
 /// Closes every story whose time is over; how many there were.
-pub async fn expire(connection: &mut Connection, now_s: u64) -> anyhow::Result<u64> {
+pub(crate) async fn expire(connection: &mut Connection, now_s: u64) -> anyhow::Result<u64> {
     let done = sqlx::query(
         "UPDATE story SET state = 'expired', content = NULL WHERE state = 'open' AND expires_at_s <= $1",
     )
@@ -107,7 +107,7 @@ pub async fn expire(connection: &mut Connection, now_s: u64) -> anyhow::Result<u
 }
 
 /// Forgets rows that were closed long ago.
-pub async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow::Result<()> {
+pub(crate) async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow::Result<()> {
     sqlx::query("DELETE FROM story WHERE state <> 'open' AND expires_at_s < $1")
         .bind(to_row(before_s))
         .execute(connection)
@@ -116,7 +116,7 @@ pub async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow
 }
 
 /// When the next open story ends.
-pub async fn next_expiry(connection: &mut Connection) -> anyhow::Result<Option<u64>> {
+pub(crate) async fn next_expiry(connection: &mut Connection) -> anyhow::Result<Option<u64>> {
     let row = sqlx::query("SELECT MIN(expires_at_s) FROM story WHERE state = 'open'")
         .fetch_one(connection)
         .await?;
