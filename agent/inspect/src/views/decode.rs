@@ -1,0 +1,99 @@
+//! Decoded views (V3). Each step finds what is encoded in a text and gives the decoded text with a map back.
+
+mod base64;
+mod entities;
+mod escapes;
+mod hex;
+
+use std::ops::Range;
+
+use super::map::OffsetMap;
+use super::{Content, Decoded};
+use crate::extract::text;
+use crate::identify::{self, Kind};
+use crate::limits::EXCERPT_BYTES;
+use crate::place::Transform;
+
+/// Adds everything that `text` decodes to, by one step.
+pub(super) fn steps(text: &str, steps: &mut Vec<Decoded>) {
+    base64::steps(text.as_bytes(), steps);
+    hex::steps(text.as_bytes(), steps);
+    if memchr::memchr(b'%', text.as_bytes()).is_some() {
+        excerpts(text, Transform::Percent, escapes::percent, steps);
+    }
+    if memchr::memchr(b'=', text.as_bytes()).is_some() {
+        excerpts(text, Transform::QuotedPrintable, escapes::quoted_printable, steps);
+    }
+    if memchr::memchr(b'\\', text.as_bytes()).is_some() {
+        excerpts(text, Transform::Escapes, escapes::backslash, steps);
+    }
+    if memchr::memchr(b'&', text.as_bytes()).is_some() {
+        excerpts(text, Transform::Entities, entities::reference, steps);
+    }
+}
+
+/// An escape at the head of some bytes: what it stands for, and how long it is.
+struct Escape {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+/// Decodes a text around its escapes. Far from them the text is in another view already.
+fn excerpts(text: &str, transform: Transform, escape: fn(&[u8]) -> Option<Escape>, steps: &mut Vec<Decoded>) {
+    let bytes = text.as_bytes();
+    let lead: &[u8] = match transform {
+        Transform::Percent => b"%",
+        Transform::QuotedPrintable => b"=",
+        Transform::Escapes => b"\\",
+        _ => b"&",
+    };
+    let mut found: Vec<(usize, Escape)> = Vec::new();
+    for at in memchr::memmem::find_iter(bytes, lead) {
+        if found.last().is_none_or(|(last, escape)| last + escape.len <= at) {
+            found.extend(bytes.get(at..).and_then(escape).map(|escape| (at, escape)));
+        }
+    }
+    let mut found = found.into_iter().peekable();
+    while let Some(first) = found.next() {
+        let start = first.0.saturating_sub(EXCERPT_BYTES);
+        let mut group = vec![first];
+        let near = |last: &(usize, Escape), at: usize| at <= last.0 + last.1.len + 2 * EXCERPT_BYTES;
+        while let Some(next) = found.next_if(|next| group.last().is_some_and(|last| near(last, next.0))) {
+            group.push(next);
+        }
+        let end = group.last().map_or(start, |(at, e)| (at + e.len + EXCERPT_BYTES).min(bytes.len()));
+        steps.extend(excerpt(bytes, start..end, &group, transform));
+    }
+}
+
+fn excerpt(bytes: &[u8], range: Range<usize>, escapes: &[(usize, Escape)], transform: Transform) -> Option<Decoded> {
+    let mut out = Vec::with_capacity(range.len());
+    let mut map = OffsetMap::default();
+    let mut at = range.start;
+    for (start, escape) in escapes {
+        out.extend_from_slice(bytes.get(at..*start)?);
+        map.copy(at..*start);
+        at = start + escape.len;
+        out.extend_from_slice(&escape.bytes);
+        map.unit(escape.bytes.len(), *start..at);
+    }
+    out.extend_from_slice(bytes.get(at..range.end)?);
+    map.copy(at..range.end);
+    let text = text::same_length(out);
+    Some(Decoded::text(transform, text, map))
+}
+
+/// Decoded bytes as a step, if they are a text or of a type that can be told by its content.
+fn decoded(transform: Transform, bytes: Vec<u8>, map: OffsetMap) -> Option<Decoded> {
+    let content = match identify::identify(&bytes) {
+        Kind::Text => Content::Text(String::from_utf8(bytes).ok()?),
+        Kind::Empty | Kind::Unknown | Kind::Windows1252 => return None,
+        Kind::Html | Kind::Utf16 { .. } | Kind::Zip | Kind::Gzip | Kind::Zlib | Kind::Jpeg | Kind::Png | Kind::Unreadable(_) => {
+            match String::from_utf8(bytes) {
+                Ok(text) => Content::Text(text),
+                Err(error) => Content::Bytes(error.into_bytes()),
+            }
+        }
+    };
+    Some(Decoded { transform, content, map })
+}
