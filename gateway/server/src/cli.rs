@@ -1,6 +1,6 @@
 //! The command line.
 
-mod init;
+pub(crate) mod init;
 mod keys;
 mod log;
 mod output;

@@ -106,7 +106,7 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         ensure!(self.listen.status.ip().is_loopback(), "`listen.status` must be a loopback address: the page has no login");
         ensure!(!self.listen.names.is_empty(), "`listen.names` must hold at least one name for the server certificate");
         let life = self.identity.certificate_lifetime_s;

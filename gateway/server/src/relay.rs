@@ -123,3 +123,6 @@ impl Relay {
         answered.await.map_err(|_| Fault::new(ErrorCode::StorageFailed, "the writer has stopped"))?
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,8 @@ use policies::terms::AudienceClass;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Sqlite, Transaction};
 
+use crate::config::files;
+
 /// Readers beside the one writer that SQLite admits.
 const CONNECTIONS: u32 = 8;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,6 +44,10 @@ pub(crate) type Write = Transaction<'static, Sqlite>;
 impl Store {
     /// Opens the database and brings it to the newest schema.
     pub(crate) async fn open(path: &Path) -> anyhow::Result<Self> {
+        if !path.exists() {
+            // SQLite gives its side files the mode of the database.
+            files::write_new(path, &[])?;
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

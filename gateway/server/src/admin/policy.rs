@@ -33,10 +33,18 @@ pub(super) async fn publish(gateway: &Gateway, bytes: Vec<u8>) -> Result<Reply, 
         return Err(refused(format!("version {version} is not newer than version {floor}, which was published before")));
     }
     // Verified and compiled at the index that its entry will have; logged only then.
-    let prospective = StoredBundle { version, digest, log_index: gateway.directory.size(), activated_s: now_s, bytes };
+    // A crash may have left it logged and not in force: then its entry stands already.
+    let logged = gateway.directory.read(|directory| directory.bundle(&digest));
+    let log_index = logged.map_or_else(|| gateway.directory.size(), |(index, _)| index);
+    let prospective = StoredBundle { version, digest, log_index, activated_s: now_s, bytes };
     policy::activate(prospective.clone(), &trust, &groups, now_s).await.map_err(|error| refused(format!("{error:#}")))?;
-    let entry = DirectoryEntry::PolicyBundle { version, digest, at_s: now_s };
-    let log_index = gateway.directory.append(entry).await.map_err(|error| gateway.storage_fault(&error))?;
+    let log_index = match logged {
+        Some((index, _)) => index,
+        None => {
+            let entry = DirectoryEntry::PolicyBundle { version, digest, at_s: now_s };
+            gateway.directory.append(entry).await.map_err(|error| gateway.storage_fault(&error))?
+        }
+    };
     gateway.record(Kind::Bundle, None, json!({ "version": version, "digest": digest, "log_index": log_index })).await?;
     gateway.store.add_bundle(&StoredBundle { log_index, ..prospective }).await?;
     let policy = PolicyInForce::load(&gateway.store, &gateway.config, now_s).await?;

@@ -14,6 +14,9 @@ use crate::config::keys::{self, Keys};
 use crate::config::layout::Layout;
 use crate::config::{Config, Expiry, Identity, Listen, Trust, files};
 
+/// Where people's keys go, beside the gateway's folder.
+const AUTHORS: &str = "authors";
+
 /// Flags of `init`.
 #[derive(Debug, Args)]
 pub(super) struct Init {
@@ -36,29 +39,43 @@ fn tenant(text: &str) -> Result<TenantId, String> {
 }
 
 pub(super) fn run(init: &Init) -> anyhow::Result<ExitCode> {
-    let layout = Layout::new(init.dir.join("gateway"));
-    let authors = init.dir.join("authors");
+    let layout = make(&init.dir, &init.tenant, init.bucket_seconds)?;
+    let authors = init.dir.join(AUTHORS);
+    if init.json {
+        output::json(&serde_json::json!({ "gateway": layout.root(), "authors": authors }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (gateway, authors) = (layout.root().display(), authors.display());
+    output::text(&format!(
+        "made {gateway}\nmade {authors}: move these keys to their holders; the gateway must not keep them\n\
+         next: sealgate serve --dir {gateway}"
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes `gateway/` and `authors/` in `dir`; neither may exist.
+pub(crate) fn make(dir: &Path, tenant: &TenantId, bucket_s: u64) -> anyhow::Result<Layout> {
+    let layout = Layout::new(dir.join("gateway"));
+    let authors = dir.join(AUTHORS);
     for folder in [layout.root(), &authors] {
         if folder.exists() {
             bail!("`{}` exists; nothing was changed. Choose another --dir", folder.display());
         }
     }
-    std::fs::create_dir_all(&init.dir).with_context(|| format!("cannot make `{}`", init.dir.display()))?;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
     files::make_folder(layout.root())?;
     files::make_folder(&authors)?;
-    let now_s = Clock::default().now_s();
-    Keys::create(&layout, &init.tenant, now_s)?;
+    Keys::create(&layout, tenant, Clock::default().now_s())?;
     let config = Config {
-        tenant: init.tenant.clone(),
+        tenant: tenant.clone(),
         listen: Listen::default(),
         identity: Identity::default(),
-        expiry: Expiry { bucket_s: init.bucket_seconds },
+        expiry: Expiry { bucket_s },
         trust: make_authors(&authors)?,
     };
+    config.check()?;
     files::write_new(&layout.config(), toml::to_string(&config)?.as_bytes())?;
-    Config::read(&layout.config())?;
-    report(init, &layout, &authors)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(layout)
 }
 
 /// Keys of people: author, approver, compliance officer. Only their public halves go into the configuration.
@@ -72,16 +89,4 @@ fn make_authors(folder: &Path) -> anyhow::Result<Trust> {
     let (private, public) = keys::generate_compliance_key()?;
     keys::write_compliance_key(&folder.join("compliance.key"), &private)?;
     Ok(Trust { author_keys: vec![author], approver_keys: vec![approver], compliance_key: Bytes(public.to_vec()) })
-}
-
-fn report(init: &Init, layout: &Layout, authors: &Path) -> anyhow::Result<()> {
-    if init.json {
-        return output::json(&serde_json::json!({ "gateway": layout.root(), "authors": authors }));
-    }
-    output::text(&format!(
-        "made {}\nmade {}: move these keys to their holders; the gateway must not keep them\nnext: sealgate serve --dir {}",
-        layout.root().display(),
-        authors.display(),
-        layout.root().display(),
-    ))
 }

@@ -427,3 +427,6 @@ fn roster_of(extensions: &openmls::extensions::Extensions<openmls::group::GroupC
 fn unreadable(what: &str) -> Fault {
     Fault::bad_request(format!("the {what} cannot be read"))
 }
+
+#[cfg(test)]
+mod tests;
