@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 
 use crate::cases::Case;
-use crate::detector::Detector;
+use crate::detector::{BUILT_IN, Detector};
 use crate::limits;
 use crate::rule::Rule;
 use crate::sharing::Sharing;
@@ -206,6 +206,10 @@ impl Detectors<'_> {
                 let message = format!("detector `{}` is already in {first}", detector.value.id);
                 source.problem(&detector.at, message, "give it an id of its own");
             }
+            if let Some(source) = source.filter(|_| is_built_in(&detector.value)) {
+                let message = format!("detector `{}` comes with the inspector", detector.value.id);
+                source.problem(&detector.at, message, "give it an id of its own");
+            }
             self.found.push((detector.value, file.to_owned()));
         }
         if self.found.len() > limits::DETECTORS_MAX {
@@ -213,6 +217,10 @@ impl Detectors<'_> {
             self.collector.file(file, message, "remove some".to_owned());
         }
     }
+}
+
+fn is_built_in(detector: &Detector) -> bool {
+    BUILT_IN.iter().any(|(id, _)| *id == detector.id.as_str())
 }
 
 fn read_packs(folder: &Folder, policy: &PolicyFile, packs: Packs, detectors: &mut Detectors<'_>, parts: &mut Folder) {

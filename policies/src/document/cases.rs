@@ -8,10 +8,10 @@ use super::problem::Source;
 use super::rules::minute_of_day;
 use super::{Folder, PolicyFile};
 use crate::cases::{Case, CaseContext, Expectation, Given, evidence};
-use crate::detector::Detector;
+use crate::detector::{BUILT_IN, Detector};
 use crate::rule::Rule;
 use crate::terms::{
-    Action, App, AudienceClass, Confidence, Evidence, Finding, GroupName, ItemFacts, ItemKind, Label, RuleId, Tier,
+    Action, App, AudienceClass, Confidence, DetectorId, Evidence, Family, Finding, GroupName, ItemFacts, ItemKind, Label, RuleId, Tier,
     Unscannable, UnscannableReason,
 };
 
@@ -25,6 +25,14 @@ pub(super) struct Known<'a> {
     pub(super) policy: &'a PolicyFile,
     pub(super) detectors: &'a [Detector],
     pub(super) rules: &'a [Rule],
+}
+
+impl Known<'_> {
+    fn family_of(&self, id: &DetectorId) -> Option<Family> {
+        let own = self.detectors.iter().find(|detector| detector.id == *id).map(|detector| detector.family.clone());
+        let built_in = || BUILT_IN.iter().find(|(built_in, _)| *built_in == id.as_str());
+        own.or_else(|| Family::parse(built_in()?.1).ok())
+    }
 }
 
 /// Reads one file of tests.
@@ -166,20 +174,20 @@ fn stated(fields: Fields<'_>, known: &Known<'_>) -> Evidence {
 }
 
 fn finding(fields: Fields<'_>, known: &Known<'_>) -> Option<Finding> {
-    let id = fields.required::<crate::terms::DetectorId>("detector", NAME);
+    let id = fields.required::<DetectorId>("detector", NAME);
     let confidence = fields.parsed("confidence", &words_help(Confidence::ALL));
     let count = fields.number_u32("count", 1..=u32::MAX).unwrap_or(1);
     let distinct = fields.number_u32("distinct", 1..=u32::MAX).unwrap_or(count);
     let item = fields.number("item", 0..=u64::from(u16::MAX)).unwrap_or(0);
-    let detector = known.detectors.iter().find(|detector| id.as_ref().is_some_and(|id| id.value == detector.id));
-    if let (Some(id), None) = (&id, detector) {
+    let family = id.as_ref().and_then(|id| known.family_of(&id.value));
+    if let (Some(id), None) = (&id, &family) {
         let message = format!("detector `{}` is not in this policy", id.value);
         fields.wrong(&id.at, message, "add its pack to `packs` in policy.toml, or correct the name");
     }
     fields.finish();
     Some(Finding {
         detector: id?.value,
-        family: detector?.family.clone(),
+        family: family?,
         confidence: confidence.map_or(Confidence::High, |confidence| confidence.value),
         count,
         distinct,

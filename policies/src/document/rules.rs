@@ -4,6 +4,7 @@ use jiff::civil::{Date, Weekday};
 
 use super::fields::{Fields, Placed, parse, words_help};
 use super::problem::Source;
+use crate::detector::{BUILT_IN, Detector};
 use crate::limits;
 use crate::rule::{
     Capability, Condition, Exception, FindingCondition, ItemCondition, Mode, OfflineRule, ReportLevel, Rule, TimeWindow,
@@ -16,7 +17,19 @@ const MINUTES_OF_DAY: u16 = 24 * 60;
 /// What rules may refer to.
 pub(super) struct Known<'a> {
     pub(super) labels: &'a [Label],
-    pub(super) detectors: &'a [crate::detector::Detector],
+    pub(super) detectors: &'a [Detector],
+}
+
+impl Known<'_> {
+    fn has_family(&self, family: &Family) -> bool {
+        self.detectors.iter().any(|detector| detector.family == *family)
+            || BUILT_IN.iter().any(|(_, built_in)| *built_in == family.as_str())
+    }
+
+    fn has_detector(&self, id: &DetectorId) -> bool {
+        self.detectors.iter().any(|detector| detector.id == *id)
+            || BUILT_IN.iter().any(|(built_in, _)| *built_in == id.as_str())
+    }
 }
 
 /// Reads the file. Problems are collected; rules that could be read come back in their order.
@@ -156,20 +169,17 @@ fn finding(fields: Fields<'_>, known: &Known<'_>) -> Option<FindingCondition> {
     let confidence = fields.parsed("confidence", &words_help(Confidence::ALL));
     let count = fields.number_u32("count", 1..=u32::MAX);
     let distinct = fields.number_u32("distinct", 1..=u32::MAX);
-    match (&family, &detector) {
-        (None, None) if !fields.has("family") && !fields.has("detector") => {
-            fields.wrong(&fields.at, "the condition names neither `family` nor `detector`", "name one of the two");
-        }
-        _ => {}
+    if !fields.has("family") && !fields.has("detector") {
+        fields.wrong(&fields.at, "the condition names neither `family` nor `detector`", "name one of the two");
     }
     if let Some(family) = &family
-        && !known.detectors.iter().any(|detector| detector.family == family.value)
+        && !known.has_family(&family.value)
     {
         let message = format!("no detector of the family `{}` is in this policy", family.value);
         fields.wrong(&family.at, message, "add its pack to `packs` in policy.toml, or correct the name");
     }
     if let Some(id) = &detector
-        && !known.detectors.iter().any(|detector| detector.id == id.value)
+        && !known.has_detector(&id.value)
     {
         let message = format!("detector `{}` is not in this policy", id.value);
         fields.wrong(&id.at, message, "add its pack to `packs` in policy.toml, or correct the name");
