@@ -119,13 +119,13 @@ impl World {
     /// An administrator's command.
     pub(crate) fn gateway<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Answer {
         let folder = self.path("gateway").display().to_string();
-        run("sealgate", arguments.into_iter().chain(["--dir", &folder, "--json"]))
+        run("sealgate", with(arguments, &["--dir", &folder, "--json"]))
     }
 
     /// An employee's command.
     pub(crate) fn agent<'a>(&self, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> Answer {
         let folder = self.agent_folder(name).display().to_string();
-        run("sealgate-agent", arguments.into_iter().chain(["--dir", &folder, "--json"]))
+        run("sealgate-agent", with(arguments, &["--dir", &folder, "--json"]))
     }
 
     /// Shares a text; the story's id.
@@ -174,6 +174,13 @@ impl Drop for World {
             gateway.stop();
         }
     }
+}
+
+/// Arguments of a command, with more behind them.
+fn with<'a>(arguments: impl IntoIterator<Item = &'a str>, more: &[&str]) -> Vec<String> {
+    let mut all: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+    all.extend(more.iter().map(|&argument| argument.to_owned()));
+    all
 }
 
 /// The repository's root.
