@@ -45,6 +45,15 @@ pub(crate) struct Candidate {
     pub(crate) value: Range<usize>,
 }
 
+/// What the value says of a match.
+enum Judgement {
+    Holds,
+    /// The author of the detector knows the whole of it as harmless.
+    Excluded,
+    /// A shorter match may still hold.
+    Fails,
+}
+
 impl Compiled {
     pub(crate) fn new(detector: &Detector) -> Result<Self, EngineError> {
         let too_much = |_| EngineError::Pattern { detector: detector.id.clone() };
@@ -120,8 +129,8 @@ impl Compiled {
         }
     }
 
-    /// Looks for the next match and gives the offset to go on from: behind a value that holds, or one byte on from
-    /// the start of one that does not, since something else may be glued in front.
+    /// Looks for the next match and gives the offset to go on from: behind a value that holds or is excluded, or
+    /// one byte on from the start of one that fails, since something else may be glued in front.
     fn search(&self, text: &str, range: Range<usize>, anchored: Anchored, work: &mut usize, found: &mut Vec<Candidate>) -> usize {
         let end = range.end;
         let input = Input::new(text).range(range).anchored(anchored);
@@ -130,12 +139,13 @@ impl Compiled {
             return end;
         };
         *work += whole.end - input.start();
-        if !text.get(value.clone()).is_some_and(|value| self.holds(value)) {
-            return whole.start + 1;
+        let behind = whole.end.max(whole.start + 1);
+        match text.get(value.clone()).map(|value| self.judge(value)) {
+            Some(Judgement::Holds) => found.push(Candidate { whole, value }),
+            Some(Judgement::Excluded) => {}
+            Some(Judgement::Fails) | None => return whole.start + 1,
         }
-        let next = whole.end.max(whole.start + 1);
-        found.push(Candidate { whole, value });
-        next
+        behind
     }
 
     fn next(&self, input: &Input<'_>) -> Option<(Range<usize>, Range<usize>)> {
@@ -151,12 +161,15 @@ impl Compiled {
         Some((whole, value))
     }
 
-    /// Validators, entropy and stop words.
-    fn holds(&self, value: &str) -> bool {
+    /// Stop words, entropy and validators.
+    fn judge(&self, value: &str) -> Judgement {
         let lower = value.to_lowercase();
-        !self.stop_words.iter().any(|word| lower.contains(word.as_str()))
-            && self.min_entropy.is_none_or(|least| entropy::bits_per_character(value) >= least)
-            && self.validators.iter().all(|validator| validate::holds(*validator, value))
+        if self.stop_words.iter().any(|word| lower.contains(word.as_str())) {
+            return Judgement::Excluded;
+        }
+        let random = self.min_entropy.is_none_or(|least| entropy::bits_per_character(value) >= least);
+        let holds = random && self.validators.iter().all(|validator| validate::holds(*validator, value));
+        if holds { Judgement::Holds } else { Judgement::Fails }
     }
 
     /// How sure a value is by the words around it; none if a keyword is required and missing, or doubt is too great.

@@ -7,6 +7,8 @@ const HEAD: usize = 1_024;
 /// Of a hundred bytes, how many may be control characters in a text.
 const CONTROLS_PERCENT: usize = 2;
 
+const UNSUPPORTED: Kind = Kind::Unreadable(UnscannableReason::UnsupportedType);
+
 /// A type by content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -43,7 +45,10 @@ impl Kind {
 
 /// The type of `bytes`.
 pub(crate) fn identify(bytes: &[u8]) -> Kind {
-    by_signature(bytes).unwrap_or_else(|| by_text(bytes))
+    by_signature(bytes)
+        .or_else(|| as_utf8(bytes))
+        .or_else(|| is_foreign(bytes).then_some(UNSUPPORTED))
+        .unwrap_or_else(|| by_text(bytes))
 }
 
 /// What rules see for a type that is known and not read.
@@ -58,7 +63,6 @@ pub(crate) fn foreign_kind(bytes: &[u8]) -> ItemKind {
 }
 
 fn by_signature(bytes: &[u8]) -> Option<Kind> {
-    const UNSUPPORTED: Kind = Kind::Unreadable(UnscannableReason::UnsupportedType);
     match bytes {
         [] => Some(Kind::Empty),
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some(Kind::Zip),
@@ -71,8 +75,13 @@ fn by_signature(bytes: &[u8]) -> Option<Kind> {
         _ if starts_as_pdf(bytes) => Some(UNSUPPORTED),
         _ if is_zlib(bytes) => Some(Kind::Zlib),
         _ if zip_is_appended(bytes) => Some(Kind::Zip),
-        _ => infer::get(bytes).filter(|found| found.matcher_type() != infer::MatcherType::Text).map(|_| UNSUPPORTED),
+        _ => None,
     }
+}
+
+/// A type that is known and holds no text. Asked after UTF-8: scripts and keys are types too, and texts.
+fn is_foreign(bytes: &[u8]) -> bool {
+    infer::get(bytes).is_some_and(|found| found.matcher_type() != infer::MatcherType::Text)
 }
 
 /// Readers accept a PDF header anywhere in the first kilobyte.
@@ -101,20 +110,24 @@ fn is_zlib(bytes: &[u8]) -> bool {
         && std::str::from_utf8(bytes).is_err()
 }
 
+fn as_utf8(bytes: &[u8]) -> Option<Kind> {
+    if has_controls(bytes) || std::str::from_utf8(bytes).is_err() {
+        return None;
+    }
+    Some(if is_html(bytes) { Kind::Html } else { Kind::Text })
+}
+
 fn by_text(bytes: &[u8]) -> Kind {
-    if let Some(big_endian) = utf16_order(bytes) {
-        return Kind::Utf16 { big_endian };
+    match utf16_order(bytes) {
+        Some(big_endian) => Kind::Utf16 { big_endian },
+        None if !has_controls(bytes) && reads_western(bytes) => Kind::Windows1252,
+        None => Kind::Unknown,
     }
+}
+
+fn has_controls(bytes: &[u8]) -> bool {
     let controls = bytes.iter().filter(|b| matches!(b, 0..=8 | 0xE..=0x1A | 0x1C..=0x1F | 0x7F)).count();
-    if controls * 100 > bytes.len() * CONTROLS_PERCENT || bytes.contains(&0) {
-        return Kind::Unknown;
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(_) if is_html(bytes) => Kind::Html,
-        Ok(_) => Kind::Text,
-        Err(_) if reads_western(bytes) => Kind::Windows1252,
-        Err(_) => Kind::Unknown,
-    }
+    controls * 100 > bytes.len() * CONTROLS_PERCENT || bytes.contains(&0)
 }
 
 /// Whether markup of HTML stands at the head.
@@ -165,6 +178,8 @@ mod tests {
     fn types_are_told_by_content() {
         check(b"", Kind::Empty);
         check(b"hello", Kind::Text);
+        check(b"-----BEGIN PRIVATE KEY-----", Kind::Text);
+        check(b"#!/bin/sh", Kind::Text);
         check("größer".as_bytes(), Kind::Text);
         check(b"gr\xF6\xDFer als sonst", Kind::Windows1252);
         check(b"\xFF\xFEh\0i\0", Kind::Utf16 { big_endian: false });

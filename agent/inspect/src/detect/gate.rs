@@ -133,6 +133,9 @@ mod tests {
     fn gates_are_what_every_match_contains() {
         assert_eq!(Gate::of("AKIA[A-Z0-9]{16}"), Gate::Literals(vec![b"akia".to_vec()]));
         assert_eq!(Gate::of(r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b"), Gate::Digits { count: 9, reach: 11 });
+        let key = "-----BEGIN (?:(?:RSA|EC|PGP) )?PRIVATE KEY(?: BLOCK)?-----";
+        let begins = |l: &Vec<u8>| b"-----begin private key-----".starts_with(l);
+        assert!(matches!(Gate::of(key), Gate::Literals(l) if l.iter().any(begins)), "{:?}", Gate::of(key));
         assert_eq!(Gate::of(r"[a-z]+@[a-z]+"), Gate::Byte { byte: b'@', reach: MATCH_BYTES });
         assert_eq!(Gate::of(r"[a-z]{40}"), Gate::Whole);
         assert_eq!(Gate::of(r"[0-9]{4}|x"), Gate::Whole);

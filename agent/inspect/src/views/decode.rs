@@ -85,15 +85,15 @@ fn excerpt(bytes: &[u8], range: Range<usize>, escapes: &[(usize, Escape)], trans
 
 /// Decoded bytes as a step, if they are a text or of a type that can be told by its content.
 fn decoded(transform: Transform, bytes: Vec<u8>, map: OffsetMap) -> Option<Decoded> {
-    let content = match identify::identify(&bytes) {
-        Kind::Text => Content::Text(String::from_utf8(bytes).ok()?),
-        Kind::Empty | Kind::Unknown | Kind::Windows1252 => return None,
-        Kind::Html | Kind::Utf16 { .. } | Kind::Zip | Kind::Gzip | Kind::Zlib | Kind::Jpeg | Kind::Png | Kind::Unreadable(_) => {
-            match String::from_utf8(bytes) {
-                Ok(text) => Content::Text(text),
-                Err(error) => Content::Bytes(error.into_bytes()),
-            }
+    match identify::identify(&bytes) {
+        Kind::Text | Kind::Html => Some(Decoded::text(transform, text::same_length(bytes), map)),
+        Kind::Utf16 { big_endian } => {
+            let (text, units) = text::utf16(&bytes, big_endian);
+            Some(Decoded::text(transform, text, units.through(&map)))
         }
-    };
-    Some(Decoded { transform, content, map })
+        Kind::Empty | Kind::Unknown | Kind::Windows1252 => None,
+        Kind::Zip | Kind::Gzip | Kind::Zlib | Kind::Jpeg | Kind::Png | Kind::Unreadable(_) => {
+            Some(Decoded { transform, content: Content::Bytes(bytes), map })
+        }
+    }
 }

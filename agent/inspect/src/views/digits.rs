@@ -60,6 +60,12 @@ impl Run {
         true
     }
 
+    /// Whether the groups are about as long as each other, as people group one number; versions and dates are not.
+    fn is_even(&self) -> bool {
+        let lengths = || self.groups.iter().map(|(start, end)| end - start);
+        lengths().max().unwrap_or(0) <= 2 * lengths().min().unwrap_or(0) + 2
+    }
+
     /// Whether the run is a part of something longer, such as an identifier with letters in other groups.
     fn continues(&self, bytes: &[u8]) -> bool {
         let (Some(first), Some(last)) = (self.groups.first(), self.groups.last()) else {
@@ -76,7 +82,7 @@ impl Run {
         if self.groups.len() < 2 || !(DIGITS_MIN..=DIGITS_MAX).contains(&self.digits) {
             return None;
         }
-        if self.continues(bytes) {
+        if self.continues(bytes) || !self.is_even() {
             return None;
         }
         let mut text = String::with_capacity(self.digits);
@@ -121,6 +127,7 @@ mod tests {
         check("in 2024, 17 of 39", &[]);
         check("4539319503436467", &[]);
         check("10:30 and 11.45", &[]);
+        check("build 0.0.1.20261123", &[]);
         check("build 45393195-0343-6467-a1b2", &[]);
     }
 }

@@ -51,11 +51,16 @@ impl OffsetMap {
     pub(crate) fn through(self, outer: &Self) -> Self {
         let mut map = Self::default();
         for piece in self.pieces {
-            let out_len = piece.out.len();
             if piece.out_unit == 1 && piece.source_unit == 1 {
                 outer.copy_into(&piece.source, &mut map);
-            } else {
-                map.unit(out_len, outer.source(&piece.source));
+                continue;
+            }
+            let mut at = piece.out.start;
+            while at < piece.out.end {
+                let end = (at + piece.out_unit).min(piece.out.end);
+                let source = piece.start_of(at)..piece.end_of(end - 1);
+                map.unit(end - at, outer.source(&source));
+                at = end;
             }
         }
         map
@@ -132,6 +137,19 @@ mod tests {
         assert_eq!(map.source(&(4..5)), 6..9);
         assert_eq!(map.source(&(6..7)), 9..13);
         assert_eq!(map.source(&(6..9)), 9..17);
+    }
+
+    #[test]
+    fn maps_go_through_each_other_unit_by_unit() {
+        let mut inner = OffsetMap::default();
+        inner.unit(1, 0..2);
+        inner.unit(1, 2..4);
+        let mut outer = OffsetMap::default();
+        outer.unit(3, 10..14);
+        outer.unit(1, 14..16);
+        let map = inner.through(&outer);
+        assert_eq!(map.source(&(0..1)), 10..14);
+        assert_eq!(map.source(&(1..2)), 10..16);
     }
 
     #[test]

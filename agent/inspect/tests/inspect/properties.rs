@@ -1,12 +1,11 @@
 //! What holds for any bytes.
 
-mod support;
 
 use std::sync::LazyLock;
 
 use agent_inspect::{Draft, DraftFile, Engine, Limits, redact};
 use proptest::prelude::*;
-use support::{base64, docx, engine, exif, jpeg, png, zip};
+use crate::support::{base64, docx, engine, exif, jpeg, png, zip};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
 

@@ -1,84 +1,47 @@
 //! Shipped packs as detectors, and the pieces that tests build files from.
-#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::io::{Cursor, Write};
 
 use agent_inspect::{Draft, DraftFile, Engine, Limits, Report};
-use policies::detector::{Detector, KeywordRole};
-use policies::terms::{Confidence, DetectorId, Family};
+use policies::document::{Folder, check};
+use policies::plan::Plan;
 use zip::write::SimpleFileOptions;
 
-const PACKS: [&str; 5] = [
-    include_str!("../../../policies/packs/bank/bank.toml"),
-    include_str!("../../../policies/packs/contact/contact.toml"),
-    include_str!("../../../policies/packs/national-ids/national-ids.toml"),
-    include_str!("../../../policies/packs/payment-cards/payment-cards.toml"),
-    include_str!("../../../policies/packs/secrets/secrets.toml"),
-];
-
-/// Every detector of the shipped packs.
-pub fn packs() -> Vec<Detector> {
-    PACKS.iter().flat_map(|text| pack(&text.parse().unwrap())).collect()
-}
-
-fn pack(pack: &toml::Table) -> Vec<Detector> {
-    pack["detector"].as_array().unwrap().iter().map(|d| detector(d.as_table().unwrap())).collect()
-}
-
-fn detector(table: &toml::Table) -> Detector {
-    let text = |key: &str| table.get(key).map(|v| v.as_str().unwrap().to_owned());
-    let texts = |key: &str| -> Vec<String> {
-        table.get(key).map_or(Vec::new(), |v| v.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect())
-    };
-    let number = |key: &str| table.get(key).map(|v| u32::try_from(v.as_integer().unwrap()).unwrap());
-    let confidence = |key: &str| text(key).map(|word| word.parse::<Confidence>().unwrap());
-    Detector {
-        id: DetectorId::parse(&text("id").unwrap()).unwrap(),
-        pack: "pack".into(),
-        family: Family::parse(&text("family").unwrap()).unwrap(),
-        name: text("name").unwrap(),
-        finds: text("finds").unwrap(),
-        locale: texts("locale"),
-        pattern: text("pattern").unwrap(),
-        group: number("group").unwrap_or(0),
-        validators: texts("validators").iter().map(|name| name.parse().unwrap()).collect(),
-        keywords: texts("keywords"),
-        within: number("within").unwrap_or(300),
-        keyword: text("keyword").map_or(KeywordRole::None, |word| word.parse().unwrap()),
-        confidence: confidence("confidence").unwrap(),
-        confidence_with_keyword: confidence("confidence_with_keyword").or(confidence("confidence")).unwrap(),
-        negative: texts("negative"),
-        known_test_values: texts("known_test_values"),
-        min_entropy: table.get("min_entropy").map(|v| v.as_float().unwrap()),
-        stop_words: texts("stop_words"),
-        examples: texts("examples"),
-        counter_examples: texts("counter_examples"),
-        references: texts("references"),
-    }
+/// The policy of the example company, which uses every shipped pack and one detector of its own.
+pub(crate) fn plan() -> Plan {
+    let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
+    let files = [
+        file("policy.toml", include_str!("../../../../policies/example/policy.toml")),
+        file("dlp.toml", include_str!("../../../../policies/example/dlp.toml")),
+        file("detectors/own.toml", include_str!("../../../../policies/example/detectors/own.toml")),
+        file("sharing/model.conf", include_str!("../../../../policies/example/sharing/model.conf")),
+        file("sharing/policy.csv", include_str!("../../../../policies/example/sharing/policy.csv")),
+    ];
+    Plan::draft(&check(&Folder { files: files.into() }).unwrap())
 }
 
 /// An engine with every shipped detector.
-pub fn engine() -> Engine {
-    Engine::of_detectors(&packs()).unwrap()
+pub(crate) fn engine() -> Engine {
+    Engine::compile(&plan()).unwrap()
 }
 
 /// Inspects a text.
-pub fn text(engine: &Engine, text: &str) -> Report {
+pub(crate) fn text(engine: &Engine, text: &str) -> Report {
     engine.inspect(&Draft::new(text.to_owned(), Vec::new()), &Limits::default())
 }
 
 /// A draft with one file and no text.
-pub fn with_file(name: &str, bytes: Vec<u8>) -> Draft {
+pub(crate) fn with_file(name: &str, bytes: Vec<u8>) -> Draft {
     Draft::new(String::new(), vec![DraftFile { name: name.to_owned(), bytes }])
 }
 
 /// Inspects a file.
-pub fn file(engine: &Engine, name: &str, bytes: Vec<u8>) -> Report {
+pub(crate) fn file(engine: &Engine, name: &str, bytes: Vec<u8>) -> Report {
     engine.inspect(&with_file(name, bytes), &Limits::default())
 }
 
 /// A zip of these members.
-pub fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in members {
         writer.start_file(*name, SimpleFileOptions::default()).unwrap();
@@ -88,7 +51,7 @@ pub fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// A docx whose document has this body.
-pub fn docx(body: &str, more: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn docx(body: &str, more: &[(&str, &[u8])]) -> Vec<u8> {
     let document = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><w:document xmlns:w=\"w\"><w:body>{body}</w:body></w:document>");
     let mut members: Vec<(&str, &[u8])> =
         vec![("[Content_Types].xml", b"<Types/>"), ("word/document.xml", document.as_bytes())];
@@ -97,7 +60,7 @@ pub fn docx(body: &str, more: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// EXIF with a location and, if wanted, an orientation.
-pub fn exif(orientation: Option<u16>) -> Vec<u8> {
+pub(crate) fn exif(orientation: Option<u16>) -> Vec<u8> {
     use exif::experimental::Writer;
     use exif::{Field, In, Rational, Tag, Value};
     let degrees = |d: u32, m: u32, s: u32| Value::Rational([d, m, s].iter().map(|n| Rational { num: *n, denom: 1 }).collect());
@@ -119,10 +82,10 @@ pub fn exif(orientation: Option<u16>) -> Vec<u8> {
 }
 
 /// Entropy-coded data of [`jpeg`].
-pub const SCAN: &[u8] = b"\x12\x34\xFF\x00\x56\xFF\xD0\x78\x9A";
+pub(crate) const SCAN: &[u8] = b"\x12\x34\xFF\x00\x56\xFF\xD0\x78\x9A";
 
 /// A JPEG with this EXIF and this comment.
-pub fn jpeg(exif: Option<&[u8]>, comment: &[u8]) -> Vec<u8> {
+pub(crate) fn jpeg(exif: Option<&[u8]>, comment: &[u8]) -> Vec<u8> {
     let segment = |marker: u8, payload: &[u8]| {
         let len = u16::try_from(payload.len() + 2).unwrap();
         [&[0xFF, marker][..], &len.to_be_bytes(), payload].concat()
@@ -142,7 +105,7 @@ pub fn jpeg(exif: Option<&[u8]>, comment: &[u8]) -> Vec<u8> {
 }
 
 /// A PNG with these chunks between its header and its data.
-pub fn png(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+pub(crate) fn png(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
     let chunk = |kind: &[u8; 4], data: &[u8]| {
         let mut crc = flate2::Crc::new();
         crc.update(kind);
@@ -161,7 +124,7 @@ pub fn png(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
 }
 
 /// Base64 with padding (RFC 4648).
-pub fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
@@ -175,6 +138,6 @@ pub fn base64(bytes: &[u8]) -> String {
 }
 
 /// Whether a detector found something.
-pub fn finds(report: &Report, detector: &str) -> bool {
+pub(crate) fn finds(report: &Report, detector: &str) -> bool {
     report.matches().iter().any(|found| found.detector.as_str() == detector)
 }

@@ -1,13 +1,12 @@
 //! The shipped packs, run over their own examples.
 
-mod support;
 
 use agent_inspect::examples_hold;
-use support::packs;
+use crate::support::plan;
 
 /// Every detector finds something in each of its examples and nothing in its counter-examples.
 #[test]
 fn examples_and_counter_examples_of_every_shipped_detector_hold() {
-    let faults: Vec<String> = examples_hold(&packs()).iter().map(ToString::to_string).collect();
+    let faults: Vec<String> = examples_hold(plan().detectors()).iter().map(ToString::to_string).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

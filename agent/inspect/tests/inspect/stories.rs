@@ -1,10 +1,9 @@
 //! What an author might share, and what must be found in it.
 
-mod support;
 
 use agent_inspect::{ChangeKind, Draft, DraftFile, Limits, NotRedactable, Transform, redact};
 use policies::terms::{Confidence, ItemKind, UnscannableReason};
-use support::{SCAN, base64, docx, engine, exif, file, finds, jpeg, png, text, with_file, zip};
+use crate::support::{SCAN, base64, docx, engine, exif, file, finds, jpeg, png, text, with_file, zip};
 
 const CARD: &str = "4539 3195 0343 6467";
 
