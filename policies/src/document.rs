@@ -28,6 +28,8 @@ pub mod packs;
 mod policy_file;
 pub(crate) mod problem;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use policy_file::OfflineMode;
 pub(crate) use policy_file::PolicyFile;

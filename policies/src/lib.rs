@@ -16,3 +16,5 @@ pub mod roster;
 pub mod rule;
 pub mod sharing;
 pub mod terms;
+#[cfg(test)]
+mod testing;
