@@ -19,7 +19,8 @@ use agent_seal::{
 };
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use openmls::prelude::{
-    BasicCredential, Ciphersuite, CredentialWithKey, KeyPackage, MlsGroup, MlsGroupCreateConfig, SignatureScheme,
+    BasicCredential, Ciphersuite, CredentialWithKey, KeyPackage, MlsGroup, MlsGroupCreateConfig,
+    SignatureScheme,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
@@ -62,27 +63,62 @@ impl Author {
     fn with_audience_of(devices: usize, plan: &Plan) -> Self {
         let mut directory = Directory::new();
         let reference = plan.policy();
-        let bundle =
-            DirectoryEntry::PolicyBundle { version: reference.version, digest: reference.digest, at_s: now_s() };
+        let bundle = DirectoryEntry::PolicyBundle {
+            version: reference.version,
+            digest: reference.digest,
+            at_s: now_s(),
+        };
         directory.apply(0, &bundle).unwrap();
-        let mut made: Vec<(FileDeviceKey, Member)> =
-            (0..devices).map(|number| device(number, &mut directory)).collect();
-        let packages = made.iter_mut().skip(1).map(|(_, member)| member.key_packages(1, now_s()).unwrap().remove(0));
-        let change = MembershipChange { add: packages.collect(), ..MembershipChange::default() };
+        let mut made: Vec<(FileDeviceKey, Member)> = (0..devices)
+            .map(|number| device(number, &mut directory))
+            .collect();
+        let packages = made
+            .iter_mut()
+            .skip(1)
+            .map(|(_, member)| member.key_packages(1, now_s()).unwrap().remove(0));
+        let change = MembershipChange {
+            add: packages.collect(),
+            ..MembershipChange::default()
+        };
         let (key, mut member) = made.swap_remove(0);
-        let roster = Roster { owners: [PERSON].into(), persons: [PERSON].into() };
+        let roster = Roster {
+            owners: [PERSON].into(),
+            persons: [PERSON].into(),
+        };
         member.create_audience(AUDIENCE, &roster, &directory).unwrap();
-        member.stage_membership(AUDIENCE, &change, &directory, now_s()).unwrap();
+        member
+            .stage_membership(AUDIENCE, &change, &directory, now_s())
+            .unwrap();
         member.merge_staged(AUDIENCE).unwrap();
         let compliance = CompliancePublicKey::from_bytes(&[9; 32]).unwrap();
-        Self { key, member, directory, compliance, text: "a".repeat(STORY_BYTES) }
+        Self {
+            key,
+            member,
+            directory,
+            compliance,
+            text: "a".repeat(STORY_BYTES),
+        }
     }
 
     fn seal(&mut self, permit: Permit) {
-        let draft = DraftParts { text: &self.text, files: Vec::new() };
-        let composition = Composition { audience_name: "board".to_owned(), created_s: now_s(), ttl_s: 3_600 };
-        let sealed =
-            seal(&mut self.member, permit, &draft, composition, &self.directory, &mut rand::rng()).unwrap();
+        let draft = DraftParts {
+            text: &self.text,
+            files: Vec::new(),
+        };
+        let composition = Composition {
+            audience_name: "board".to_owned(),
+            created_s: now_s(),
+            ttl_s: 3_600,
+        };
+        let sealed = seal(
+            &mut self.member,
+            permit,
+            &draft,
+            composition,
+            &self.directory,
+            &mut rand::rng(),
+        )
+        .unwrap();
         let clearing = Clearing {
             now_s: now_s(),
             app: App::parse("sealgate").unwrap(),
@@ -108,24 +144,40 @@ impl Primitives {
             (leaf, credential)
         };
         let (own, credential) = leaf();
-        let config = MlsGroupCreateConfig::builder().ciphersuite(suite).max_past_epochs(0).build();
+        let config = MlsGroupCreateConfig::builder()
+            .ciphersuite(suite)
+            .max_past_epochs(0)
+            .build();
         let mut group = MlsGroup::new(&provider, &own, &config, credential).unwrap();
         let others = OpenMlsRustCrypto::default();
         let packages: Vec<KeyPackage> = (1..devices)
             .map(|_| {
                 let (leaf, credential) = leaf();
-                KeyPackage::builder().build(suite, &others, &leaf, credential).unwrap().key_package().clone()
+                KeyPackage::builder()
+                    .build(suite, &others, &leaf, credential)
+                    .unwrap()
+                    .key_package()
+                    .clone()
             })
             .collect();
         group.add_members(&provider, &own, &packages).unwrap();
         group.merge_pending_commit(&provider).unwrap();
         let key = FileDeviceKey::generate(device_id(0), &mut rand::rng()).unwrap();
-        Self { provider, leaf: own, group, key }
+        Self {
+            provider,
+            leaf: own,
+            group,
+            key,
+        }
     }
 
     fn run(&mut self) {
         let plaintext = [7; STORY_BYTES];
-        black_box(self.group.create_message(&self.provider, &self.leaf, &plaintext).unwrap());
+        black_box(
+            self.group
+                .create_message(&self.provider, &self.leaf, &plaintext)
+                .unwrap(),
+        );
         black_box(self.key.sign(&[7; 900]).unwrap());
     }
 }
@@ -172,7 +224,10 @@ fn sealing(criterion: &mut Criterion) {
         let plan = policy::plan(0, now_s());
         let mut author = Author::with_audience_of(devices, &plan);
         let mut primitives = Primitives::in_group_of(devices);
-        println!("seal/{devices}: {:.2} x the sum of its primitives", ratio(&plan, &mut author, &mut primitives));
+        println!(
+            "seal/{devices}: {:.2} x the sum of its primitives",
+            ratio(&plan, &mut author, &mut primitives)
+        );
         let mut group = criterion.benchmark_group(format!("seal/{devices}"));
         group.bench_function("seal_and_clear", |bencher| {
             bencher.iter_batched(

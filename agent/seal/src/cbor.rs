@@ -74,10 +74,6 @@ impl Fields {
 
     /// Refuses fields that nobody asked for.
     pub(crate) fn finish(self) -> Result<(), Malformed> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Malformed)
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
     }
 }

@@ -112,12 +112,7 @@ fn plaintext(
     Err(ComplianceError::TooLong)
 }
 
-fn body(
-    findings: &[Finding],
-    kept: usize,
-    justification: Option<&str>,
-    rules: &[RuleId],
-) -> Vec<u8> {
+fn body(findings: &[Finding], kept: usize, justification: Option<&str>, rules: &[RuleId]) -> Vec<u8> {
     let listed = findings.iter().take(kept).map(finding).collect();
     let rules = rules
         .iter()
@@ -187,8 +182,7 @@ mod tests {
         let key = CompliancePublicKey::from_bytes(&public.to_bytes()).unwrap();
         let sealed = seal_report(&key, [5; 16], &findings(2), Some("asked"), &[], &mut rand::rng()).unwrap();
         let (encapsulated, ciphertext) = sealed.split_at(32);
-        let encapsulated =
-            <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).unwrap();
+        let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).unwrap();
         let open = |cti: [u8; 16]| {
             setup_receiver::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
                 &OpModeR::Base,

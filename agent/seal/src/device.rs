@@ -39,7 +39,9 @@ pub trait DeviceSigner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignerError {
     /// The bytes are no P-256 private key.
-    #[error("the device key is no P-256 private key\nhelp: restore the key file from the enrollment, or enrol this device again")]
+    #[error(
+        "the device key is no P-256 private key\nhelp: restore the key file from the enrollment, or enrol this device again"
+    )]
     NotAKey,
     /// The key exists but did not sign.
     #[error("the device key did not sign\nhelp: unlock the key store and try again")]
@@ -108,11 +110,7 @@ impl FileDeviceKey {
     fn from_key(device: DeviceId, key: SigningKey) -> Result<Self, SignerError> {
         let public = DevicePublicKey::from_sec1(&key.verifying_key().to_sec1_bytes())
             .map_err(|_| SignerError::NotAKey)?;
-        Ok(Self {
-            device,
-            key,
-            public,
-        })
+        Ok(Self { device, key, public })
     }
 }
 
@@ -126,10 +124,7 @@ impl DeviceSigner for FileDeviceKey {
     }
 
     fn sign(&self, message: &[u8]) -> Result<[u8; SIGNATURE_BYTES], SignerError> {
-        let signature: Signature = self
-            .key
-            .try_sign(message)
-            .map_err(|_| SignerError::Refused)?;
+        let signature: Signature = self.key.try_sign(message).map_err(|_| SignerError::Refused)?;
         Ok(signature.to_bytes().into())
     }
 

@@ -34,7 +34,9 @@ pub enum LeafRefused {
     #[error("a leaf's credential is not a device credential")]
     Malformed,
     /// No device-add entry in the log as far as it is known here (K8).
-    #[error("device {0} is not in the directory log\nhelp: fetch the log and try again; if it stays, somebody invented a device")]
+    #[error(
+        "device {0} is not in the directory log\nhelp: fetch the log and try again; if it stays, somebody invented a device"
+    )]
     Unlogged(DeviceId),
     /// The logged device key did not sign this leaf key.
     #[error("the leaf key of device {0} is not signed by its logged device key")]
@@ -57,10 +59,14 @@ pub enum LeafRefused {
     #[error("device {0} would hold two leaves")]
     Twice(DeviceId),
     /// The leaf cannot read the roster, or speaks another suite.
-    #[error("the key package of device {0} lacks what this tenant's audiences need\nhelp: update the agent on that device")]
+    #[error(
+        "the key package of device {0} lacks what this tenant's audiences need\nhelp: update the agent on that device"
+    )]
     Incapable(DeviceId),
     /// The key package is older than our limit or not yet valid (K11).
-    #[error("the key package of device {0} is too old or not yet valid\nhelp: let the device run so that it uploads fresh ones")]
+    #[error(
+        "the key package of device {0} is too old or not yet valid\nhelp: let the device run so that it uploads fresh ones"
+    )]
     Stale(DeviceId),
 }
 
@@ -91,11 +97,7 @@ impl Identity {
         let device = signer.device();
         let message = leaf::leaf_message(&tenant, device, SUITE_ID, &public);
         let signature = signer.sign(&message)?;
-        let leaf = SignatureKeyPair::from_raw(
-            SignatureScheme::ED25519,
-            seed.to_vec(),
-            public.clone(),
-        );
+        let leaf = SignatureKeyPair::from_raw(SignatureScheme::ED25519, seed.to_vec(), public.clone());
         let identity = leaf::credential_bytes(device, &signature);
         Ok(Self {
             tenant,
@@ -126,8 +128,8 @@ impl Identity {
         let public = fields.bytes(4).map_err(|_| MemberError::State)?;
         let identity = fields.bytes(5).map_err(|_| MemberError::State)?;
         fields.finish().map_err(|_| MemberError::State)?;
-        let leaf = SignatureKeyPair::read(storage, &public, SignatureScheme::ED25519)
-            .ok_or(MemberError::State)?;
+        let leaf =
+            SignatureKeyPair::read(storage, &public, SignatureScheme::ED25519).ok_or(MemberError::State)?;
         Ok(Self {
             tenant: TenantId::parse(&tenant).map_err(|_| MemberError::State)?,
             device: DeviceId::from_bytes(device),
@@ -155,9 +157,7 @@ pub(crate) fn known_leaf<'a>(
 ) -> Result<KnownLeaf<'a>, LeafRefused> {
     let identity = credential_identity(credential);
     let device = leaf::credential_device(&identity).map_err(|_| LeafRefused::Malformed)?;
-    let logged = directory
-        .device(device)
-        .ok_or(LeafRefused::Unlogged(device))?;
+    let logged = directory.device(device).ok_or(LeafRefused::Unlogged(device))?;
     leaf::verify_leaf(tenant, SUITE_ID, &identity, leaf_key, |id| {
         directory.device(id).map(|found| found.key.clone())
     })

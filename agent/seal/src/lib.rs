@@ -26,7 +26,7 @@
 //! use policies::roster::Roster;
 //! use policies::terms::*;
 //! # use std::time::{SystemTime, UNIX_EPOCH};
-//! # POLICY_USES
+//! # mod policy { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/policy.rs")); }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut rng = rand::rng();
@@ -68,7 +68,10 @@
 //!
 //! // A draft that the policy lets through becomes a permit, a sealed story, a cleared one.
 //! let (text, file) = ("see you at eight", b"the address".as_slice());
-//! # POLICY_PERMIT
+//! # let plan = policy::plan(directory.size(), now_s);
+//! # let (version, digest) = (plan.policy().version, plan.policy().digest);
+//! # directory.apply(directory.size(), &DirectoryEntry::PolicyBundle { version, digest, at_s: now_s })?;
+//! let permit = policy::permit(&plan, audience, text, &[file]); // inspected, decided, allowed
 //! let draft = DraftParts { text, files: vec![DraftFile { name: "where.txt", kind: ItemKind::Text, bytes: file }] };
 //! let composition = Composition { audience_name: "dinner".to_owned(), created_s: now_s, ttl_s: 3_600 };
 //! let sealed = seal(&mut alices, permit, &draft, composition, &directory, &mut rng)?;
@@ -127,14 +130,14 @@ pub use device::{DeviceSigner, FileDeviceKey, SIGNATURE_BYTES, SignerError};
 pub use identity::{GATEWAY_SENDER, LeafRefused, SUITE_ID};
 pub use media::MediaError;
 pub use member::{
-    AudienceState, CommitRefused, Created, JoinError, Joined, Member, MemberError, MembershipChange, ProcessError,
-    Processed, ROSTER_EXTENSION, RecordChange, StageError, StagedCommit,
+    AudienceState, CommitRefused, Created, JoinError, Joined, Member, MemberError, MembershipChange,
+    ProcessError, Processed, ROSTER_EXTENSION, RecordChange, StageError, StagedCommit,
 };
 pub use sealed_store::{RecordCipher, RecordError};
 pub use story::{
-    AcceptanceFacts, ClearError, Cleared, Clearing, Composition, Delivery, DraftFile, DraftParts, FileEntry, FileKey,
-    Manifest, ManifestError, OpenError, OpenedStory, PROTOCOL, SealError, Sealed, SealedBlob, clear, open_blob,
-    open_story, seal,
+    AcceptanceFacts, ClearError, Cleared, Clearing, Composition, Delivery, DraftFile, DraftParts, FileEntry,
+    FileKey, Manifest, ManifestError, OpenError, OpenedStory, PROTOCOL, SealError, Sealed, SealedBlob, clear,
+    open_blob, open_story, seal,
 };
 
 #[cfg(test)]

@@ -30,7 +30,9 @@ const AEAD_NAME: &[u8] = b"AEAD_AES_256_GCM";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MediaError {
     /// Not the whole ciphertext of this key and context.
-    #[error("the file's ciphertext was altered, cut or belongs to another story\nhelp: fetch it again; nothing of it was shown")]
+    #[error(
+        "the file's ciphertext was altered, cut or belongs to another story\nhelp: fetch it again; nothing of it was shown"
+    )]
     NotAuthentic,
     /// The library refused.
     #[error("the media cipher is not available\nhelp: restart the agent; if it stays, reinstall it")]
@@ -132,11 +134,7 @@ impl hkdf::KeyType for DerivedLength {
 }
 
 impl Derived {
-    fn new(
-        key: &[u8; KEY_BYTES],
-        salt: &[u8; SALT_BYTES],
-        context: &[u8],
-    ) -> Result<Self, MediaError> {
+    fn new(key: &[u8; KEY_BYTES], salt: &[u8; SALT_BYTES], context: &[u8]) -> Result<Self, MediaError> {
         let mut okm = Zeroizing::new([0u8; KEY_BYTES + NONCE_LEN + COMMITMENT_BYTES]);
         let info: [&[u8]; 5] = [DERIVATION, AEAD_NAME, b"\0", salt, context];
         hkdf::Prk::new_less_safe(hkdf::HKDF_SHA512, key)
@@ -146,9 +144,7 @@ impl Derived {
         let (aead, rest) = okm.split_at(KEY_BYTES);
         let (nonce, commitment) = rest.split_at(NONCE_LEN);
         let mut derived = Self {
-            aead: LessSafeKey::new(
-                UnboundKey::new(&AES_256_GCM, aead).map_err(|_| MediaError::Unavailable)?,
-            ),
+            aead: LessSafeKey::new(UnboundKey::new(&AES_256_GCM, aead).map_err(|_| MediaError::Unavailable)?),
             base_nonce: [0; NONCE_LEN],
             commitment: [0; COMMITMENT_BYTES],
         };
@@ -157,12 +153,7 @@ impl Derived {
         Ok(derived)
     }
 
-    fn seal_chunk(
-        &self,
-        counter: u64,
-        chunk: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), MediaError> {
+    fn seal_chunk(&self, counter: u64, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), MediaError> {
         let start = out.len();
         out.extend_from_slice(chunk);
         let written = out.get_mut(start..).ok_or(MediaError::Unavailable)?;
@@ -174,12 +165,7 @@ impl Derived {
         Ok(())
     }
 
-    fn open_chunk(
-        &self,
-        counter: u64,
-        chunk: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), MediaError> {
+    fn open_chunk(&self, counter: u64, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), MediaError> {
         let length = chunk
             .len()
             .checked_sub(TAG_BYTES)

@@ -20,9 +20,9 @@ mod storage;
 pub use commit::{MembershipChange, StageError, StagedCommit};
 pub use group::{AudienceState, Created};
 pub use join::{JoinError, Joined};
+pub use key_packages::ROSTER_EXTENSION;
 pub use process::{ProcessError, Processed};
 pub use rules::CommitRefused;
-pub use key_packages::ROSTER_EXTENSION;
 pub use storage::RecordChange;
 
 use std::collections::BTreeMap;
@@ -57,7 +57,9 @@ pub enum MemberError {
     #[error(transparent)]
     Signer(#[from] SignerError),
     /// The records are not a whole state.
-    #[error("this device's sealing state is damaged or incomplete\nhelp: remove the state and enrol the device again")]
+    #[error(
+        "this device's sealing state is damaged or incomplete\nhelp: remove the state and enrol the device again"
+    )]
     State,
     /// No audience of this id is known here.
     #[error("this device is not in audience {0}")]

@@ -25,7 +25,9 @@ pub struct RecordCipher {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Altered, truncated, moved under another key, or written with another state key.
-    #[error("a record of the state store was altered or belongs to another state key\nhelp: remove this device's state and enrol it again")]
+    #[error(
+        "a record of the state store was altered or belongs to another state key\nhelp: remove this device's state and enrol it again"
+    )]
     Tampered,
     /// The cipher itself failed.
     #[error("the state store's cipher is not available\nhelp: restart the agent; if it stays, reinstall it")]
@@ -54,23 +56,14 @@ impl RecordCipher {
     ///
     /// # Errors
     /// [`RecordError::Unavailable`] if the library refuses.
-    pub fn seal(
-        &self,
-        key: &[u8],
-        value: &[u8],
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Vec<u8>, RecordError> {
+    pub fn seal(&self, key: &[u8], value: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, RecordError> {
         let mut nonce = [0u8; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
         // Room for the tag from the start: growing would leave a copy of the plaintext behind.
         let mut buffer = Vec::with_capacity(value.len() + AES_256_GCM.tag_len());
         buffer.extend_from_slice(value);
         self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(key),
-                &mut buffer,
-            )
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(key), &mut buffer)
             .map_err(|_| RecordError::Unavailable)?;
         let mut record = Vec::with_capacity(NONCE_LEN + buffer.len());
         record.extend_from_slice(&nonce);
@@ -89,11 +82,7 @@ impl RecordCipher {
         let mut buffer = Zeroizing::new(sealed.to_vec());
         let length = self
             .key
-            .open_in_place(
-                Nonce::assume_unique_for_key(*nonce),
-                Aad::from(key),
-                &mut buffer,
-            )
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(key), &mut buffer)
             .map_err(|_| RecordError::Tampered)?
             .len();
         buffer.truncate(length);

@@ -5,7 +5,7 @@ mod manifest;
 mod open;
 mod seal;
 
-pub use clear::{Clearing, ClearError, Cleared, clear};
+pub use clear::{ClearError, Cleared, Clearing, clear};
 pub use manifest::{FileEntry, Manifest, ManifestError};
 pub use open::{AcceptanceFacts, Delivery, FileKey, OpenError, OpenedStory, open_blob, open_story};
 pub use seal::{Composition, DraftFile, DraftParts, SealError, Sealed, SealedBlob, seal};
@@ -31,9 +31,7 @@ pub(crate) fn associated(tag: &[u8; TAG_BYTES], cti: Cti) -> Vec<u8> {
 }
 
 /// Reads [`associated`].
-pub(crate) fn read_associated(
-    bytes: &[u8],
-) -> Result<([u8; TAG_BYTES], Cti), cbor::Malformed> {
+pub(crate) fn read_associated(bytes: &[u8]) -> Result<([u8; TAG_BYTES], Cti), cbor::Malformed> {
     let mut fields = cbor::Fields::parse(bytes)?;
     let tag = fields.array(1)?;
     let cti = fields.array(2)?;

@@ -3,8 +3,8 @@
 use openmls::group::StagedCommit as MlsStagedCommit;
 use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{
-    CommitMessageBundle, Extensions, GroupContext, KeyPackage, LeafNodeIndex, MlsGroup, OpenMlsProvider as _, Proposal,
-    QueuedProposal,
+    CommitMessageBundle, Extensions, GroupContext, KeyPackage, LeafNodeIndex, MlsGroup, OpenMlsProvider as _,
+    Proposal, QueuedProposal,
 };
 use policies::directory::Directory;
 use policies::roster::Roster;
@@ -66,7 +66,9 @@ pub enum StageError {
     #[error("this device is being removed from the audience; another member has to commit it")]
     BeingRemoved,
     /// The library found the commit impossible.
-    #[error("the commit could not be made: a key package does not fit the audience, or was used before\nhelp: fetch fresh key packages and try again")]
+    #[error(
+        "the commit could not be made: a key package does not fit the audience, or was used before\nhelp: fetch fresh key packages and try again"
+    )]
     Impossible,
 }
 
@@ -325,9 +327,7 @@ impl Member {
         let ratchet_tree = self.tree_after(group, pending)?;
         let (commit, welcome, group_info) = bundle.into_messages();
         let bytes = |message: openmls::prelude::MlsMessageOut| {
-            message
-                .tls_serialize_detached()
-                .map_err(|_| MemberError::Crypto)
+            message.tls_serialize_detached().map_err(|_| MemberError::Crypto)
         };
         Ok(StagedCommit {
             commit: bytes(commit)?,
@@ -339,11 +339,7 @@ impl Member {
         })
     }
 
-    fn tree_after(
-        &self,
-        group: &MlsGroup,
-        pending: &MlsStagedCommit,
-    ) -> Result<Vec<u8>, MemberError> {
+    fn tree_after(&self, group: &MlsGroup, pending: &MlsStagedCommit) -> Result<Vec<u8>, MemberError> {
         pending
             .export_ratchet_tree(self.provider.crypto(), group.export_ratchet_tree())
             .map_err(|_| MemberError::Crypto)?

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{
-    BasicCredential, CredentialType, Extension, ExtensionType, Extensions, ExternalSender,
-    GroupContext, MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, OpenMlsProvider as _,
+    BasicCredential, CredentialType, Extension, ExtensionType, Extensions, ExternalSender, GroupContext,
+    MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig, OpenMlsProvider as _,
     PURE_PLAINTEXT_WIRE_FORMAT_POLICY, Proposal, RequiredCapabilitiesExtension, UnknownExtension,
 };
 use policies::directory::Directory;

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use openmls::group::JoinBuilder;
 use openmls::prelude::tls_codec::Deserialize as _;
 use openmls::prelude::{
-    MlsMessageBodyIn, MlsMessageIn, ProcessedWelcome, RatchetTreeIn,
-    StagedWelcome, Welcome,
+    MlsMessageBodyIn, MlsMessageIn, ProcessedWelcome, RatchetTreeIn, StagedWelcome, Welcome,
 };
-use openmls::group::JoinBuilder;
 use policies::directory::Directory;
 use policies::roster::Roster;
 use policies::terms::{AudienceId, DeviceId};
@@ -43,7 +42,9 @@ pub enum JoinError {
     #[error(transparent)]
     Refused(#[from] CommitRefused),
     /// Not a Welcome with its tree for a key package of this device.
-    #[error("the welcome is damaged, or for a key package that this device no longer has\nhelp: ask to be added again")]
+    #[error(
+        "the welcome is damaged, or for a key package that this device no longer has\nhelp: ask to be added again"
+    )]
     Unusable,
     /// The person of this device is not in the roster that came with the Welcome.
     #[error("the welcome is for an audience whose roster does not list this device's person")]
@@ -84,11 +85,9 @@ impl Member {
         if ratchet_tree.len() > MLS_MESSAGE_BYTES_MAX {
             return Err(JoinError::Unusable);
         }
-        let tree = RatchetTreeIn::tls_deserialize_exact(ratchet_tree)
+        let tree = RatchetTreeIn::tls_deserialize_exact(ratchet_tree).map_err(|_| JoinError::Unusable)?;
+        let processed = ProcessedWelcome::new_from_welcome(&self.provider, &join_config(), welcome)
             .map_err(|_| JoinError::Unusable)?;
-        let processed =
-            ProcessedWelcome::new_from_welcome(&self.provider, &join_config(), welcome)
-                .map_err(|_| JoinError::Unusable)?;
         let staged = JoinBuilder::new(&self.provider, processed)
             .with_ratchet_tree(tree)
             .skip_lifetime_validation()
@@ -110,11 +109,7 @@ impl Member {
         Ok(joined)
     }
 
-    fn check_welcome(
-        &self,
-        staged: &StagedWelcome,
-        directory: &Directory,
-    ) -> Result<Joined, JoinError> {
+    fn check_welcome(&self, staged: &StagedWelcome, directory: &Directory) -> Result<Joined, JoinError> {
         let context = staged.group_context();
         let audience = <[u8; 16]>::try_from(context.group_id().as_slice())
             .map(AudienceId::from_bytes)
@@ -131,9 +126,7 @@ impl Member {
         if !roster.persons.contains(&own.person) {
             return Err(JoinError::Unlisted);
         }
-        let sender = staged
-            .welcome_sender()
-            .map_err(|_| CommitRefused::Outsider)?;
+        let sender = staged.welcome_sender().map_err(|_| CommitRefused::Outsider)?;
         let by = crate::identity::known_leaf_node(&self.identity.tenant, directory, sender)
             .map_err(CommitRefused::Leaf)?
             .device;

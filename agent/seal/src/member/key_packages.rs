@@ -2,8 +2,8 @@
 
 use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{
-    Capabilities, CredentialType, ExtensionType, KeyPackage, KeyPackageBuilder, Lifetime,
-    MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, OpenMlsProvider as _, ProtocolVersion,
+    Capabilities, CredentialType, ExtensionType, KeyPackage, KeyPackageBuilder, Lifetime, MlsMessageBodyIn,
+    MlsMessageIn, MlsMessageOut, OpenMlsProvider as _, ProtocolVersion,
 };
 use openmls_rust_crypto::OpenMlsRustCrypto;
 
@@ -19,11 +19,7 @@ impl Member {
     ///
     /// # Errors
     /// [`MemberError::TooMany`] beyond [`KEY_PACKAGES_MAX`]; [`MemberError::Crypto`] if the library refuses.
-    pub fn key_packages(
-        &mut self,
-        count: usize,
-        now_s: u64,
-    ) -> Result<Vec<Vec<u8>>, MemberError> {
+    pub fn key_packages(&mut self, count: usize, now_s: u64) -> Result<Vec<Vec<u8>>, MemberError> {
         if count > KEY_PACKAGES_MAX {
             return Err(MemberError::TooMany {
                 max: KEY_PACKAGES_MAX,
@@ -42,11 +38,7 @@ impl Member {
         self.key_package(KeyPackage::builder().mark_as_last_resort(), now_s)
     }
 
-    fn key_package(
-        &self,
-        builder: KeyPackageBuilder,
-        now_s: u64,
-    ) -> Result<Vec<u8>, MemberError> {
+    fn key_package(&self, builder: KeyPackageBuilder, now_s: u64) -> Result<Vec<u8>, MemberError> {
         let lifetime = Lifetime::init(
             now_s.saturating_sub(CLOCK_SKEW_S),
             now_s.saturating_add(KEY_PACKAGE_LIFETIME_S),
@@ -82,15 +74,11 @@ pub(super) fn capabilities() -> Capabilities {
 }
 
 /// Parses a key package and verifies its own signatures and its MLS lifetime; whose it is comes after.
-pub(super) fn parse(
-    provider: &OpenMlsRustCrypto,
-    bytes: &[u8],
-) -> Result<KeyPackage, LeafRefused> {
+pub(super) fn parse(provider: &OpenMlsRustCrypto, bytes: &[u8]) -> Result<KeyPackage, LeafRefused> {
     if bytes.len() > MLS_MESSAGE_BYTES_MAX {
         return Err(LeafRefused::Malformed);
     }
-    let message =
-        MlsMessageIn::tls_deserialize_exact(bytes).map_err(|_| LeafRefused::Malformed)?;
+    let message = MlsMessageIn::tls_deserialize_exact(bytes).map_err(|_| LeafRefused::Malformed)?;
     let MlsMessageBodyIn::KeyPackage(key_package) = message.extract() else {
         return Err(LeafRefused::Malformed);
     };

@@ -32,7 +32,10 @@ impl Member {
         let message = group.create_message(&self.provider, &self.identity.leaf, plaintext);
         // What was not sent must not be the associated data of the next commit.
         group.set_aad(Vec::new());
-        message.map_err(|_| MemberError::Crypto)?.tls_serialize_detached().map_err(|_| MemberError::Crypto)
+        message
+            .map_err(|_| MemberError::Crypto)?
+            .tls_serialize_detached()
+            .map_err(|_| MemberError::Crypto)
     }
 
     /// Decrypts a message of the current epoch; its key is gone afterwards.

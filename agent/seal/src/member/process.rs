@@ -2,8 +2,8 @@
 
 use openmls::prelude::tls_codec::Deserialize as _;
 use openmls::prelude::{
-    MlsGroup, MlsMessageIn, OpenMlsProvider as _, ProcessedMessage, ProcessedMessageContent,
-    ProtocolMessage, QueuedProposal, Sender, StagedCommit,
+    MlsGroup, MlsMessageIn, OpenMlsProvider as _, ProcessedMessage, ProcessedMessageContent, ProtocolMessage,
+    QueuedProposal, Sender, StagedCommit,
 };
 use policies::directory::Directory;
 use policies::roster::Roster;
@@ -51,7 +51,9 @@ pub enum ProcessError {
     #[error(transparent)]
     Refused(#[from] CommitRefused),
     /// Of another epoch: below ours it was already applied, above ours something is missing.
-    #[error("the message is of epoch {found}, the audience is in epoch {current}\nhelp: process the log in order")]
+    #[error(
+        "the message is of epoch {found}, the audience is in epoch {current}\nhelp: process the log in order"
+    )]
     WrongEpoch {
         /// The epoch of the message.
         found: u64,
@@ -111,11 +113,10 @@ impl Member {
                 self.store_proposal(audience, *proposal, directory)
             }
             ProcessedMessageContent::OwnPendingCommit => self.apply_own(audience, directory),
-            ProcessedMessageContent::ExternalJoinProposalMessage(_) => {
-                Err(CommitRefused::Proposal.into())
+            ProcessedMessageContent::ExternalJoinProposalMessage(_) => Err(CommitRefused::Proposal.into()),
+            ProcessedMessageContent::ApplicationMessage(_) | ProcessedMessageContent::OwnPrivateMessage => {
+                Err(ProcessError::Unusable)
             }
-            ProcessedMessageContent::ApplicationMessage(_)
-            | ProcessedMessageContent::OwnPrivateMessage => Err(ProcessError::Unusable),
         }
     }
 
@@ -146,11 +147,7 @@ impl Member {
         self.applied(audience, allowed)
     }
 
-    fn apply_own(
-        &mut self,
-        audience: AudienceId,
-        directory: &Directory,
-    ) -> Result<Processed, ProcessError> {
+    fn apply_own(&mut self, audience: AudienceId, directory: &Directory) -> Result<Processed, ProcessError> {
         let group = self.group(audience)?;
         let pending = group.pending_commit().ok_or(MemberError::State)?;
         let allowed = self

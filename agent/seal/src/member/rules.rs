@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use openmls::prelude::{
-    Credential, GroupContextExtensionProposal, KeyPackage, LeafNodeIndex, MlsGroup, Proposal,
-    QueuedProposal, Sender, StagedCommit,
+    Credential, GroupContextExtensionProposal, KeyPackage, LeafNodeIndex, MlsGroup, Proposal, QueuedProposal,
+    Sender, StagedCommit,
 };
 use policies::directory::Directory;
 use policies::roster::Roster;
@@ -33,7 +33,9 @@ pub enum CommitRefused {
         by: PersonId,
     },
     /// The committer's person may not remove this device.
-    #[error("device {device} may not be removed by person {by}: it is of a listed person and not revoked\nhelp: fetch the log and try again")]
+    #[error(
+        "device {device} may not be removed by person {by}: it is of a listed person and not revoked\nhelp: fetch the log and try again"
+    )]
     Removal {
         /// The device to be removed.
         device: DeviceId,
@@ -145,10 +147,7 @@ impl Judge<'_> {
     }
 
     /// The roster of a changed context, if nothing but the roster changed.
-    fn changed_roster(
-        &self,
-        change: &GroupContextExtensionProposal,
-    ) -> Result<Roster, CommitRefused> {
+    fn changed_roster(&self, change: &GroupContextExtensionProposal) -> Result<Roster, CommitRefused> {
         let extension = change
             .extensions()
             .unknown(ROSTER_EXTENSION)
@@ -177,16 +176,8 @@ impl Judge<'_> {
     /// Logged, vouched for, of a listed person. A device that was revoked since this commit was made is let in
     /// here, or members would part ways over the moment at which they read the log: it counts as stale at once,
     /// and nobody posts before it is removed. A commit of this device refuses it beforehand.
-    fn admitted(
-        &self,
-        key_package: &KeyPackage,
-        roster: &Roster,
-    ) -> Result<DeviceId, CommitRefused> {
-        let known = known_leaf_node(
-            &self.identity.tenant,
-            self.directory,
-            key_package.leaf_node(),
-        )?;
+    fn admitted(&self, key_package: &KeyPackage, roster: &Roster) -> Result<DeviceId, CommitRefused> {
+        let known = known_leaf_node(&self.identity.tenant, self.directory, key_package.leaf_node())?;
         if !roster.persons.contains(&known.logged.person) {
             return Err(LeafRefused::Unlisted(known.logged.person).into());
         }
@@ -209,9 +200,7 @@ impl Judge<'_> {
                 Sender::External(_) => true,
                 Sender::Member(sender) if *sender == index => true,
                 Sender::Member(_) => {
-                    added.contains(&device)
-                        || before.owners.contains(&by)
-                        || self.may_go(device, by, roster)
+                    added.contains(&device) || before.owners.contains(&by) || self.may_go(device, by, roster)
                 }
                 Sender::NewMemberProposal | Sender::NewMemberCommit => false,
             };
@@ -247,11 +236,7 @@ impl Judge<'_> {
         }
     }
 
-    fn membership_after(
-        &self,
-        added: &[DeviceId],
-        removed: &[DeviceId],
-    ) -> Result<(), CommitRefused> {
+    fn membership_after(&self, added: &[DeviceId], removed: &[DeviceId]) -> Result<(), CommitRefused> {
         let mut members: BTreeSet<DeviceId> = devices(self.group).into_iter().collect();
         for device in removed {
             members.remove(device);
@@ -288,8 +273,7 @@ pub(super) fn check_context(
     extensions: &openmls::prelude::Extensions<openmls::prelude::GroupContext>,
     roster: &Roster,
 ) -> Result<(), CommitRefused> {
-    let expected =
-        context_extensions(&identity.gateway, roster).map_err(|_| CommitRefused::Context)?;
+    let expected = context_extensions(&identity.gateway, roster).map_err(|_| CommitRefused::Context)?;
     if *extensions == expected {
         Ok(())
     } else {

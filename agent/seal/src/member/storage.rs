@@ -45,11 +45,7 @@ pub(super) fn audiences<'a>(keys: impl Iterator<Item = &'a Vec<u8>>) -> Vec<Audi
         .collect()
 }
 
-pub(super) fn put(
-    provider: &OpenMlsRustCrypto,
-    key: &[u8],
-    value: Vec<u8>,
-) -> Result<(), MemberError> {
+pub(super) fn put(provider: &OpenMlsRustCrypto, key: &[u8], value: Vec<u8>) -> Result<(), MemberError> {
     let mut values = provider
         .storage()
         .values
@@ -113,10 +109,7 @@ pub(super) fn changes(
 }
 
 /// Removes every record that names the group: what openmls' own deletion leaves are the epoch's key pairs.
-pub(super) fn remove_group(
-    provider: &OpenMlsRustCrypto,
-    audience: AudienceId,
-) -> Result<(), MemberError> {
+pub(super) fn remove_group(provider: &OpenMlsRustCrypto, audience: AudienceId) -> Result<(), MemberError> {
     let mut values = provider
         .storage()
         .values
@@ -140,11 +133,7 @@ pub(super) fn remove_group(
 pub(super) fn snapshot(
     provider: &OpenMlsRustCrypto,
 ) -> Result<BTreeMap<Vec<u8>, Zeroizing<Vec<u8>>>, MemberError> {
-    let values = provider
-        .storage()
-        .values
-        .read()
-        .map_err(|_| MemberError::State)?;
+    let values = provider.storage().values.read().map_err(|_| MemberError::State)?;
     Ok(values
         .iter()
         .map(|(key, value)| (key.clone(), Zeroizing::new(value.clone())))
@@ -182,7 +171,5 @@ pub(super) fn wipe(provider: &OpenMlsRustCrypto) {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
+    haystack.windows(needle.len()).any(|window| window == needle)
 }

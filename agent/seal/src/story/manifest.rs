@@ -49,7 +49,9 @@ pub struct FileEntry {
 
 /// The bytes are no manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the story's manifest is damaged, or of a version that this agent does not know\nhelp: update the agent")]
+#[error(
+    "the story's manifest is damaged, or of a version that this agent does not know\nhelp: update the agent"
+)]
 pub struct ManifestError;
 
 impl From<Malformed> for ManifestError {
@@ -278,9 +280,7 @@ pub(super) type Unframed = ([u8; frank::SALT_BYTES], Zeroizing<Vec<u8>>);
 
 /// Reads [`frame`].
 pub(super) fn unframe(framed: &[u8]) -> Result<Unframed, ManifestError> {
-    let (length, rest) = framed
-        .split_first_chunk::<LENGTH_BYTES>()
-        .ok_or(ManifestError)?;
+    let (length, rest) = framed.split_first_chunk::<LENGTH_BYTES>().ok_or(ManifestError)?;
     let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| ManifestError)?;
     let (body, padding) = rest.split_at_checked(length).ok_or(ManifestError)?;
     if padding.iter().any(|byte| *byte != 0) {

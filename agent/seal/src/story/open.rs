@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use policies::clearance::{
-    AudienceBinding, Binding, Claims, UnverifiedClearance, VerifiedClearance,
-};
+use policies::clearance::{AudienceBinding, Binding, Claims, UnverifiedClearance, VerifiedClearance};
 use policies::decide::VerdictCode;
 use policies::directory::Directory;
 use policies::terms::{AudienceId, Cti, DeviceId, Digest, Label};
@@ -73,7 +71,9 @@ pub enum OpenError {
     #[error(transparent)]
     Issuer(LeafRefused),
     /// The bundle under which it was cleared is not in the log as far as it is known here.
-    #[error("the story was cleared under a policy that is not in the directory log\nhelp: fetch the log and try again")]
+    #[error(
+        "the story was cleared under a policy that is not in the directory log\nhelp: fetch the log and try again"
+    )]
     UnloggedPolicy,
     /// Clearance, acceptance and envelope do not name the same story.
     #[error("the story's clearance or acceptance is of another story")]
@@ -109,7 +109,10 @@ impl OpenError {
     /// decrypted; the same delivery may be opened after fetching it.
     #[must_use]
     pub fn needs_log(&self) -> bool {
-        matches!(self, Self::Issuer(LeafRefused::Unlogged(_)) | Self::UnloggedPolicy)
+        matches!(
+            self,
+            Self::Issuer(LeafRefused::Unlogged(_)) | Self::UnloggedPolicy
+        )
     }
 }
 
@@ -143,8 +146,7 @@ pub fn open_story(
     if decrypted.sender != claims.iss {
         return Err(OpenError::OtherSender);
     }
-    let (tag, cti) =
-        read_associated(&decrypted.associated).map_err(|_| OpenError::Contradiction)?;
+    let (tag, cti) = read_associated(&decrypted.associated).map_err(|_| OpenError::Contradiction)?;
     if cti != claims.cti {
         return Err(OpenError::OtherStory);
     }
@@ -255,15 +257,10 @@ fn verified(bytes: &[u8], directory: &Directory) -> Result<VerifiedClearance, Op
     let logged = directory
         .device(issuer)
         .ok_or(OpenError::Issuer(LeafRefused::Unlogged(issuer)))?;
-    unverified
-        .verify(&logged.key)
-        .map_err(|_| OpenError::Clearance)
+    unverified.verify(&logged.key).map_err(|_| OpenError::Clearance)
 }
 
-fn check_one_story(
-    clearance: &VerifiedClearance,
-    delivery: &Delivery<'_>,
-) -> Result<(), OpenError> {
+fn check_one_story(clearance: &VerifiedClearance, delivery: &Delivery<'_>) -> Result<(), OpenError> {
     let (claims, acceptance) = (clearance.claims(), delivery.acceptance);
     let env = Digest::of(delivery.envelope);
     let one = env == claims.env
@@ -273,11 +270,7 @@ fn check_one_story(
     if one { Ok(()) } else { Err(OpenError::OtherStory) }
 }
 
-fn check_times(
-    claims: &Claims,
-    acceptance: &AcceptanceFacts,
-    now_s: u64,
-) -> Result<(), OpenError> {
+fn check_times(claims: &Claims, acceptance: &AcceptanceFacts, now_s: u64) -> Result<(), OpenError> {
     let from_s = claims.iat_s.saturating_sub(CLOCK_SKEW_S);
     let timely = (from_s..=claims.exp_s).contains(&acceptance.at_s)
         && claims.exp_s <= claims.iat_s.saturating_add(CLEARANCE_LIFETIME_S)
@@ -300,11 +293,7 @@ fn check_policy(claims: &Claims, directory: &Directory) -> Result<(), OpenError>
     }
 }
 
-fn check_audience(
-    member: &Member,
-    claims: &Claims,
-    audience: AudienceId,
-) -> Result<(), OpenError> {
+fn check_audience(member: &Member, claims: &Claims, audience: AudienceId) -> Result<(), OpenError> {
     let state = member
         .audience_state(audience)
         .map_err(|error: MemberError| OpenError::Envelope(error.into()))?;
@@ -316,9 +305,8 @@ fn check_audience(
     else {
         return Err(OpenError::OtherAudience);
     };
-    let same = *group == audience
-        && claims.protocol == PROTOCOL
-        && matches!(claims.binding, Binding::AgentSealed);
+    let same =
+        *group == audience && claims.protocol == PROTOCOL && matches!(claims.binding, Binding::AgentSealed);
     if !same {
         return Err(OpenError::OtherAudience);
     }
@@ -335,11 +323,7 @@ fn check_audience(
     }
 }
 
-fn check_manifest(
-    manifest: &Manifest,
-    claims: &Claims,
-    directory: &Directory,
-) -> Result<(), OpenError> {
+fn check_manifest(manifest: &Manifest, claims: &Claims, directory: &Directory) -> Result<(), OpenError> {
     let AudienceBinding::Mls { group, epoch, .. } = &claims.audience else {
         return Err(OpenError::OtherAudience);
     };

@@ -11,9 +11,7 @@ use zeroize::Zeroizing;
 use super::manifest::{FileEntry, Manifest, frame};
 use super::{associated, media_context};
 use crate::frank;
-use crate::limits::{
-    FILE_BYTES_MAX, FILES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX, TTL_S_MAX,
-};
+use crate::limits::{FILE_BYTES_MAX, FILES_MAX, NAME_BYTES_MAX, TEXT_BYTES_MAX, TTL_S_MAX};
 use crate::media::{self, MediaError};
 use crate::member::{AudienceState, Member, MemberError};
 
@@ -123,20 +121,13 @@ pub fn seal(
     rng: &mut dyn CryptoRng,
 ) -> Result<Sealed, SealError> {
     check_bounds(draft, &composition)?;
-    if draft_digest(
-        draft.text.as_bytes(),
-        draft.files.iter().map(|file| file.bytes),
-    ) != permit.content()
-    {
+    if draft_digest(draft.text.as_bytes(), draft.files.iter().map(|file| file.bytes)) != permit.content() {
         return Err(SealError::ContentChanged);
     }
     let audience = permit.audience();
     let state = ready_audience(member, audience, directory)?;
     let author = member.device();
-    let author_person = directory
-        .device(author)
-        .ok_or(MemberError::OwnDevice)?
-        .person;
+    let author_person = directory.device(author).ok_or(MemberError::OwnDevice)?.person;
 
     let mut cti = [0u8; 16];
     rng.fill_bytes(&mut cti);
@@ -227,10 +218,7 @@ impl fmt::Debug for DraftParts<'_> {
     }
 }
 
-fn check_bounds(
-    draft: &DraftParts<'_>,
-    composition: &Composition,
-) -> Result<(), SealError> {
+fn check_bounds(draft: &DraftParts<'_>, composition: &Composition) -> Result<(), SealError> {
     let at_most = |what, size, max| {
         if size <= max {
             Ok(())
@@ -269,7 +257,11 @@ fn ready_audience(
         return Err(SealError::RemovalPending);
     }
     let stale = state.stale_devices(directory);
-    if stale.is_empty() { Ok(state) } else { Err(SealError::DevicesToRemove(stale)) }
+    if stale.is_empty() {
+        Ok(state)
+    } else {
+        Err(SealError::DevicesToRemove(stale))
+    }
 }
 
 fn seal_files(

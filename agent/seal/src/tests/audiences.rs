@@ -4,9 +4,7 @@ use policies::terms::DeviceId;
 
 use super::world::{AUDIENCE, World, now_s, person, roster};
 use crate::limits::{KEY_PACKAGE_AGE_S_MAX, KEY_PACKAGES_MAX};
-use crate::{
-    CommitRefused, LeafRefused, Member, MemberError, MembershipChange, Processed, StageError,
-};
+use crate::{CommitRefused, LeafRefused, Member, MemberError, MembershipChange, Processed, StageError};
 
 fn removal(device: DeviceId) -> MembershipChange {
     MembershipChange {
@@ -43,12 +41,7 @@ fn members_to_add_are_computed_from_list_and_log() {
     let (alice, bob) = world.alice_and_bob();
     let second = world.device(3, 2);
     let _stranger = world.device(4, 9);
-    let missing = || {
-        alice
-            .member
-            .missing_devices(AUDIENCE, &world.directory)
-            .unwrap()
-    };
+    let missing = || alice.member.missing_devices(AUDIENCE, &world.directory).unwrap();
     assert_eq!(missing(), [second.id()]);
     world.revoke(&second);
     world.revoke(&bob);
@@ -160,17 +153,11 @@ fn loser_of_an_epoch_discards_processes_the_winner_and_commits_again() {
         .member
         .stage_self_update(AUDIENCE, &world.directory)
         .unwrap();
-    let _loser = bob
-        .member
-        .stage_self_update(AUDIENCE, &world.directory)
-        .unwrap();
+    let _loser = bob.member.stage_self_update(AUDIENCE, &world.directory).unwrap();
     bob.member.discard_staged(AUDIENCE).unwrap();
     alice.member.merge_staged(AUDIENCE).unwrap();
     world.process(&mut bob, &winner.commit);
-    let again = bob
-        .member
-        .stage_self_update(AUDIENCE, &world.directory)
-        .unwrap();
+    let again = bob.member.stage_self_update(AUDIENCE, &world.directory).unwrap();
     bob.member.merge_staged(AUDIENCE).unwrap();
     world.process(&mut alice, &again.commit);
     assert_eq!((alice.epoch(), bob.epoch()), (3, 3));
@@ -185,10 +172,7 @@ fn own_commit_that_comes_back_from_the_log_is_merged() {
         .stage_self_update(AUDIENCE, &world.directory)
         .unwrap();
     let processed = world.process(&mut alice, &staged.commit);
-    assert!(matches!(
-        processed,
-        Processed::CommitApplied { epoch: 2, .. }
-    ));
+    assert!(matches!(processed, Processed::CommitApplied { epoch: 2, .. }));
 }
 
 #[test]

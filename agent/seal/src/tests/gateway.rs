@@ -36,12 +36,17 @@ impl Keyless {
     fn follow(&mut self, message: &[u8]) {
         let message = MlsMessageIn::tls_deserialize_exact(message).unwrap();
         let message = message.try_into_protocol_message().unwrap();
-        let processed = self.group.process_message(self.provider.crypto(), message).unwrap();
+        let processed = self
+            .group
+            .process_message(self.provider.crypto(), message)
+            .unwrap();
         let content = processed.into_content();
         if let ProcessedMessageContent::StagedCommitMessage(commit) = content {
             self.group.merge_commit(self.provider.storage(), *commit).unwrap();
         } else if let ProcessedMessageContent::ProposalMessage(proposal) = content {
-            self.group.add_proposal(self.provider.storage(), *proposal).unwrap();
+            self.group
+                .add_proposal(self.provider.storage(), *proposal)
+                .unwrap();
         } else {
             panic!("neither commit nor proposal");
         }
@@ -62,7 +67,10 @@ fn tree(device: &super::world::Device) -> (u64, Vec<u8>) {
 fn keyless_gateway_follows_every_change_and_holds_the_tree_of_the_members() {
     let mut world = World::new();
     let (mut alice, mut bob) = (world.device(1, 1), world.device(2, 2));
-    let created = alice.member.create_audience(AUDIENCE, &roster(&[1], &[2]), &world.directory).unwrap();
+    let created = alice
+        .member
+        .create_audience(AUDIENCE, &roster(&[1], &[2]), &world.directory)
+        .unwrap();
     let mut gateway = Keyless::from_upload(&created.group_info, &created.ratchet_tree);
     assert_eq!(gateway.tree(), tree(&alice));
 
@@ -73,8 +81,14 @@ fn keyless_gateway_follows_every_change_and_holds_the_tree_of_the_members() {
     let remove = world.external_remove(1, 1);
     gateway.follow(&remove);
     world.process(&mut alice, &remove);
-    let change = MembershipChange { roster: Some(roster(&[1], &[])), ..MembershipChange::default() };
-    let staged = alice.member.stage_membership(AUDIENCE, &change, &world.directory, now_s()).unwrap();
+    let change = MembershipChange {
+        roster: Some(roster(&[1], &[])),
+        ..MembershipChange::default()
+    };
+    let staged = alice
+        .member
+        .stage_membership(AUDIENCE, &change, &world.directory, now_s())
+        .unwrap();
     alice.member.merge_staged(AUDIENCE).unwrap();
     gateway.follow(&staged.commit);
     assert_eq!(gateway.tree(), tree(&alice));
@@ -86,7 +100,10 @@ fn keyless_gateway_follows_every_change_and_holds_the_tree_of_the_members() {
 fn what_is_uploaded_with_a_commit_lets_a_gateway_start_from_it() {
     let mut world = World::new();
     let (mut alice, _bob) = world.alice_and_bob();
-    let staged = alice.member.stage_self_update(AUDIENCE, &world.directory).unwrap();
+    let staged = alice
+        .member
+        .stage_self_update(AUDIENCE, &world.directory)
+        .unwrap();
     alice.member.merge_staged(AUDIENCE).unwrap();
     let gateway = Keyless::from_upload(&staged.group_info, &staged.ratchet_tree);
     assert_eq!(gateway.tree(), tree(&alice));

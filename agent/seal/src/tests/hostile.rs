@@ -5,9 +5,7 @@ use policies::directory::Directory;
 use policies::terms::PersonId;
 
 use super::world::{AUDIENCE, Device, World, now_s, person, roster};
-use crate::{
-    CommitRefused, JoinError, LeafRefused, MembershipChange, ProcessError, Processed, StageError,
-};
+use crate::{CommitRefused, JoinError, LeafRefused, MembershipChange, ProcessError, Processed, StageError};
 
 fn adding(joiner: &mut Device) -> MembershipChange {
     MembershipChange {
@@ -31,12 +29,9 @@ fn unlogged_device_is_not_added() {
     let mut world = World::new();
     let (mut alice, _bob) = world.alice_and_bob();
     let mut invented = world.unlogged(9, 2);
-    let refused = alice.member.stage_membership(
-        AUDIENCE,
-        &adding(&mut invented),
-        &world.directory,
-        now_s(),
-    );
+    let refused = alice
+        .member
+        .stage_membership(AUDIENCE, &adding(&mut invented), &world.directory, now_s());
     assert_eq!(
         refused.unwrap_err(),
         StageError::Refused(LeafRefused::Unlogged(invented.id()).into())
@@ -54,9 +49,7 @@ fn commit_that_adds_an_unlogged_device_is_not_merged() {
         .member
         .stage_membership(AUDIENCE, &adding(&mut invented), &theirs, now_s())
         .unwrap();
-    let refused = alice
-        .member
-        .process(AUDIENCE, &staged.commit, &world.directory);
+    let refused = alice.member.process(AUDIENCE, &staged.commit, &world.directory);
     assert_eq!(
         refused.unwrap_err(),
         ProcessError::Refused(LeafRefused::Unlogged(invented.id()).into())
@@ -73,12 +66,9 @@ fn device_of_an_unlisted_person_is_not_added() {
     let mut world = World::new();
     let (mut alice, _bob) = world.alice_and_bob();
     let mut stranger = world.device(9, 9);
-    let refused = alice.member.stage_membership(
-        AUDIENCE,
-        &adding(&mut stranger),
-        &world.directory,
-        now_s(),
-    );
+    let refused = alice
+        .member
+        .stage_membership(AUDIENCE, &adding(&mut stranger), &world.directory, now_s());
     assert_eq!(
         refused.unwrap_err(),
         StageError::Refused(LeafRefused::Unlisted(person(9)).into())
@@ -91,10 +81,9 @@ fn revoked_device_is_not_added() {
     let (mut alice, _bob) = world.alice_and_bob();
     let mut second = world.device(3, 2);
     world.revoke(&second);
-    let refused =
-        alice
-            .member
-            .stage_membership(AUDIENCE, &adding(&mut second), &world.directory, now_s());
+    let refused = alice
+        .member
+        .stage_membership(AUDIENCE, &adding(&mut second), &world.directory, now_s());
     assert_eq!(
         refused.unwrap_err(),
         StageError::Refused(LeafRefused::Revoked(second.id()).into())
@@ -105,10 +94,9 @@ fn revoked_device_is_not_added() {
 fn device_does_not_get_a_second_leaf() {
     let mut world = World::new();
     let (mut alice, mut bob) = world.alice_and_bob();
-    let refused =
-        alice
-            .member
-            .stage_membership(AUDIENCE, &adding(&mut bob), &world.directory, now_s());
+    let refused = alice
+        .member
+        .stage_membership(AUDIENCE, &adding(&mut bob), &world.directory, now_s());
     assert!(refused.is_err());
 }
 
@@ -119,12 +107,9 @@ fn leaf_key_that_the_device_key_did_not_sign_is_not_added() {
     let (mut alice, _bob) = world.alice_and_bob();
     let logged = world.device(3, 2);
     let mut impostor = world.unlogged(3, 2);
-    let refused = alice.member.stage_membership(
-        AUDIENCE,
-        &adding(&mut impostor),
-        &world.directory,
-        now_s(),
-    );
+    let refused = alice
+        .member
+        .stage_membership(AUDIENCE, &adding(&mut impostor), &world.directory, now_s());
     assert_eq!(
         refused.unwrap_err(),
         StageError::Refused(LeafRefused::Unvouched(logged.id()).into())
@@ -152,9 +137,7 @@ fn roster_change_by_one_who_is_no_owner_is_not_merged() {
         .member
         .stage_membership(AUDIENCE, &seizing, &pretending.directory, now_s())
         .unwrap();
-    let processed = alice
-        .member
-        .process(AUDIENCE, &staged.commit, &world.directory);
+    let processed = alice.member.process(AUDIENCE, &staged.commit, &world.directory);
     assert_eq!(processed.unwrap_err(), ProcessError::Refused(refused));
     assert_eq!(
         alice.member.audience_state(AUDIENCE).unwrap().roster,
@@ -221,18 +204,14 @@ fn welcome_of_an_audience_with_an_unlogged_leaf_is_not_followed_and_may_be_tried
         .stage_membership(AUDIENCE, &adding(&mut bob), &theirs.directory, now_s())
         .unwrap();
     let welcome = staged.welcome.as_ref().unwrap();
-    let refused = bob
-        .member
-        .join(welcome, &staged.ratchet_tree, &world.directory);
+    let refused = bob.member.join(welcome, &staged.ratchet_tree, &world.directory);
     assert_eq!(
         refused.unwrap_err(),
         JoinError::Refused(LeafRefused::Unlogged(mallory.id()).into())
     );
     assert_eq!(bob.member.audiences().count(), 0);
     world.add(&mallory, person(9));
-    let joined = bob
-        .member
-        .join(welcome, &staged.ratchet_tree, &world.directory);
+    let joined = bob.member.join(welcome, &staged.ratchet_tree, &world.directory);
     assert!(joined.is_ok());
 }
 
@@ -265,23 +244,15 @@ fn welcome_whose_roster_does_not_list_the_joiner_is_not_followed() {
 fn audience_with_another_gateway_key_is_not_joined() {
     let mut world = World::new();
     let mut bob = world.device(2, 2);
-    let key = crate::FileDeviceKey::from_scalar(
-        policies::terms::DeviceId::from_bytes([1; 16]),
-        &[7; 32],
-    )
-    .unwrap();
+    let key =
+        crate::FileDeviceKey::from_scalar(policies::terms::DeviceId::from_bytes([1; 16]), &[7; 32]).unwrap();
     let other = aws_lc_rs::signature::Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
-    let other = aws_lc_rs::signature::KeyPair::public_key(&other).as_ref().to_vec();
-    let other =
-        policies::keys::Ed25519PublicKey::from_bytes(other.as_slice().try_into().unwrap()).unwrap();
+    let other = aws_lc_rs::signature::KeyPair::public_key(&other)
+        .as_ref()
+        .to_vec();
+    let other = policies::keys::Ed25519PublicKey::from_bytes(other.as_slice().try_into().unwrap()).unwrap();
     let mut alice = world.unlogged(1, 1);
-    alice.member = crate::Member::create(
-        super::world::tenant(),
-        other,
-        &key,
-        &mut rand::rng(),
-    )
-    .unwrap();
+    alice.member = crate::Member::create(super::world::tenant(), other, &key, &mut rand::rng()).unwrap();
     alice.key = key;
     world.add(&alice, person(1));
     let created = alice
@@ -297,10 +268,7 @@ fn audience_with_another_gateway_key_is_not_joined() {
         &staged.ratchet_tree,
         &world.directory,
     );
-    assert_eq!(
-        refused.unwrap_err(),
-        JoinError::Refused(CommitRefused::Context)
-    );
+    assert_eq!(refused.unwrap_err(), JoinError::Refused(CommitRefused::Context));
 }
 
 /// K8
@@ -360,10 +328,7 @@ fn message_of_another_epoch_or_audience_or_of_rubbish_is_named() {
     let again = bob.member.process(AUDIENCE, &staged.commit, &world.directory);
     assert_eq!(
         again.unwrap_err(),
-        ProcessError::WrongEpoch {
-            found: 1,
-            current: 2
-        }
+        ProcessError::WrongEpoch { found: 1, current: 2 }
     );
     let rubbish = bob.member.process(AUDIENCE, b"rubbish", &world.directory);
     assert_eq!(rubbish.unwrap_err(), ProcessError::Unusable);
@@ -379,8 +344,5 @@ fn commits_travel_in_the_clear_for_the_gateway_to_follow() {
         .stage_self_update(AUDIENCE, &world.directory)
         .unwrap();
     let wire_format = openmls::prelude::WireFormat::PublicMessage;
-    assert_eq!(
-        staged.commit[2..4],
-        wire_format.tls_serialize_detached().unwrap()
-    );
+    assert_eq!(staged.commit[2..4], wire_format.tls_serialize_detached().unwrap());
 }

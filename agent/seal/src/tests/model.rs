@@ -32,16 +32,32 @@ impl Audience {
         let mut world = World::new();
         let mut devices: Vec<Device> = (1..=4).map(|number| world.device(number, number)).collect();
         let roster = roster(&[1], &[2, 3, 4]);
-        devices[0].member.create_audience(AUDIENCE, &roster, &world.directory).unwrap();
-        Self { world, devices, inside: [0].into(), epoch: 0 }
+        devices[0]
+            .member
+            .create_audience(AUDIENCE, &roster, &world.directory)
+            .unwrap();
+        Self {
+            world,
+            devices,
+            inside: [0].into(),
+            epoch: 0,
+        }
     }
 
     fn apply(&mut self, step: &Step) {
         match *step {
-            Step::Add { by, who } if self.inside.contains(&by) && !self.inside.contains(&who) => self.add(by, who),
+            Step::Add { by, who } if self.inside.contains(&by) && !self.inside.contains(&who) => {
+                self.add(by, who)
+            }
             Step::Remove { who } if who != 0 && self.inside.contains(&who) => {
                 let remove = vec![self.devices[who].id()];
-                self.commit(0, &MembershipChange { remove, ..MembershipChange::default() });
+                self.commit(
+                    0,
+                    &MembershipChange {
+                        remove,
+                        ..MembershipChange::default()
+                    },
+                );
                 self.inside.remove(&who);
             }
             Step::Update { by } if self.inside.contains(&by) => {
@@ -58,9 +74,18 @@ impl Audience {
 
     fn add(&mut self, by: usize, who: usize) {
         let add = self.devices[who].member.key_packages(1, now_s()).unwrap();
-        let staged = self.commit(by, &MembershipChange { add, ..MembershipChange::default() });
+        let staged = self.commit(
+            by,
+            &MembershipChange {
+                add,
+                ..MembershipChange::default()
+            },
+        );
         let (welcome, tree) = (staged.welcome.unwrap(), staged.ratchet_tree);
-        self.devices[who].member.join(&welcome, &tree, &self.world.directory).unwrap();
+        self.devices[who]
+            .member
+            .join(&welcome, &tree, &self.world.directory)
+            .unwrap();
         self.inside.insert(who);
     }
 
@@ -78,30 +103,44 @@ impl Audience {
     fn leaf_of(&self, who: usize) -> u32 {
         let group = self.devices[0].member.group(AUDIENCE).unwrap();
         let device = self.devices[who].id();
-        let found = group.members().find(|member| crate::identity::named_device(&member.credential) == Ok(device));
+        let found = group
+            .members()
+            .find(|member| crate::identity::named_device(&member.credential) == Ok(device));
         found.unwrap().index.u32()
     }
 
     fn commit(&mut self, by: usize, change: &MembershipChange) -> StagedCommit {
         let member = &mut self.devices[by].member;
-        let staged = member.stage_membership(AUDIENCE, change, &self.world.directory, now_s()).unwrap();
+        let staged = member
+            .stage_membership(AUDIENCE, change, &self.world.directory, now_s())
+            .unwrap();
         member.merge_staged(AUDIENCE).unwrap();
         for index in self.inside.clone().into_iter().filter(|index| *index != by) {
             let processed = self.world.process(&mut self.devices[index], &staged.commit);
-            assert!(matches!(processed, Processed::CommitApplied { .. } | Processed::Removed));
+            assert!(matches!(
+                processed,
+                Processed::CommitApplied { .. } | Processed::Removed
+            ));
         }
         self.epoch += 1;
         staged
     }
 
     fn check(&self) {
-        let expected: BTreeSet<DeviceId> = self.inside.iter().map(|index| self.devices[*index].id()).collect();
+        let expected: BTreeSet<DeviceId> = self
+            .inside
+            .iter()
+            .map(|index| self.devices[*index].id())
+            .collect();
         let first = self.devices[0].member.audience_state(AUDIENCE).unwrap();
         assert_eq!(first.members.iter().copied().collect::<BTreeSet<_>>(), expected);
         assert_eq!((first.epoch, first.pending_removals.len()), (self.epoch, 0));
         for (index, device) in self.devices.iter().enumerate() {
             let state = device.member.audience_state(AUDIENCE);
-            assert_eq!(state.ok().as_ref(), self.inside.contains(&index).then_some(&first));
+            assert_eq!(
+                state.ok().as_ref(),
+                self.inside.contains(&index).then_some(&first)
+            );
         }
     }
 }

@@ -8,8 +8,8 @@ use policies::terms::{App, AudienceId, Cti, Digest, ItemKind, PolicyRef, Tier};
 use super::policy;
 use super::world::{AUDIENCE, Device, World, clearing, now_s, person, roster};
 use crate::{
-    AcceptanceFacts, Cleared, CompliancePublicKey, Composition, Delivery, DeviceSigner, DraftFile, DraftParts,
-    LeafRefused, MediaError, MembershipChange, OpenError, OpenedStory, PROTOCOL, ProcessError,
+    AcceptanceFacts, Cleared, CompliancePublicKey, Composition, Delivery, DeviceSigner, DraftFile,
+    DraftParts, LeafRefused, MediaError, MembershipChange, OpenError, OpenedStory, PROTOCOL, ProcessError,
     SealError, Sealed, clear, open_blob, open_story, seal,
 };
 
@@ -69,7 +69,14 @@ impl Stage {
     fn try_seal(&mut self) -> Result<Sealed, SealError> {
         let permit = policy::permit(&self.plan, AUDIENCE, TEXT, &[FILE]);
         let (member, directory) = (&mut self.alice.member, &self.world.directory);
-        seal(member, permit, &draft(), composition(), directory, &mut rand::rng())
+        seal(
+            member,
+            permit,
+            &draft(),
+            composition(),
+            directory,
+            &mut rand::rng(),
+        )
     }
 
     fn cleared(&mut self) -> Cleared {
@@ -99,11 +106,7 @@ impl Stage {
     }
 
     /// A clearance that `signer` made by hand, to say what an honest agent never says.
-    fn forged(
-        &mut self,
-        change: impl FnOnce(&mut Claims),
-        signer: Option<&dyn DeviceSigner>,
-    ) -> Sent {
+    fn forged(&mut self, change: impl FnOnce(&mut Claims), signer: Option<&dyn DeviceSigner>) -> Sent {
         let sealed = self.try_seal().unwrap();
         let state = self.bob.member.audience_state(AUDIENCE).unwrap();
         let mut claims = Claims {
@@ -200,7 +203,10 @@ fn author_keeps_what_nobody_can_decrypt_twice() {
     let cleared = stage.cleared();
     assert_eq!(cleared.manifest().text(), TEXT);
     let key = cleared.manifest().file_key(0).unwrap();
-    assert_eq!(open_blob(&key, &cleared.blobs()[0].bytes).unwrap().as_slice(), FILE);
+    assert_eq!(
+        open_blob(&key, &cleared.blobs()[0].bytes).unwrap().as_slice(),
+        FILE
+    );
     assert_eq!(cleared.sealed().manifest().cti(), cleared.cti());
 }
 
@@ -232,10 +238,7 @@ fn file_that_was_altered_is_not_opened() {
     let opened = stage.open(&sent).unwrap();
     let key = opened.manifest().file_key(0).unwrap();
     *sent.blob.last_mut().unwrap() ^= 1;
-    assert_eq!(
-        open_blob(&key, &sent.blob).unwrap_err(),
-        MediaError::NotAuthentic
-    );
+    assert_eq!(open_blob(&key, &sent.blob).unwrap_err(), MediaError::NotAuthentic);
 }
 
 /// K1
@@ -244,7 +247,14 @@ fn draft_that_changed_after_inspection_is_not_sealed() {
     let mut stage = Stage::new();
     let permit = policy::permit(&stage.plan, AUDIENCE, TEXT, &[b"inspected"]);
     let (member, directory) = (&mut stage.alice.member, &stage.world.directory);
-    let refused = seal(member, permit, &draft(), composition(), directory, &mut rand::rng());
+    let refused = seal(
+        member,
+        permit,
+        &draft(),
+        composition(),
+        directory,
+        &mut rand::rng(),
+    );
     assert_eq!(refused.unwrap_err(), SealError::ContentChanged);
 }
 
@@ -305,10 +315,7 @@ fn removed_device_cannot_read_on() {
     // Bob withholds the commit from himself and tries with the keys of his last epoch.
     assert_eq!(
         stage.open(&sent).unwrap_err(),
-        OpenError::Envelope(ProcessError::WrongEpoch {
-            found: 2,
-            current: 1
-        })
+        OpenError::Envelope(ProcessError::WrongEpoch { found: 2, current: 1 })
     );
     assert!(stage.bob.member.decrypt(AUDIENCE, &sent.envelope).is_err());
 }
@@ -325,10 +332,7 @@ fn story_of_a_past_epoch_is_refused() {
     stage.world.process(&mut stage.bob, &staged.commit);
     assert_eq!(
         stage.open(&sent).unwrap_err(),
-        OpenError::Envelope(ProcessError::WrongEpoch {
-            found: 1,
-            current: 2
-        })
+        OpenError::Envelope(ProcessError::WrongEpoch { found: 1, current: 2 })
     );
 }
 

@@ -20,9 +20,8 @@ use zeroize::Zeroizing;
 use super::policy;
 use crate::member::group_id;
 use crate::{
-    Clearing, CompliancePublicKey,
-    DeviceSigner as _, FileDeviceKey, Joined, Member, MembershipChange, Processed, ROSTER_EXTENSION, RecordCipher,
-    StagedCommit,
+    Clearing, CompliancePublicKey, DeviceSigner as _, FileDeviceKey, Joined, Member, MembershipChange,
+    Processed, ROSTER_EXTENSION, RecordCipher, StagedCommit,
 };
 
 pub(crate) const AUDIENCE: AudienceId = AudienceId::from_bytes([0xA0; 16]);
@@ -43,10 +42,7 @@ pub(crate) struct Device {
 }
 
 pub(crate) fn now_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 pub(crate) fn tenant() -> TenantId {
@@ -60,7 +56,11 @@ pub(crate) fn person(number: u8) -> PersonId {
 pub(crate) fn roster(owners: &[u8], others: &[u8]) -> Roster {
     Roster {
         owners: owners.iter().map(|number| person(*number)).collect(),
-        persons: owners.iter().chain(others).map(|number| person(*number)).collect(),
+        persons: owners
+            .iter()
+            .chain(others)
+            .map(|number| person(*number))
+            .collect(),
     }
 }
 
@@ -79,7 +79,9 @@ impl World {
     pub(crate) fn new() -> Self {
         let seed = [0x6A; 32];
         let public = aws_lc_rs::signature::Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
-        let public = aws_lc_rs::signature::KeyPair::public_key(&public).as_ref().to_vec();
+        let public = aws_lc_rs::signature::KeyPair::public_key(&public)
+            .as_ref()
+            .to_vec();
         Self {
             directory: Directory::new(),
             entries: 0,
@@ -93,10 +95,8 @@ impl World {
 
     /// A device of `person` that nobody logged.
     pub(crate) fn unlogged(&self, device: u8, owner: u8) -> Device {
-        let key =
-            FileDeviceKey::generate(DeviceId::from_bytes([device; 16]), &mut rand::rng()).unwrap();
-        let member =
-            Member::create(tenant(), self.gateway_key(), &key, &mut rand::rng()).unwrap();
+        let key = FileDeviceKey::generate(DeviceId::from_bytes([device; 16]), &mut rand::rng()).unwrap();
+        let member = Member::create(tenant(), self.gateway_key(), &key, &mut rand::rng()).unwrap();
         Device {
             key,
             member,
@@ -242,10 +242,7 @@ impl World {
     }
 
     pub(crate) fn process(&self, device: &mut Device, message: &[u8]) -> Processed {
-        device
-            .member
-            .process(AUDIENCE, message, &self.directory)
-            .unwrap()
+        device.member.process(AUDIENCE, message, &self.directory).unwrap()
     }
 }
 
