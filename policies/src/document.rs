@@ -118,17 +118,15 @@ fn read(folder: &Folder, packs: Packs, collector: &Collector) -> Option<Checked>
     let policy = source(folder, POLICY, collector).and_then(policy_file::read);
     let mut detectors = Detectors { collector, found: Vec::new() };
     let mut parts = own_parts(folder);
-    if let Some(policy) = &policy {
-        read_packs(folder, policy, packs, &mut detectors, &mut parts);
-    }
+    let packs_are_there = policy.as_ref().is_some_and(|policy| read_packs(folder, policy, packs, &mut detectors, &mut parts));
     for file in own_detector_files(folder) {
         if let Some(pack) = source(folder, file, collector).and_then(detectors::read) {
             detectors.add(file, source(folder, file, collector), pack);
         }
     }
     let found: Vec<Detector> = detectors.found.into_iter().map(|(detector, _)| detector).collect();
-    let labels = policy.as_ref().map(|policy| policy.labels.clone()).unwrap_or_default();
-    let known = rules::Known { labels: &labels, detectors: &found };
+    let labels = policy.as_ref().map(|policy| policy.labels.as_slice());
+    let known = rules::Known { labels, detectors: packs_are_there.then_some(found.as_slice()) };
     let rules = source(folder, RULES, collector).map(|source| rules::read(source, &known)).unwrap_or_default();
     let sharing = read_sharing(folder, policy.as_ref(), collector);
     let policy = policy?;
@@ -225,9 +223,17 @@ fn is_built_in(detector: &Detector) -> bool {
     BUILT_IN.iter().any(|(id, _)| *id == detector.id.as_str())
 }
 
-fn read_packs(folder: &Folder, policy: &PolicyFile, packs: Packs, detectors: &mut Detectors<'_>, parts: &mut Folder) {
+/// Whether every pack is there.
+fn read_packs(
+    folder: &Folder,
+    policy: &PolicyFile,
+    packs: Packs,
+    detectors: &mut Detectors<'_>,
+    parts: &mut Folder,
+) -> bool {
     let collector = detectors.collector;
-    let Some(policy_source) = source(folder, POLICY, collector) else { return };
+    let Some(policy_source) = source(folder, POLICY, collector) else { return false };
+    let mut complete = true;
     let mut seen: Vec<&str> = Vec::new();
     for name in &policy.packs {
         let id = name.value.id.as_str();
@@ -239,6 +245,7 @@ fn read_packs(folder: &Folder, policy: &PolicyFile, packs: Packs, detectors: &mu
         let Some(text) = text else {
             let names: Vec<&str> = packs::SHIPPED.iter().map(|(shipped, _)| *shipped).collect();
             policy_source.problem(&name.at, format!("there is no pack `{id}`"), format!("one of {}", names.join(", ")));
+            complete = false;
             continue;
         };
         if seen.contains(&id) {
@@ -247,7 +254,10 @@ fn read_packs(folder: &Folder, policy: &PolicyFile, packs: Packs, detectors: &mu
         }
         seen.push(id);
         let source = Source { file: &file, text, collector };
-        let Some(pack) = detectors::read(source) else { continue };
+        let Some(pack) = detectors::read(source) else {
+            complete = false;
+            continue;
+        };
         if pack.id != id || pack.version != name.value.version {
             let message = format!("pack `{id}` has version {}, not {}", pack.version, name.value.version);
             policy_source.problem(&name.at, message, format!("say `{id}@{}` after reading what changed", pack.version));
@@ -255,6 +265,7 @@ fn read_packs(folder: &Folder, policy: &PolicyFile, packs: Packs, detectors: &mu
         detectors.add(&file, Some(source), pack);
         parts.files.insert(file, text.as_bytes().to_vec());
     }
+    complete
 }
 
 fn read_sharing(folder: &Folder, policy: Option<&PolicyFile>, collector: &Collector) -> Option<Sharing> {

@@ -86,8 +86,8 @@ impl<'a> Fields<'a> {
         if !self.has(key) {
             self.missing(key, "a text in quotes");
         }
-        let text = self.text(key).unwrap_or(Placed { value: String::new(), at: self.at.clone() });
-        if self.has(key) && text.value.trim().is_empty() {
+        let Some(text) = self.text(key) else { return Placed { value: String::new(), at: self.at.clone() } };
+        if text.value.trim().is_empty() {
             self.wrong(&text.at, format!("`{key}` is empty"), "say something here");
         }
         text
@@ -233,7 +233,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Tells of every key that nobody asked for.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(&self) {
         let known = self.known.borrow();
         for (key, _) in self.table {
             if !known.contains(key.get_ref().as_ref()) {

@@ -16,18 +16,20 @@ const MINUTES_OF_DAY: u16 = 24 * 60;
 
 /// What rules may refer to.
 pub(super) struct Known<'a> {
-    pub(super) labels: &'a [Label],
-    pub(super) detectors: &'a [Detector],
+    /// `None` if policy.toml could not be read: then nothing is said about labels.
+    pub(super) labels: Option<&'a [Label]>,
+    /// `None` if a pack is not there: then nothing is said about detectors.
+    pub(super) detectors: Option<&'a [Detector]>,
 }
 
 impl Known<'_> {
     fn has_family(&self, family: &Family) -> bool {
-        self.detectors.iter().any(|detector| detector.family == *family)
+        self.detectors.is_none_or(|known| known.iter().any(|detector| detector.family == *family))
             || BUILT_IN.iter().any(|(_, built_in)| *built_in == family.as_str())
     }
 
     fn has_detector(&self, id: &DetectorId) -> bool {
-        self.detectors.iter().any(|detector| detector.id == *id)
+        self.detectors.is_none_or(|known| known.iter().any(|detector| detector.id == *id))
             || BUILT_IN.iter().any(|(built_in, _)| *built_in == id.as_str())
     }
 }
@@ -75,6 +77,7 @@ fn rule(fields: Fields<'_>, known: &Known<'_>) -> Option<Rule> {
         }
     };
     let exceptions = fields.tables("except").into_iter().filter_map(|table| exception(table, known)).collect();
+    fields.finish();
     let line = fields.source.line(&fields.at);
     let file = fields.source.file.to_owned();
     let rule = Rule {
@@ -99,7 +102,6 @@ fn rule(fields: Fields<'_>, known: &Known<'_>) -> Option<Rule> {
         let help = "split it: one rule sets the label, the other asks for it";
         fields.wrong(&fields.at, "a rule that asks for labels cannot set labels", help);
     }
-    fields.finish();
     Some(rule)
 }
 
@@ -116,9 +118,11 @@ fn exception(fields: Fields<'_>, known: &Known<'_>) -> Option<Exception> {
 
 fn known_labels(fields: &Fields<'_>, key: &'static str, known: &Known<'_>) -> Vec<Label> {
     let labels = fields.parsed_list::<Label>(key, NAME);
-    for label in labels.iter().filter(|label| !known.labels.contains(&label.value)) {
-        let message = format!("there is no label `{}`", label.value);
-        fields.wrong(&label.at, message, format!("policy.toml has: {}", join(known.labels)));
+    if let Some(known) = known.labels {
+        for label in labels.iter().filter(|label| !known.contains(&label.value)) {
+            let message = format!("there is no label `{}`", label.value);
+            fields.wrong(&label.at, message, format!("policy.toml has: {}", join(known)));
+        }
     }
     values(labels)
 }

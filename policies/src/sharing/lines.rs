@@ -33,6 +33,9 @@ pub(super) fn read(source: Source<'_>, model: &Model, policy: Option<&PolicyFile
         }
         lines.push((line, at));
     }
+    if !lines.iter().any(|(line, _)| line.ptype == "p") {
+        source.problem(&(0..0), "there is no `p` line", "add what may be shared; without any line casbin decides by the matcher alone");
+    }
     if lines.len() > limits::SHARING_LINES_MAX {
         let message = format!("there are more than {} lines", limits::SHARING_LINES_MAX);
         source.problem(&(0..0), message, "use groups in place of single people");
@@ -42,8 +45,9 @@ pub(super) fn read(source: Source<'_>, model: &Model, policy: Option<&PolicyFile
 }
 
 fn line(source: Source<'_>, model: &Model, text: &str, at: &Range<usize>) -> Option<SharingLine> {
-    if text.contains('"') {
-        source.problem(at, "quotes are not read", "write the fields plainly, separated by commas");
+    if text.contains(['"', '#']) {
+        let help = "write the fields plainly, separated by commas, and comments on their own lines";
+        source.problem(at, "quotes, and comments after fields, are not read", help);
         return None;
     }
     let mut fields = text.split(',').map(|field| field.trim().to_owned());

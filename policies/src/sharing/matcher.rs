@@ -3,8 +3,9 @@
 //! ```text
 //! or      = and { "||" and }
 //! and     = not { "&&" not }
-//! not     = "!" not | "(" or ")" | call | compare
-//! call    = ("g" | "keyMatch") "(" value { "," value } ")"
+//! not     = "!" negated | negated | compare                           `!a == b` would be `(!a) == b` in rhai
+//! negated = "(" or ")" | call
+//! call    = "g" "(" value { "," value } ")" | "keyMatch" "(" r.name "," (p.name | "text") ")"
 //! compare = value ("==" | "!=" | "<" | "<=" | ">" | ">=") value      order only for `r.minute` and numbers
 //! value   = r.name | p.name | "text" | number
 //! ```
@@ -107,11 +108,25 @@ fn tokens(text: &str) -> Result<Vec<Token>, Fault> {
 fn quoted(rest: &str, tokens: &mut Vec<Token>) -> Result<usize, Fault> {
     let inner = rest.strip_prefix('"').ok_or_else(|| fault("a text stands in single quotes", "use double quotes"))?;
     let end = inner.find('"').ok_or_else(|| fault("a text has no closing quote", "close it"))?;
-    if inner.get(..end).is_none_or(|inner| inner.contains(['\\', '\n', '$', '`'])) {
-        return Err(fault("a text holds an escape", "write plain text between the quotes"));
+    if !inner.get(..end).is_some_and(is_plain) {
+        let help = "use letters, digits, space and `_ - : / . @` between the quotes, and nothing like `r.x` or `p.x`";
+        return Err(fault("a text holds what casbin would rewrite or cut", help));
     }
     tokens.push(Token::Text);
     Ok(end + 2)
+}
+
+/// casbin cuts at `#`, rewrites `p.x` to `p_x` even between quotes, and rhai knows escapes.
+fn is_plain(text: &str) -> bool {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || " _-:/.@".contains(letter);
+    let is_side = |word: &str| {
+        let name = word.rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').next().unwrap_or_default();
+        let digits = name.strip_prefix('r').or_else(|| name.strip_prefix('p'));
+        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let mut before_dots: Vec<&str> = text.split('.').collect();
+    before_dots.pop();
+    text.chars().all(allowed) && !before_dots.into_iter().any(is_side)
 }
 
 fn word(rest: &str, first: char, tokens: &mut Vec<Token>) -> Result<usize, Fault> {
@@ -185,6 +200,10 @@ impl Parser<'_> {
             return Err(fault("the matcher is nested too deep", "write it flat"));
         }
         if self.take("!") {
+            let is_call = matches!(self.rest, [Token::Word(_), Token::Symbol("("), ..]);
+            if !is_call && !matches!(self.rest.first(), Some(Token::Symbol("("))) {
+                return Err(fault("`!` stands before a comparison", "put the comparison in brackets: `!(r.label == p.label)`"));
+            }
             return self.not(depth + 1);
         }
         if self.take("(") {
@@ -206,22 +225,22 @@ impl Parser<'_> {
             let help = "use `g`, `keyMatch` and comparisons; free rhai and `eval` can run without end";
             return Err(fault(format!("function `{name}` is not allowed"), help));
         }
-        let mut arity = 0;
+        let mut values = Vec::new();
         loop {
             let token = self.next().ok_or_else(|| unexpected(None))?;
-            if is_number(&self.value(token)?) {
-                return Err(fault(format!("`{name}` takes texts"), "give fields or texts in quotes"));
-            }
-            arity += 1;
+            values.push(self.value(token)?);
             if !self.take(",") {
                 break;
             }
         }
         self.expect(")")?;
+        if values.iter().any(is_number) {
+            return Err(fault(format!("`{name}` takes texts"), "give fields or texts in quotes"));
+        }
         if name == "g" {
-            self.matcher.role_calls.push(arity);
-        } else if arity != 2 {
-            return Err(fault("`keyMatch` takes two values", "write keyMatch(r.field, p.field)"));
+            self.matcher.role_calls.push(values.len());
+        } else if !matches!(values.as_slice(), [Value::Request(_), Value::Policy(_) | Value::Text]) {
+            return Err(fault("`keyMatch` takes a request field and a pattern", "write keyMatch(r.field, p.field)"));
         }
         Ok(())
     }

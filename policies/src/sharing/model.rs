@@ -97,7 +97,7 @@ pub(super) fn read(source: Source<'_>) -> Option<Model> {
     let request = request(source, find(Section::Request)?);
     let policy = policy(source, find(Section::Policy)?);
     let role_arity = find(Section::Role).map_or(Some(0), |setting| roles(source, setting));
-    let effect = effect(source, find(Section::Effect)?);
+    let effect = effect(source, find(Section::Effect)?, &policy);
     let setting = find(Section::Matchers)?;
     let matcher = match matcher::parse(&setting.value) {
         Ok(matcher) => {
@@ -233,13 +233,18 @@ fn roles(source: Source<'_>, setting: &Setting) -> Option<usize> {
     None
 }
 
-fn effect(source: Source<'_>, setting: &Setting) -> Option<&'static str> {
+fn effect(source: Source<'_>, setting: &Setting, policy: &[String]) -> Option<&'static str> {
     let without_spaces = |text: &str| text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>();
     let wanted = without_spaces(&setting.value).replace("p_eft", "p.eft");
     let found = EFFECTS.iter().copied().find(|effect| without_spaces(effect) == wanted);
     if found.is_none() {
         let known: Vec<String> = EFFECTS.iter().map(|effect| format!("`{effect}`")).collect();
         source.problem(&setting.at, "casbin has no such effect", format!("one of {}", known.join(", ")));
+    }
+    let denies = found.is_some_and(|effect| Some(&effect) != EFFECTS.first());
+    if denies && !policy.iter().any(|field| field == "eft") {
+        let help = "add `eft` to [policy_definition], and `allow` or `deny` to every line";
+        source.problem(&setting.at, "the effect asks for denials, but lines have no `eft`", help);
     }
     found
 }
@@ -262,6 +267,10 @@ fn check_names(
             let message = format!("`{side}.{name}` is not defined");
             source.problem(&setting.at, message, format!("add `{name}` to [{}], or correct the name", section.name()));
         }
+    }
+    if !matcher.names().any(|(side, _)| side == 'p') {
+        let help = "compare a field of the request with one of the policy: `r.label == p.label`";
+        source.problem(&setting.at, "the matcher reads no field of the policy, so every line would apply", help);
     }
     for arity in matcher.role_calls() {
         if role_arity.is_some_and(|defined| defined != arity) {

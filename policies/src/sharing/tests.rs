@@ -50,6 +50,7 @@ p, staff, other, external, none, post, deny
 g, staff, anyone
 p, staff, acme, internal, none, share, allow
 p, staff, acme, internal, none, share, allow
+p, staff # all, acme, internal, none, share, deny
 ";
     insta::assert_snapshot!(problems("sharing/policy.csv", lines), @r#"
 sharing/policy.csv:1:1: `eft` can never be `Deny`
@@ -64,8 +65,8 @@ sharing/policy.csv:3:1: the line has 5 fields after `p`, model.conf defines 6
 sharing/policy.csv:4:1: a field is empty
   help: give every one of: sub, dom, audience, label, act, eft
 
-sharing/policy.csv:5:1: quotes are not read
-  help: write the fields plainly, separated by commas
+sharing/policy.csv:5:1: quotes, and comments after fields, are not read
+  help: write the fields plainly, separated by commas, and comments on their own lines
 
 sharing/policy.csv:6:1: `label` can never be `secret`
   help: one of none, internal, confidential
@@ -84,22 +85,25 @@ sharing/policy.csv:8:1: the line has 2 fields after `g`, model.conf defines 3
 
 sharing/policy.csv:10:1: this line is the same as line 9
   help: remove one of the two
+
+sharing/policy.csv:11:1: quotes, and comments after fields, are not read
+  help: write the fields plainly, separated by commas, and comments on their own lines
 "#);
 }
 
 /// Z1
 #[test]
 fn circles_and_deep_roles_are_refused() {
-    let circle = "g, a, b, acme\ng, b, c, acme\ng, c, a, acme\ng, c, a, other\ng, d, d, acme\n";
+    let circle = "p, a, acme, internal, none, share, allow\ng, a, b, acme\ng, b, c, acme\ng, c, a, acme\ng, c, a, other\ng, d, d, acme\n";
     insta::assert_snapshot!(problems("sharing/policy.csv", circle), @r#"
-sharing/policy.csv:3:1: `c` would be its own role
+sharing/policy.csv:4:1: `c` would be its own role
   help: remove a line of the circle
 
-sharing/policy.csv:5:1: `d` would be its own role
+sharing/policy.csv:6:1: `d` would be its own role
   help: remove a line of the circle
 "#);
-    let chain = |length: usize| (0..length).map(|step| format!("g, r{step}, r{}, acme\n", step + 1)).collect::<String>();
-    assert_eq!(sharing("sharing/policy.csv", &chain(8)).lines.len(), 8);
+    let chain = |length: usize| LINES.to_owned() + &(0..length).map(|step| format!("g, r{step}, r{}, acme\n", step + 1)).collect::<String>();
+    assert_eq!(sharing("sharing/policy.csv", &chain(8)).lines.len(), 9);
     assert!(problems("sharing/policy.csv", &chain(9)).contains("roles are more than 9 levels deep"));
 }
 
@@ -123,6 +127,14 @@ fn models_outside_of_the_subset_are_refused() {
         check("r.act == p.act", "r.act == 99999999999"),
         check("r.act == p.act", "r.act == \"a\\n\""),
         check("r.act == p.act", "loop { }"),
+        check("r.act == p.act", "!r.act == p.act"),
+        check("r.act == p.act", "r.act == \"a#b\""),
+        check("r.act == p.act", "r.act != \"p.example\""),
+        check("r.act == p.act", "keyMatch(p.act, r.act)"),
+        check("r.act == p.act", "r.act = p.act"),
+        check("label, act, eft", "label, act"),
+        problems("sharing/model.conf", &format!("{}m = r.act == \"share\"\n", MODEL.split("m = ").next().unwrap())),
+        problems("sharing/policy.csv", "# nothing\n"),
         check("r.act == p.act", &format!("{}r.act == p.act", "!".repeat(40))),
     ];
     insta::assert_snapshot!(told.join("\n\n"), @r#"
@@ -137,6 +149,9 @@ sharing/model.conf:5:1: a `priority` field is not read
 
 sharing/policy.csv:1:1: the line has 6 fields after `p`, model.conf defines 7
   help: give exactly: priority, sub, dom, audience, label, act, eft
+
+sharing/policy.csv:1:1: there is no `p` line
+  help: add what may be shared; without any line casbin decides by the matcher alone
 
 sharing/model.conf:7:1: `g` is neither `_, _` nor `_, _, _`
   help: write `g = _, _` or, with the tenant, `g = _, _, _`
@@ -180,15 +195,52 @@ sharing/model.conf:11:1: the matcher ends too early
 sharing/model.conf:11:1: `99999999999` is no number of 32 bits
   help: use a whole number
 
-sharing/model.conf:11:1: a text holds an escape
-  help: write plain text between the quotes
+sharing/model.conf:11:1: a text holds what casbin would rewrite or cut
+  help: use letters, digits, space and `_ - : / . @` between the quotes, and nothing like `r.x` or `p.x`
 
 sharing/model.conf:11:1: `{` is not understood
   help: use ==, !=, <, <=, >, >=, &&, ||, !, g(...), keyMatch(...)
 
-sharing/model.conf:11:1: the matcher is nested too deep
-  help: write it flat
+sharing/model.conf:11:1: `!` stands before a comparison
+  help: put the comparison in brackets: `!(r.label == p.label)`
+
+sharing/model.conf:11:1: a text holds what casbin would rewrite or cut
+  help: use letters, digits, space and `_ - : / . @` between the quotes, and nothing like `r.x` or `p.x`
+
+sharing/model.conf:11:1: a text holds what casbin would rewrite or cut
+  help: use letters, digits, space and `_ - : / . @` between the quotes, and nothing like `r.x` or `p.x`
+
+sharing/model.conf:11:1: `keyMatch` takes a request field and a pattern
+  help: write keyMatch(r.field, p.field)
+
+sharing/model.conf:11:1: `=` is not understood
+  help: use ==, !=, <, <=, >, >=, &&, ||, !, g(...), keyMatch(...)
+
+sharing/model.conf:9:1: the effect asks for denials, but lines have no `eft`
+  help: add `eft` to [policy_definition], and `allow` or `deny` to every line
+
+sharing/policy.csv:1:1: the line has 6 fields after `p`, model.conf defines 5
+  help: give exactly: sub, dom, audience, label, act
+
+sharing/policy.csv:1:1: there is no `p` line
+  help: add what may be shared; without any line casbin decides by the matcher alone
+
+sharing/model.conf:11:1: the matcher reads no field of the policy, so every line would apply
+  help: compare a field of the request with one of the policy: `r.label == p.label`
+
+sharing/policy.csv:1:1: there is no `p` line
+  help: add what may be shared; without any line casbin decides by the matcher alone
+
+sharing/model.conf:11:1: `!` stands before a comparison
+  help: put the comparison in brackets: `!(r.label == p.label)`
 "#);
+}
+
+/// Texts in which nothing is rewritten are accepted.
+#[test]
+fn plain_texts_negations_and_patterns_are_accepted() {
+    let more = "m = !(r.sub == \"corp.example\") && !g(r.sub, \"x y\", r.dom) && keyMatch(r.label, p.label) && g(";
+    assert!(sharing("sharing/model.conf", &MODEL.replace("m = g(", more)).model.contains("corp.example"));
 }
 
 /// Z3
