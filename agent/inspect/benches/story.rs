@@ -1,14 +1,20 @@
 //! A 4 KB story inspected whole, against a pass over the same memory in the same run (K31: a bar is a ratio).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench says what it measures"
+)]
+
 use std::hint::black_box;
 use std::time::Instant;
 
 use agent_inspect::{Draft, Engine, Limits};
 use criterion::{Criterion, criterion_group, criterion_main};
 
-#[path = "../tests/inspect/support.rs"]
-#[expect(dead_code, reason = "the bench needs the packs only")]
-mod support;
+#[path = "../tests/inspect/company.rs"]
+mod company;
 
 const STORY_BYTES: usize = 4_096;
 const RUNS: usize = 2_000;
@@ -34,7 +40,7 @@ fn p50_ns(mut run: impl FnMut()) -> u128 {
 }
 
 fn story_against_memory(criterion: &mut Criterion) {
-    let engine: Engine = support::engine();
+    let engine: Engine = company::engine();
     let draft = Draft::new(story(), Vec::new());
     let limits = Limits::default();
     assert!(engine.inspect(&draft, &limits).matches().is_empty());
@@ -44,9 +50,16 @@ fn story_against_memory(criterion: &mut Criterion) {
     let memory = p50_ns(|| {
         black_box(memchr::memchr(b'\0', black_box(draft.text().as_bytes())));
     });
-    println!("4 KB story: p50 {inspect} ns; memory pass {memory} ns; ratio {}", inspect / memory.max(1));
-    criterion.bench_function("inspect a 4 KB story", |b| b.iter(|| engine.inspect(black_box(&draft), &limits)));
-    criterion.bench_function("pass over 4 KB", |b| b.iter(|| memchr::memchr(b'\0', black_box(draft.text().as_bytes()))));
+    println!(
+        "4 KB story: p50 {inspect} ns; memory pass {memory} ns; ratio {}",
+        inspect / memory.max(1)
+    );
+    criterion.bench_function("inspect a 4 KB story", |b| {
+        b.iter(|| engine.inspect(black_box(&draft), &limits))
+    });
+    criterion.bench_function("pass over 4 KB", |b| {
+        b.iter(|| memchr::memchr(b'\0', black_box(draft.text().as_bytes())))
+    });
 }
 
 criterion_group!(benches, story_against_memory);

@@ -4,7 +4,14 @@ use crate::report::Located;
 
 /// One match for each value and place.
 pub(crate) fn distinct(mut found: Vec<Located>) -> Vec<Located> {
-    found.sort_by_key(|m| (m.item, m.place.path.clone(), m.place.chain.len(), m.place.span.start));
+    found.sort_by_key(|m| {
+        (
+            m.item,
+            m.place.path.clone(),
+            m.place.chain.len(),
+            m.place.span.start,
+        )
+    });
     let mut kept: Vec<Located> = Vec::new();
     for next in found {
         match kept.iter_mut().find(|known| same(known, &next)) {

@@ -56,11 +56,18 @@ enum Judgement {
 
 impl Compiled {
     pub(crate) fn new(detector: &Detector) -> Result<Self, EngineError> {
-        let too_much = |_| EngineError::Pattern { detector: detector.id.clone() };
-        let regex = Self::regex(&detector.pattern, false).or_else(|_| Self::regex(&detector.pattern, true)).map_err(too_much)?;
+        let too_much = |_| EngineError::Pattern {
+            detector: detector.id.clone(),
+        };
+        let regex = Self::regex(&detector.pattern, false)
+            .or_else(|_| Self::regex(&detector.pattern, true))
+            .map_err(too_much)?;
         let group = usize::try_from(detector.group).unwrap_or(usize::MAX);
         if group >= regex.group_info().group_len(regex_automata::PatternID::ZERO) {
-            return Err(EngineError::Group { detector: detector.id.clone(), group: detector.group });
+            return Err(EngineError::Group {
+                detector: detector.id.clone(),
+                group: detector.group,
+            });
         }
         Ok(Self {
             id: detector.id.clone(),
@@ -73,9 +80,17 @@ impl Compiled {
             keyword: detector.keyword,
             confidence: detector.confidence,
             confidence_with_keyword: detector.confidence_with_keyword,
-            known_test_values: detector.known_test_values.iter().map(|value| compact(value)).collect(),
+            known_test_values: detector
+                .known_test_values
+                .iter()
+                .map(|value| compact(value))
+                .collect(),
             min_entropy: detector.min_entropy,
-            stop_words: detector.stop_words.iter().map(|word| word.to_lowercase()).collect(),
+            stop_words: detector
+                .stop_words
+                .iter()
+                .map(|word| word.to_lowercase())
+                .collect(),
         })
     }
 
@@ -83,8 +98,16 @@ impl Compiled {
     fn regex(pattern: &str, unicode: bool) -> Result<Regex, Box<regex_automata::meta::BuildError>> {
         let ascii_suffices = unicode || pattern.is_ascii();
         Regex::builder()
-            .configure(Config::new().nfa_size_limit(Some(PATTERN_BYTES)).utf8_empty(false))
-            .syntax(syntax::Config::new().unicode(!ascii_suffices || unicode).utf8(false))
+            .configure(
+                Config::new()
+                    .nfa_size_limit(Some(PATTERN_BYTES))
+                    .utf8_empty(false),
+            )
+            .syntax(
+                syntax::Config::new()
+                    .unicode(!ascii_suffices || unicode)
+                    .utf8(false),
+            )
             .build(pattern)
             .map_err(Box::new)
     }
@@ -96,13 +119,21 @@ impl Compiled {
 
     /// Every value in `text` that holds, in order. `literals` are the places where a required literal of the pattern
     /// stands; `work` is charged with the bytes looked at.
-    pub(crate) fn candidates(&self, text: &str, literals: &[usize], positions: &mut Positions, work: &mut usize) -> Vec<Candidate> {
+    pub(crate) fn candidates(
+        &self,
+        text: &str,
+        literals: &[usize],
+        positions: &mut Positions,
+        work: &mut usize,
+    ) -> Vec<Candidate> {
         let mut found = Vec::new();
         match &self.gate {
             Gate::Literals(_) => {
                 let mut from = 0;
                 for at in literals.iter().filter(|at| **at <= text.len()) {
-                    if *at >= from && self.search(text, *at..text.len(), Anchored::Yes, work, &mut found) > *at {
+                    if *at >= from
+                        && self.search(text, *at..text.len(), Anchored::Yes, work, &mut found) > *at
+                    {
                         from = found.last().map_or(0, |last: &Candidate| last.whole.end);
                     }
                 }
@@ -131,7 +162,14 @@ impl Compiled {
 
     /// Looks for the next match and gives the offset to go on from: behind a value that holds or is excluded, or
     /// one byte on from the start of one that fails, since something else may be glued in front.
-    fn search(&self, text: &str, range: Range<usize>, anchored: Anchored, work: &mut usize, found: &mut Vec<Candidate>) -> usize {
+    fn search(
+        &self,
+        text: &str,
+        range: Range<usize>,
+        anchored: Anchored,
+        work: &mut usize,
+        found: &mut Vec<Candidate>,
+    ) -> usize {
         let end = range.end;
         let input = Input::new(text).range(range).anchored(anchored);
         let Some((whole, value)) = self.next(&input) else {
@@ -157,7 +195,9 @@ impl Compiled {
         self.regex.search_captures(input, &mut captures);
         let whole = captures.get_match()?.range();
         // A group that took no part leaves the whole match as the value.
-        let value = captures.get_group(self.group).map_or_else(|| whole.clone(), |span| span.range());
+        let value = captures
+            .get_group(self.group)
+            .map_or_else(|| whole.clone(), |span| span.range());
         Some((whole, value))
     }
 
@@ -167,8 +207,14 @@ impl Compiled {
         if self.stop_words.iter().any(|word| lower.contains(word.as_str())) {
             return Judgement::Excluded;
         }
-        let random = self.min_entropy.is_none_or(|least| entropy::bits_per_character(value) >= least);
-        let holds = random && self.validators.iter().all(|validator| validate::holds(*validator, value));
+        let random = self
+            .min_entropy
+            .is_none_or(|least| entropy::bits_per_character(value) >= least);
+        let holds = random
+            && self
+                .validators
+                .iter()
+                .all(|validator| validate::holds(*validator, value));
         if holds { Judgement::Holds } else { Judgement::Fails }
     }
 
@@ -178,7 +224,11 @@ impl Compiled {
         if self.needs_keyword() && !near {
             return None;
         }
-        let confidence = if near { self.confidence_with_keyword } else { self.confidence };
+        let confidence = if near {
+            self.confidence_with_keyword
+        } else {
+            self.confidence
+        };
         if self.known_test_values.contains(&compact(value)) {
             return Some(Confidence::Low);
         }

@@ -23,7 +23,9 @@ use crate::views::{Content, View};
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EngineError {
     /// The pattern is no valid pattern, or too large.
-    #[error("the pattern of detector `{detector}` cannot be compiled: mend its syntax or lower its repetitions")]
+    #[error(
+        "the pattern of detector `{detector}` cannot be compiled: mend its syntax or lower its repetitions"
+    )]
     Pattern {
         /// The detector.
         detector: DetectorId,
@@ -40,7 +42,9 @@ pub enum EngineError {
     #[error("the keywords of all detectors together are too many: use fewer packs")]
     TooManyWords,
     /// A built-in detector has an id that the vocabulary does not allow.
-    #[error("built-in detector `{id}` does not fit the vocabulary: agent and policies are of different versions")]
+    #[error(
+        "built-in detector `{id}` does not fit the vocabulary: agent and policies are of different versions"
+    )]
     Structural {
         /// The id.
         id: &'static str,
@@ -74,7 +78,10 @@ impl Engine {
             let family = Family::parse(detector.family).map_err(unfit)?;
             structural.insert(detector.id, (id, family));
         }
-        Ok(Self { scanner: Scanner::new(detectors)?, structural })
+        Ok(Self {
+            scanner: Scanner::new(detectors)?,
+            structural,
+        })
     }
 
     /// Inspects every item of a draft, and all of them read as one.
@@ -94,7 +101,14 @@ impl Engine {
     #[must_use]
     pub fn inspect_item(&self, name: &str, bytes: &[u8], limits: &Limits) -> Report {
         let mut inspection = Inspection::new(self, limits);
-        inspection.item(bytes, Origin { item: 0, path: vec![name.to_owned()], depth: 0 });
+        inspection.item(
+            bytes,
+            Origin {
+                item: 0,
+                path: vec![name.to_owned()],
+                depth: 0,
+            },
+        );
         inspection.report(policies::terms::draft_digest(b"", std::iter::once(bytes)))
     }
 }
@@ -112,12 +126,22 @@ struct Inspection<'e> {
 impl<'e> Inspection<'e> {
     fn new(engine: &'e Engine, limits: &Limits) -> Self {
         let budget = Budget::new(limits);
-        Self { engine, budget, items: Vec::new(), bodies: Vec::new(), matches: Vec::new(), unread: Vec::new() }
+        Self {
+            engine,
+            budget,
+            items: Vec::new(),
+            bodies: Vec::new(),
+            matches: Vec::new(),
+            unread: Vec::new(),
+        }
     }
 
     fn item(&mut self, bytes: &[u8], origin: Origin) {
         let (kind, mut waiting) = self.extract(bytes, &origin);
-        self.items.push(ItemFacts { kind, size_bytes: bytes.len() as u64 });
+        self.items.push(ItemFacts {
+            kind,
+            size_bytes: bytes.len() as u64,
+        });
         while let Some(segment) = waiting.pop_front() {
             match self.segment(&segment) {
                 Ok(more) => waiting.extend(more),
@@ -132,9 +156,16 @@ impl<'e> Inspection<'e> {
     fn extract(&mut self, bytes: &[u8], origin: &Origin) -> (ItemKind, VecDeque<Segment>) {
         let mut extractor = Extractor::new(&mut self.budget);
         let kind = extractor.extract(bytes, origin);
-        let Extractor { segments, structural, unread, .. } = extractor;
+        let Extractor {
+            segments,
+            structural,
+            unread,
+            ..
+        } = extractor;
         self.unread.extend(unread);
-        let located = structural.into_iter().filter_map(|found| self.engine.structural(found));
+        let located = structural
+            .into_iter()
+            .filter_map(|found| self.engine.structural(found));
         self.matches.extend(located);
         (kind, segments.into())
     }
@@ -162,7 +193,11 @@ impl<'e> Inspection<'e> {
                     }
                     Content::Text(text) => waiting.push_back(view.child(step.transform, text, step.map)),
                     Content::Bytes(bytes) => {
-                        let origin = Origin { item: segment.item, path: segment.path.clone(), depth: segment.depth };
+                        let origin = Origin {
+                            item: segment.item,
+                            path: segment.path.clone(),
+                            depth: segment.depth,
+                        };
                         let (_, segments) = self.extract(&bytes, &origin.member("encoded file"));
                         encoded.extend(segments);
                     }
@@ -231,17 +266,30 @@ impl<'e> Inspection<'e> {
             self.not_read(0, Vec::new(), reason);
         }
         let found = self.matches.split_off(before.min(self.matches.len()));
-        self.matches.extend(found.into_iter().filter_map(|found| joined.place(found, &bodies)));
+        self.matches
+            .extend(found.into_iter().filter_map(|found| joined.place(found, &bodies)));
     }
 
     fn not_read(&mut self, item: u16, path: Vec<String>, reason: UnscannableReason) {
-        let place = Place { span: 0..0, path, chain: Vec::new(), line: 1 };
+        let place = Place {
+            span: 0..0,
+            path,
+            chain: Vec::new(),
+            line: 1,
+        };
         self.unread.push(Unread { item, place, reason });
     }
 
     fn report(mut self, content: Digest) -> Report {
         self.matches.sort_by(|a, b| {
-            let key = |m: &Located| (m.item, m.place.path.clone(), m.place.span.start, m.detector.clone());
+            let key = |m: &Located| {
+                (
+                    m.item,
+                    m.place.path.clone(),
+                    m.place.span.start,
+                    m.detector.clone(),
+                )
+            };
             key(a).cmp(&key(b))
         });
         let mut unread: Vec<Unread> = Vec::new();
@@ -257,13 +305,22 @@ impl<'e> Inspection<'e> {
 impl Engine {
     fn structural(&self, found: StructuralMatch) -> Option<Located> {
         let (detector, family) = self.structural.get(found.detector.id)?;
-        let confidence = if family.as_str() == "location" { Confidence::High } else { Confidence::Medium };
+        let confidence = if family.as_str() == "location" {
+            Confidence::High
+        } else {
+            Confidence::Medium
+        };
         Some(Located {
             detector: detector.clone(),
             family: family.clone(),
             confidence,
             item: found.item,
-            place: Place { span: found.span, path: found.path, chain: Vec::new(), line: 1 },
+            place: Place {
+                span: found.span,
+                path: found.path,
+                chain: Vec::new(),
+                line: 1,
+            },
             value: Secret::new(found.value),
         })
     }
@@ -287,5 +344,7 @@ fn fingerprint(view: &View) -> (u64, usize) {
 
 fn line_of(text: &str, offset: usize) -> u32 {
     let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
-    u32::try_from(memchr::memchr_iter(b'\n', before).count()).unwrap_or(u32::MAX).saturating_add(1)
+    u32::try_from(memchr::memchr_iter(b'\n', before).count())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1)
 }

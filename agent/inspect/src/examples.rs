@@ -35,7 +35,11 @@ impl fmt::Display for ExampleFault {
             Fault::DoesNotCompile => write!(f, "detector `{}` does not compile", self.detector),
             Fault::Missed(n) => write!(f, "detector `{}` finds nothing in its example {n}", self.detector),
             Fault::FoundInCounterExample(n) => {
-                write!(f, "detector `{}` finds something in its counter-example {n}", self.detector)
+                write!(
+                    f,
+                    "detector `{}` finds something in its counter-example {n}",
+                    self.detector
+                )
             }
         }
     }
@@ -48,7 +52,10 @@ pub fn examples_hold(detectors: &[Detector]) -> Vec<ExampleFault> {
 }
 
 fn faults(detector: &Detector) -> Vec<ExampleFault> {
-    let fault = |fault| ExampleFault { detector: detector.id.clone(), fault };
+    let fault = |fault| ExampleFault {
+        detector: detector.id.clone(),
+        fault,
+    };
     let Ok(engine) = Engine::of_detectors(std::slice::from_ref(detector)) else {
         return vec![fault(Fault::DoesNotCompile)];
     };
@@ -56,7 +63,10 @@ fn faults(detector: &Detector) -> Vec<ExampleFault> {
         let report = engine.inspect(&Draft::new(text.clone(), Vec::new()), &Limits::default());
         report.matches().iter().any(|found| found.detector == detector.id)
     };
-    let missed = (1..).zip(&detector.examples).filter(|(_, text)| !finds(text)).map(|(n, _)| fault(Fault::Missed(n)));
+    let missed = (1..)
+        .zip(&detector.examples)
+        .filter(|(_, text)| !finds(text))
+        .map(|(n, _)| fault(Fault::Missed(n)));
     let found = (1..)
         .zip(&detector.counter_examples)
         .filter(|(_, text)| finds(text))

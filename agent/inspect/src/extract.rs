@@ -16,7 +16,7 @@ use std::ops::Range;
 use policies::terms::{ItemKind, UnscannableReason};
 
 use crate::detect::structural::Structural;
-use crate::identify::{self, Kind};
+use crate::identify::{self, Encoding, Kind};
 use crate::limits::Budget;
 use crate::place::{Place, Transform};
 use crate::report::Unread;
@@ -57,13 +57,25 @@ impl Origin {
     pub(crate) fn member(&self, name: &str) -> Self {
         let mut path = self.path.clone();
         path.push(printable(name));
-        Self { item: self.item, path, depth: self.depth.saturating_add(1) }
+        Self {
+            item: self.item,
+            path,
+            depth: self.depth.saturating_add(1),
+        }
     }
 }
 
 /// A name as it may be shown: no control or direction characters.
 fn printable(name: &str) -> String {
-    let shown = |c: char| if c.is_control() || matches!(c, '\u{200E}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}') { '?' } else { c };
+    let shown = |c: char| {
+        if c.is_control()
+            || matches!(c, '\u{200E}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+        {
+            '?'
+        } else {
+            c
+        }
+    };
     name.chars().map(shown).collect()
 }
 
@@ -77,7 +89,12 @@ pub(crate) struct Extractor<'b> {
 
 impl<'b> Extractor<'b> {
     pub(crate) fn new(budget: &'b mut Budget) -> Self {
-        Self { budget, segments: Vec::new(), structural: Vec::new(), unread: Vec::new() }
+        Self {
+            budget,
+            segments: Vec::new(),
+            structural: Vec::new(),
+            unread: Vec::new(),
+        }
     }
 
     /// Takes `bytes` apart and tells what they are.
@@ -93,7 +110,8 @@ impl<'b> Extractor<'b> {
         let kind = identify::identify(bytes);
         match kind {
             Kind::Empty => {}
-            Kind::Text | Kind::Html | Kind::Utf16 { .. } | Kind::Windows1252 => text::extract(self, bytes, kind, origin),
+            Kind::Text(encoding) => text::extract(self, bytes, encoding, origin),
+            Kind::Html => text::extract(self, bytes, Encoding::Utf8, origin),
             Kind::Zip => return zip::extract(self, bytes, origin),
             Kind::Gzip => inflate::extract_gzip(self, bytes, origin),
             Kind::Zlib => inflate::extract_zlib(self, bytes, origin),
@@ -109,11 +127,27 @@ impl<'b> Extractor<'b> {
     }
 
     pub(crate) fn unread(&mut self, origin: &Origin, reason: UnscannableReason) {
-        let place = Place { span: 0..0, path: origin.path.clone(), chain: Vec::new(), line: 1 };
-        self.unread.push(Unread { item: origin.item, place, reason });
+        let place = Place {
+            span: 0..0,
+            path: origin.path.clone(),
+            chain: Vec::new(),
+            line: 1,
+        };
+        self.unread.push(Unread {
+            item: origin.item,
+            place,
+            reason,
+        });
     }
 
-    pub(crate) fn segment(&mut self, origin: &Origin, chain: &[Transform], text: String, map: OffsetMap, is_body: bool) {
+    pub(crate) fn segment(
+        &mut self,
+        origin: &Origin,
+        chain: &[Transform],
+        text: String,
+        map: OffsetMap,
+        is_body: bool,
+    ) {
         if text.is_empty() {
             return;
         }
@@ -139,7 +173,13 @@ impl<'b> Extractor<'b> {
         self.segment(origin, &[], text.to_owned(), map, false);
     }
 
-    pub(crate) fn structural(&mut self, origin: &Origin, detector: &'static Structural, span: Range<usize>, value: String) {
+    pub(crate) fn structural(
+        &mut self,
+        origin: &Origin,
+        detector: &'static Structural,
+        span: Range<usize>,
+        value: String,
+    ) {
         self.structural.push(StructuralMatch {
             detector,
             item: origin.item,

@@ -9,15 +9,22 @@ const CONTROLS_PERCENT: usize = 2;
 
 const UNSUPPORTED: Kind = Kind::Unreadable(UnscannableReason::UnsupportedType);
 
+/// How a text is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// ASCII included.
+    Utf8,
+    Utf16Le,
+    Utf16Be,
+    /// Bytes that are no UTF-8 but read as a Western text.
+    Windows1252,
+}
+
 /// A type by content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Empty,
-    /// UTF-8, ASCII included.
-    Text,
-    Utf16 { big_endian: bool },
-    /// Bytes that are no UTF-8 but read as a Western text.
-    Windows1252,
+    Text(Encoding),
     Html,
     /// A zip archive; which document it is, if any, its members tell.
     Zip,
@@ -34,7 +41,7 @@ impl Kind {
     /// The kind that rules see; a zip may turn out to be a document.
     pub(crate) fn item_kind(self) -> ItemKind {
         match self {
-            Self::Empty | Self::Text | Self::Utf16 { .. } | Self::Windows1252 => ItemKind::Text,
+            Self::Empty | Self::Text(_) => ItemKind::Text,
             Self::Html => ItemKind::Html,
             Self::Zip | Self::Gzip | Self::Zlib => ItemKind::Archive,
             Self::Jpeg | Self::Png => ItemKind::Image,
@@ -93,15 +100,24 @@ fn starts_as_pdf(bytes: &[u8]) -> bool {
 /// An archive behind something else, such as a program that unpacks itself: its directory is at the end.
 fn zip_is_appended(bytes: &[u8]) -> bool {
     const DIRECTORY_END: usize = 22;
-    let tail = bytes.get(bytes.len().saturating_sub(DIRECTORY_END)..).unwrap_or_default();
+    let tail = bytes
+        .get(bytes.len().saturating_sub(DIRECTORY_END)..)
+        .unwrap_or_default();
     tail.starts_with(b"PK\x05\x06")
 }
 
 /// An encrypted OOXML document keeps its content in a stream of this name.
 fn compound(bytes: &[u8]) -> Kind {
-    let name: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let name: Vec<u8> = "EncryptedPackage"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
     let encrypted = memchr::memmem::find(bytes, &name).is_some();
-    Kind::Unreadable(if encrypted { UnscannableReason::Encrypted } else { UnscannableReason::UnsupportedType })
+    Kind::Unreadable(if encrypted {
+        UnscannableReason::Encrypted
+    } else {
+        UnscannableReason::UnsupportedType
+    })
 }
 
 /// Header check of RFC 1950, for the windows and levels in use.
@@ -114,46 +130,63 @@ fn as_utf8(bytes: &[u8]) -> Option<Kind> {
     if has_controls(bytes) || std::str::from_utf8(bytes).is_err() {
         return None;
     }
-    Some(if is_html(bytes) { Kind::Html } else { Kind::Text })
+    Some(if is_html(bytes) {
+        Kind::Html
+    } else {
+        Kind::Text(Encoding::Utf8)
+    })
 }
 
 fn by_text(bytes: &[u8]) -> Kind {
     match utf16_order(bytes) {
-        Some(big_endian) => Kind::Utf16 { big_endian },
-        None if !has_controls(bytes) && reads_western(bytes) => Kind::Windows1252,
+        Some(encoding) => Kind::Text(encoding),
+        None if !has_controls(bytes) && reads_western(bytes) => Kind::Text(Encoding::Windows1252),
         None => Kind::Unknown,
     }
 }
 
 fn has_controls(bytes: &[u8]) -> bool {
-    let controls = bytes.iter().filter(|b| matches!(b, 0..=8 | 0xE..=0x1A | 0x1C..=0x1F | 0x7F)).count();
+    let controls = bytes
+        .iter()
+        .filter(|b| matches!(b, 0..=8 | 0xE..=0x1A | 0x1C..=0x1F | 0x7F))
+        .count();
     controls * 100 > bytes.len() * CONTROLS_PERCENT || bytes.contains(&0)
 }
 
 /// Whether markup of HTML stands at the head.
 fn is_html(bytes: &[u8]) -> bool {
     let head = bytes.get(..HEAD).unwrap_or(bytes).to_ascii_lowercase();
-    [&b"<!doctype html"[..], b"<html", b"<head", b"<body", b"<table", b"<div", b"<script", b"<p>", b"<br"]
-        .iter()
-        .any(|mark| memchr::memmem::find(&head, mark).is_some())
+    [
+        &b"<!doctype html"[..],
+        b"<html",
+        b"<head",
+        b"<body",
+        b"<table",
+        b"<div",
+        b"<script",
+        b"<p>",
+        b"<br",
+    ]
+    .iter()
+    .any(|mark| memchr::memmem::find(&head, mark).is_some())
 }
 
 /// The order of UTF-16 by its mark, or by zeros at every second place.
-fn utf16_order(bytes: &[u8]) -> Option<bool> {
+fn utf16_order(bytes: &[u8]) -> Option<Encoding> {
     match bytes {
         [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => return None,
-        [0xFF, 0xFE, _, _, ..] => return Some(false),
-        [0xFE, 0xFF, _, _, ..] => return Some(true),
+        [0xFF, 0xFE, _, _, ..] => return Some(Encoding::Utf16Le),
+        [0xFE, 0xFF, _, _, ..] => return Some(Encoding::Utf16Be),
         _ => {}
     }
-    if bytes.len() < 8 || bytes.len() % 2 != 0 {
+    if bytes.len() < 8 || !bytes.len().is_multiple_of(2) {
         return None;
     }
     let zeros = |odd: usize| bytes.iter().skip(odd).step_by(2).filter(|b| **b == 0).count();
     let units = bytes.len() / 2;
     match (zeros(0), zeros(1)) {
-        (0, high) if high * 10 >= units * 7 => Some(false),
-        (high, 0) if high * 10 >= units * 7 => Some(true),
+        (0, high) if high * 10 >= units * 7 => Some(Encoding::Utf16Le),
+        (high, 0) if high * 10 >= units * 7 => Some(Encoding::Utf16Be),
         _ => None,
     }
 }
@@ -161,8 +194,13 @@ fn utf16_order(bytes: &[u8]) -> Option<bool> {
 /// Western text has words: of its high bytes nearly all stand beside ASCII letters or spaces.
 fn reads_western(bytes: &[u8]) -> bool {
     let high = bytes.iter().filter(|b| **b >= 0x80).count();
-    let undefined = bytes.iter().any(|b| matches!(b, 0x81 | 0x8D | 0x8F | 0x90 | 0x9D));
-    let readable = bytes.iter().filter(|b| b.is_ascii_alphanumeric() || b.is_ascii_whitespace()).count();
+    let undefined = bytes
+        .iter()
+        .any(|b| matches!(b, 0x81 | 0x8D | 0x8F | 0x90 | 0x9D));
+    let readable = bytes
+        .iter()
+        .filter(|b| b.is_ascii_alphanumeric() || b.is_ascii_whitespace())
+        .count();
     !undefined && high * 4 <= bytes.len() && readable * 2 >= bytes.len()
 }
 
@@ -177,21 +215,30 @@ mod tests {
     #[test]
     fn types_are_told_by_content() {
         check(b"", Kind::Empty);
-        check(b"hello", Kind::Text);
-        check(b"-----BEGIN PRIVATE KEY-----", Kind::Text);
-        check(b"#!/bin/sh", Kind::Text);
-        check("größer".as_bytes(), Kind::Text);
-        check(b"gr\xF6\xDFer als sonst", Kind::Windows1252);
-        check(b"\xFF\xFEh\0i\0", Kind::Utf16 { big_endian: false });
-        check(b"\0h\0e\0l\0l\0o", Kind::Utf16 { big_endian: true });
+        check(b"hello", Kind::Text(Encoding::Utf8));
+        check(b"-----BEGIN PRIVATE KEY-----", Kind::Text(Encoding::Utf8));
+        check(b"#!/bin/sh", Kind::Text(Encoding::Utf8));
+        check("größer".as_bytes(), Kind::Text(Encoding::Utf8));
+        check(b"gr\xF6\xDFer als sonst", Kind::Text(Encoding::Windows1252));
+        check(b"\xFF\xFEh\0i\0", Kind::Text(Encoding::Utf16Le));
+        check(b"\0h\0e\0l\0l\0o", Kind::Text(Encoding::Utf16Be));
         check(b"<!DOCTYPE html><p>hi", Kind::Html);
         check(b"PK\x03\x04rest", Kind::Zip);
         check(b"\x1F\x8B\x08rest", Kind::Gzip);
         check(b"\xFF\xD8\xFF\xE0rest", Kind::Jpeg);
         check(b"\x89PNG\r\n\x1A\nrest", Kind::Png);
-        check(b"%PDF-1.7 rest", Kind::Unreadable(UnscannableReason::UnsupportedType));
-        check(b"{\\rtf1 rest}", Kind::Unreadable(UnscannableReason::UnsupportedType));
-        check(b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1rest", Kind::Unreadable(UnscannableReason::UnsupportedType));
+        check(
+            b"%PDF-1.7 rest",
+            Kind::Unreadable(UnscannableReason::UnsupportedType),
+        );
+        check(
+            b"{\\rtf1 rest}",
+            Kind::Unreadable(UnscannableReason::UnsupportedType),
+        );
+        check(
+            b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1rest",
+            Kind::Unreadable(UnscannableReason::UnsupportedType),
+        );
         check(b"\x01\x02\x03\x04\x00\xFF", Kind::Unknown);
     }
 

@@ -27,7 +27,10 @@ pub(crate) fn join(bodies: &[Segment]) -> Option<Joined> {
     if bodies.iter().all(|body| body.item == first) {
         return None;
     }
-    let mut joined = Joined { text: String::new(), pieces: Vec::new() };
+    let mut joined = Joined {
+        text: String::new(),
+        pieces: Vec::new(),
+    };
     for (index, body) in bodies.iter().enumerate() {
         let text = body.text.trim_end();
         let from = text.len() - text.trim_start().len();
@@ -46,14 +49,22 @@ pub(crate) fn join(bodies: &[Segment]) -> Option<Joined> {
 impl Joined {
     fn push(&mut self, body: &Segment, index: usize, range: Range<usize>) {
         let start = self.text.len();
-        self.text.push_str(body.text.get(range.clone()).unwrap_or_default());
-        self.pieces.push(Piece { out: start..self.text.len(), body: index, from: range.start });
+        self.text
+            .push_str(body.text.get(range.clone()).unwrap_or_default());
+        self.pieces.push(Piece {
+            out: start..self.text.len(),
+            body: index,
+            from: range.start,
+        });
     }
 
     /// The match at its place in the first item that holds a part of it; none if one item holds all of it.
     pub(crate) fn place(&self, mut found: Located, bodies: &[Segment]) -> Option<Located> {
         let span = found.place.span.clone();
-        let mut parts = self.pieces.iter().filter(|p| p.out.start < span.end && span.start < p.out.end);
+        let mut parts = self
+            .pieces
+            .iter()
+            .filter(|p| p.out.start < span.end && span.start < p.out.end);
         let first = parts.next()?;
         let body = bodies.get(first.body)?;
         parts.find(|part| bodies.get(part.body).is_some_and(|other| other.item != body.item))?;
@@ -63,7 +74,9 @@ impl Joined {
         found.place.span = body.map.source(&(start..end));
         found.place.path.clone_from(&body.path);
         let before = body.text.get(..start).unwrap_or_default();
-        found.place.line = u32::try_from(before.matches('\n').count()).unwrap_or(u32::MAX).saturating_add(1);
+        found.place.line = u32::try_from(before.matches('\n').count())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
         Some(found)
     }
 }

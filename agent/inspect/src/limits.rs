@@ -62,7 +62,12 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { limits: *limits, expanded: 0, entries: 0, work: 0 }
+        Self {
+            limits: *limits,
+            expanded: 0,
+            entries: 0,
+            work: 0,
+        }
     }
 
     pub(crate) fn depth_max(&self) -> u8 {
@@ -71,7 +76,9 @@ impl Budget {
 
     /// Bytes that a container of `compressed` bytes may still give, at most one more than allowed.
     pub(crate) fn allowance(&self, compressed: u64) -> u64 {
-        let by_ratio = compressed.saturating_mul(self.limits.ratio_max).max(RATIO_FREE_BYTES);
+        let by_ratio = compressed
+            .saturating_mul(self.limits.ratio_max)
+            .max(RATIO_FREE_BYTES);
         by_ratio.min(self.limits.expanded_bytes_max.saturating_sub(self.expanded))
     }
 
@@ -81,7 +88,11 @@ impl Budget {
         if self.expanded > self.limits.expanded_bytes_max {
             return Err(UnscannableReason::TooLarge);
         }
-        if expanded > compressed.saturating_mul(self.limits.ratio_max).max(RATIO_FREE_BYTES) {
+        if expanded
+            > compressed
+                .saturating_mul(self.limits.ratio_max)
+                .max(RATIO_FREE_BYTES)
+        {
             return Err(UnscannableReason::RatioExceeded);
         }
         Ok(())
@@ -89,11 +100,19 @@ impl Budget {
 
     pub(crate) fn entry(&mut self) -> Result<(), UnscannableReason> {
         self.entries = self.entries.saturating_add(1);
-        if self.entries > self.limits.entries_max { Err(UnscannableReason::TooManyEntries) } else { Ok(()) }
+        if self.entries > self.limits.entries_max {
+            Err(UnscannableReason::TooManyEntries)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn work(&mut self, bytes: usize) -> Result<(), UnscannableReason> {
         self.work = self.work.saturating_add(bytes as u64);
-        if self.work > self.limits.work_max { Err(UnscannableReason::WorkLimit) } else { Ok(()) }
+        if self.work > self.limits.work_max {
+            Err(UnscannableReason::WorkLimit)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -69,8 +69,16 @@ impl Place {
     #[must_use]
     pub fn sentence(&self) -> String {
         let chain: Vec<String> = self.chain.iter().map(ToString::to_string).collect();
-        let after = if chain.is_empty() { String::new() } else { format!(" after {}", chain.join(" and ")) };
-        let inside = if self.path.is_empty() { "in the text".to_owned() } else { format!("inside {}", self.path.join(" / ")) };
+        let after = if chain.is_empty() {
+            String::new()
+        } else {
+            format!(" after {}", chain.join(" and "))
+        };
+        let inside = if self.path.is_empty() {
+            "in the text".to_owned()
+        } else {
+            format!("inside {}", self.path.join(" / "))
+        };
         format!("found{after} {inside}, line {}", self.line)
     }
 }
@@ -92,14 +100,23 @@ mod tests {
 
     fn check(path: &[&str], chain: &[Transform], expected: &str) {
         let path = path.iter().map(|name| (*name).to_owned()).collect();
-        let place = Place { span: 0..1, path, chain: chain.to_vec(), line: 3 };
+        let place = Place {
+            span: 0..1,
+            path,
+            chain: chain.to_vec(),
+            line: 3,
+        };
         assert_eq!(place.sentence(), expected);
     }
 
     #[test]
     fn a_place_reads_as_a_sentence() {
         check(&[], &[], "found in the text, line 3");
-        check(&["a.docx", "word/document.xml"], &[], "found inside a.docx / word/document.xml, line 3");
+        check(
+            &["a.docx", "word/document.xml"],
+            &[],
+            "found inside a.docx / word/document.xml, line 3",
+        );
         check(
             &["notes.zip", "readme.txt"],
             &[Transform::Base64],
@@ -109,7 +126,15 @@ mod tests {
 
     #[test]
     fn debug_of_a_place_leaves_out_names() {
-        let place = Place { span: 0..1, path: vec!["salary.txt".into()], chain: vec![], line: 1 };
-        assert_eq!(format!("{place:?}"), "Place { span: 0..1, members: 1, chain: [], line: 1 }");
+        let place = Place {
+            span: 0..1,
+            path: vec!["salary.txt".into()],
+            chain: vec![],
+            line: 1,
+        };
+        assert_eq!(
+            format!("{place:?}"),
+            "Place { span: 0..1, members: 1, chain: [], line: 1 }"
+        );
     }
 }

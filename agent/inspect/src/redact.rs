@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use policies::terms::DetectorId;
 
 use crate::draft::{Draft, DraftFile};
-use crate::identify::{Kind, identify};
+use crate::identify::{Encoding, Kind, identify};
 use crate::place::Transform;
 use crate::report::{Located, Report};
 
@@ -77,7 +77,11 @@ pub enum NotRedactable {
 ///
 /// # Errors
 /// [`NotRedactable`] if one of them cannot be redacted; nothing is half done.
-pub fn redact(draft: &Draft, report: &Report, chosen: impl Fn(&Located) -> bool) -> Result<Redacted, NotRedactable> {
+pub fn redact(
+    draft: &Draft,
+    report: &Report,
+    chosen: impl Fn(&Located) -> bool,
+) -> Result<Redacted, NotRedactable> {
     if report.evidence().content != draft.digest() {
         return Err(NotRedactable::OtherDraft);
     }
@@ -94,12 +98,24 @@ pub fn redact(draft: &Draft, report: &Report, chosen: impl Fn(&Located) -> bool)
         });
     }
     let mut contents = contents.into_iter();
-    let text = String::from_utf8(contents.next().unwrap_or_default()).map_err(|_| NotRedactable::Type { item: 0 })?;
-    let files = draft.files().iter().zip(contents).map(|(file, bytes)| DraftFile { name: file.name.clone(), bytes });
-    Ok(Redacted { draft: Draft::new(text, files.collect()), changes })
+    let text = String::from_utf8(contents.next().unwrap_or_default())
+        .map_err(|_| NotRedactable::Type { item: 0 })?;
+    let files = draft.files().iter().zip(contents).map(|(file, bytes)| DraftFile {
+        name: file.name.clone(),
+        bytes,
+    });
+    Ok(Redacted {
+        draft: Draft::new(text, files.collect()),
+        changes,
+    })
 }
 
-fn item_without(item: u16, bytes: &[u8], found: &[&Located], changes: &mut Vec<Change>) -> Result<Vec<u8>, NotRedactable> {
+fn item_without(
+    item: u16,
+    bytes: &[u8],
+    found: &[&Located],
+    changes: &mut Vec<Change>,
+) -> Result<Vec<u8>, NotRedactable> {
     let own_path = usize::from(item > 0);
     for one in found {
         if one.place.chain.contains(&Transform::Joined) {
@@ -111,14 +127,21 @@ fn item_without(item: u16, bytes: &[u8], found: &[&Located], changes: &mut Vec<C
     }
     match identify(bytes) {
         Kind::Jpeg => {
-            changes.push(Change { item, kind: ChangeKind::MetadataStripped });
+            changes.push(Change {
+                item,
+                kind: ChangeKind::MetadataStripped,
+            });
             image::jpeg_without_metadata(bytes).ok_or(NotRedactable::Type { item })
         }
         Kind::Png => {
-            changes.push(Change { item, kind: ChangeKind::MetadataStripped });
+            changes.push(Change {
+                item,
+                kind: ChangeKind::MetadataStripped,
+            });
             image::png_without_metadata(bytes).ok_or(NotRedactable::Type { item })
         }
-        Kind::Text | Kind::Html | Kind::Windows1252 | Kind::Utf16 { .. } => text::masked(item, bytes, found, changes),
+        Kind::Text(encoding) => text::masked(item, bytes, encoding, found, changes),
+        Kind::Html => text::masked(item, bytes, Encoding::Utf8, found, changes),
         Kind::Empty | Kind::Zip | Kind::Gzip | Kind::Zlib | Kind::Unreadable(_) | Kind::Unknown => {
             Err(NotRedactable::Type { item })
         }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policies::terms::{
-    Capabilities, Confidence, DetectorId, Digest, Evidence, Family, Finding, ItemFacts, Unscannable, UnscannableReason,
+    Capabilities, Confidence, DetectorId, Digest, Evidence, Family, Finding, ItemFacts, Unscannable,
+    UnscannableReason,
 };
 
 use crate::place::Place;
@@ -47,8 +48,18 @@ pub struct Unread {
 }
 
 impl Report {
-    pub(crate) fn new(content: Digest, items: Vec<ItemFacts>, matches: Vec<Located>, unread: Vec<Unread>) -> Self {
-        Self { content, items, matches, unread }
+    pub(crate) fn new(
+        content: Digest,
+        items: Vec<ItemFacts>,
+        matches: Vec<Located>,
+        unread: Vec<Unread>,
+    ) -> Self {
+        Self {
+            content,
+            items,
+            matches,
+            unread,
+        }
     }
 
     /// Every match with its place, in the order of the items.
@@ -66,34 +77,52 @@ impl Report {
     /// What rules may know: counts by detector, item and confidence; nothing of the text.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
-        let unscannable: BTreeSet<Unscannable> =
-            self.unread.iter().map(|unread| Unscannable { item: unread.item, reason: unread.reason }).collect();
+        let unscannable: BTreeSet<Unscannable> = self
+            .unread
+            .iter()
+            .map(|unread| Unscannable {
+                item: unread.item,
+                reason: unread.reason,
+            })
+            .collect();
         Evidence {
             content: self.content,
             items: self.items.clone(),
             findings: findings(&self.matches),
             unscannable: unscannable.into_iter().collect(),
-            capabilities: Capabilities { ocr: false, ner: false, sandbox: false },
+            capabilities: Capabilities {
+                ocr: false,
+                ner: false,
+                sandbox: false,
+            },
         }
     }
 }
 
+/// Matches of one detector in one item at one confidence.
+#[derive(Default)]
+struct Group {
+    count: u32,
+    values: BTreeSet<String>,
+}
+
 fn findings(matches: &[Located]) -> Vec<Finding> {
-    let mut groups: BTreeMap<(u16, &DetectorId, Confidence), (&Family, u32, BTreeSet<String>)> = BTreeMap::new();
+    let mut groups: BTreeMap<(u16, &DetectorId, &Family, Confidence), Group> = BTreeMap::new();
     for found in matches {
-        let key = (found.item, &found.detector, found.confidence);
-        let (_, count, values) = groups.entry(key).or_insert((&found.family, 0, BTreeSet::new()));
-        *count = count.saturating_add(1);
-        values.insert(found.value.compact().to_string());
+        let group = groups
+            .entry((found.item, &found.detector, &found.family, found.confidence))
+            .or_default();
+        group.count = group.count.saturating_add(1);
+        group.values.insert(found.value.compact().to_string());
     }
     groups
         .into_iter()
-        .map(|((item, detector, confidence), (family, count, values))| Finding {
+        .map(|((item, detector, family, confidence), group)| Finding {
             detector: detector.clone(),
             family: family.clone(),
             confidence,
-            count,
-            distinct: u32::try_from(values.len()).unwrap_or(u32::MAX),
+            count: group.count,
+            distinct: u32::try_from(group.values.len()).unwrap_or(u32::MAX),
             item,
         })
         .collect()

@@ -50,11 +50,20 @@ impl Scanner {
         for (index, (detector, compiled)) in detectors.iter().zip(&compiled).enumerate() {
             if let Gate::Literals(literals) = &compiled.gate {
                 for literal in literals {
-                    words.entry(literal.clone()).or_default().push(Meaning::Literal(index));
+                    words
+                        .entry(literal.clone())
+                        .or_default()
+                        .push(Meaning::Literal(index));
                 }
             }
-            let keywords = detector.keywords.iter().map(|word| (word, Meaning::Keyword(index)));
-            let negatives = detector.negative.iter().map(|word| (word, Meaning::Negative(index)));
+            let keywords = detector
+                .keywords
+                .iter()
+                .map(|word| (word, Meaning::Keyword(index)));
+            let negatives = detector
+                .negative
+                .iter()
+                .map(|word| (word, Meaning::Negative(index)));
             for (word, meaning) in keywords.chain(negatives) {
                 for form in forms(word) {
                     words.entry(form).or_default().push(meaning);
@@ -72,13 +81,20 @@ impl Scanner {
             .kind(Some(AhoCorasickKind::DFA))
             .build(&patterns)
             .map_err(|_| EngineError::TooManyWords)?;
-        Ok(Self { detectors: compiled, pass, meanings })
+        Ok(Self {
+            detectors: compiled,
+            pass,
+            meanings,
+        })
     }
 
     /// The shared pass.
     pub(crate) fn words(&self, text: &str) -> TextWords {
         let count = self.detectors.len();
-        let mut found = TextWords { literals: vec![Vec::new(); count], words: vec![WordHits::default(); count] };
+        let mut found = TextWords {
+            literals: vec![Vec::new(); count],
+            words: vec![WordHits::default(); count],
+        };
         for hit in self.pass.find_overlapping_iter(text) {
             let mut whole = None;
             for meaning in self.meanings.get(hit.pattern().as_usize()).into_iter().flatten() {
@@ -122,21 +138,35 @@ impl Scanner {
         let mut hits = Vec::new();
         let mut positions = Positions::default();
         for (index, detector) in self.detectors.iter().enumerate() {
-            let (Some(inner_hits), Some(literals)) = (words.words.get(index), words.literals.get(index)) else {
+            let (Some(inner_hits), Some(literals)) = (words.words.get(index), words.literals.get(index))
+            else {
                 continue;
             };
             let outer_hits = outer.and_then(|(text, words)| Some((text, words.words.get(index)?)));
-            let no_keyword = inner_hits.keywords.is_empty() && outer_hits.is_none_or(|(_, w)| w.keywords.is_empty());
+            let no_keyword =
+                inner_hits.keywords.is_empty() && outer_hits.is_none_or(|(_, w)| w.keywords.is_empty());
             if detector.needs_keyword() && no_keyword {
                 continue;
             }
             for candidate in detector.candidates(&view.text, literals, &mut positions, &mut work) {
                 let value = view.text.get(candidate.value.clone()).unwrap_or_default();
-                let inner = Around { text: &view.text, value: candidate.value.clone(), hits: inner_hits };
+                let inner = Around {
+                    text: &view.text,
+                    value: candidate.value.clone(),
+                    hits: inner_hits,
+                };
                 let in_segment = || view.in_segment(candidate.whole.clone());
-                let outer = outer_hits.map(|(text, hits)| Around { text, value: in_segment(), hits });
+                let outer = outer_hits.map(|(text, hits)| Around {
+                    text,
+                    value: in_segment(),
+                    hits,
+                });
                 if let Some(confidence) = detector.confidence(value, &Words { inner, outer }) {
-                    hits.push(Hit { detector: index, confidence, value: candidate.value });
+                    hits.push(Hit {
+                        detector: index,
+                        confidence,
+                        value: candidate.value,
+                    });
                 }
             }
             budget.work(work)?;
@@ -152,12 +182,18 @@ fn forms(word: &str) -> Vec<Vec<u8>> {
     let mut forms: Vec<String> = vec![word.to_owned()];
     if !word.is_ascii() {
         let mut title = word.chars();
-        let first = title.next().map(|c| c.to_uppercase().collect::<String>()).unwrap_or_default();
+        let first = title
+            .next()
+            .map(|c| c.to_uppercase().collect::<String>())
+            .unwrap_or_default();
         forms.extend([word.to_lowercase(), word.to_uppercase(), first + title.as_str()]);
     }
     let plain: Vec<String> = forms.iter().map(|form| folded(form)).collect();
     forms.extend(plain);
-    let mut forms: Vec<Vec<u8>> = forms.into_iter().map(|form| form.to_ascii_lowercase().into_bytes()).collect();
+    let mut forms: Vec<Vec<u8>> = forms
+        .into_iter()
+        .map(|form| form.to_ascii_lowercase().into_bytes())
+        .collect();
     forms.retain(|form| !form.is_empty());
     forms.sort();
     forms.dedup();

@@ -44,14 +44,22 @@ impl fmt::Debug for Secret {
 
 /// ASCII letters and digits of a value, in lower case.
 pub(crate) fn compact(value: &str) -> String {
-    value.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    value
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
 }
 
 /// Replaces letters, digits and whatever else is not a separator by `*`, keeping `shown` at the end of long values.
 pub(crate) fn mask(value: &str, shown: usize) -> String {
     let hides = |c: char| !matches!(c, ' ' | '-' | '.' | '/' | '\n' | '\r' | '\t');
     let total = value.chars().filter(|c| hides(*c)).count();
-    let mut hide = if total < SHOW_FROM { total } else { total.saturating_sub(shown) };
+    let mut hide = if total < SHOW_FROM {
+        total
+    } else {
+        total.saturating_sub(shown)
+    };
     let masked = |c: char| match (hides(c), hide) {
         (true, 1..) => {
             hide -= 1;
@@ -74,7 +82,10 @@ mod tests {
     /// F3
     #[test]
     fn a_mask_keeps_the_last_four_of_long_values_and_nothing_of_short_ones() {
-        assert_eq!(Secret::new("4539 3195 0343 6467".into()).masked(), "**** **** **** 6467");
+        assert_eq!(
+            Secret::new("4539 3195 0343 6467".into()).masked(),
+            "**** **** **** 6467"
+        );
         assert_eq!(Secret::new("536-90-4399".into()).masked(), "***-**-4399");
         assert_eq!(Secret::new("hunter2".into()).masked(), "*******");
         assert_eq!(mask("tr0mbone-Kettle-41", 0), "********-******-**");

@@ -39,14 +39,23 @@ pub(crate) enum Content {
 
 impl Decoded {
     fn text(transform: Transform, text: String, map: OffsetMap) -> Self {
-        Self { transform, content: Content::Text(text), map }
+        Self {
+            transform,
+            content: Content::Text(text),
+            map,
+        }
     }
 }
 
 impl View {
     /// The segment as it stands.
     pub(crate) fn raw(text: String, chain: Vec<Transform>) -> Self {
-        Self { text, chain, layers: Vec::new(), depth: 0 }
+        Self {
+            text,
+            chain,
+            layers: Vec::new(),
+            depth: 0,
+        }
     }
 
     /// Whether this is the segment as it stands.
@@ -60,7 +69,9 @@ impl View {
 
     /// The range of the segment that a range of this view stands for.
     pub(crate) fn in_segment(&self, range: Range<usize>) -> Range<usize> {
-        self.layers.iter().fold(range, |range, layer| layer.source(&range))
+        self.layers
+            .iter()
+            .fold(range, |range, layer| layer.source(&range))
     }
 
     /// Everything that this view decodes to, by one step.
@@ -84,6 +95,11 @@ impl View {
         chain.push(transform);
         // Folding and joining digits decode nothing that could be nested without end.
         let deeper = u8::from(!matches!(transform, Transform::Fold | Transform::Digits));
-        Self { text, chain, layers, depth: self.depth.saturating_add(deeper) }
+        Self {
+            text,
+            chain,
+            layers,
+            depth: self.depth.saturating_add(deeper),
+        }
     }
 }

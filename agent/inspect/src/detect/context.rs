@@ -38,7 +38,9 @@ impl Words<'_> {
 
 impl Around<'_> {
     fn near(&self, words: &[Range<usize>], characters: usize) -> bool {
-        words.iter().any(|word| self.distance(word).is_some_and(|distance| distance <= characters))
+        words
+            .iter()
+            .any(|word| self.distance(word).is_some_and(|distance| distance <= characters))
     }
 
     /// Characters between a word and the value; none if the word is part of the value.
@@ -46,7 +48,11 @@ impl Around<'_> {
         if word.start >= self.value.start && word.end <= self.value.end {
             return None;
         }
-        let between = if word.end <= self.value.start { word.end..self.value.start } else { self.value.end..word.start };
+        let between = if word.end <= self.value.start {
+            word.end..self.value.start
+        } else {
+            self.value.end..word.start
+        };
         let bytes = self.text.as_bytes().get(between).unwrap_or_default();
         Some(bytes.iter().filter(|b| **b & 0xC0 != 0x80).count())
     }
@@ -90,8 +96,15 @@ mod tests {
     #[test]
     fn distance_is_counted_in_characters_on_either_side() {
         let text = "card éé 4539 visa";
-        let hits = WordHits { keywords: vec![0..4], negatives: vec![15..19] };
-        let around = Around { text, value: 10..14, hits: &hits };
+        let hits = WordHits {
+            keywords: std::iter::once(0..4).collect(),
+            negatives: std::iter::once(15..19).collect(),
+        };
+        let around = Around {
+            text,
+            value: 10..14,
+            hits: &hits,
+        };
         assert_eq!(around.distance(&(0..4)), Some(4));
         assert_eq!(around.distance(&(15..19)), Some(1));
         assert_eq!(around.distance(&(10..14)), None);

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 /// Bits per character (C. E. Shannon, 1948).
-#[expect(clippy::cast_precision_loss, reason = "INVARIANT: values are shorter than 2^52 characters")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "INVARIANT: values are shorter than 2^52 characters"
+)]
 pub(super) fn bits_per_character(value: &str) -> f64 {
     let mut counts: BTreeMap<char, usize> = BTreeMap::new();
     let mut total = 0_usize;
@@ -11,7 +14,11 @@ pub(super) fn bits_per_character(value: &str) -> f64 {
         *counts.entry(c).or_default() += 1;
         total += 1;
     }
-    counts.values().map(|count| *count as f64 / total as f64).map(|share| -share * share.log2()).sum()
+    counts
+        .values()
+        .map(|count| *count as f64 / total as f64)
+        .map(|share| -share * share.log2())
+        .sum()
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 use regex_syntax::hir::{Class, Hir, HirKind};
-use regex_syntax::ParserBuilder;
 
 use crate::limits::MATCH_BYTES;
 
@@ -31,14 +31,25 @@ pub(crate) enum Gate {
 impl Gate {
     /// The narrowest gate that no match escapes.
     pub(crate) fn of(pattern: &str) -> Self {
-        let bytes = ParserBuilder::new().unicode(false).utf8(false).build().parse(pattern);
-        let Ok(hir) = bytes.or_else(|_| ParserBuilder::new().utf8(false).build().parse(pattern)) else {
+        let parse = |unicode| {
+            ParserBuilder::new()
+                .unicode(unicode)
+                .utf8(false)
+                .build()
+                .parse(pattern)
+                .ok()
+        };
+        let Some(hir) = parse(false).or_else(|| parse(true)) else {
             return Self::Whole;
         };
         if let Some(literals) = prefixes(&hir) {
             return Self::Literals(literals);
         }
-        let reach = hir.properties().maximum_len().unwrap_or(MATCH_BYTES).min(MATCH_BYTES);
+        let reach = hir
+            .properties()
+            .maximum_len()
+            .unwrap_or(MATCH_BYTES)
+            .min(MATCH_BYTES);
         let count = least(&hir, &|byte| byte.is_ascii_digit());
         if count >= DIGITS_MIN {
             return Self::Digits { count, reach };
@@ -55,10 +66,16 @@ fn prefixes(hir: &Hir) -> Option<Vec<Vec<u8>>> {
     let mut extractor = Extractor::new();
     extractor.kind(ExtractKind::Prefix).limit_total(LITERALS_MAX * 4);
     let found = extractor.extract(hir);
-    let mut literals: Vec<Vec<u8>> = found.literals()?.iter().map(|l| l.as_bytes().to_ascii_lowercase()).collect();
+    let mut literals: Vec<Vec<u8>> = found
+        .literals()?
+        .iter()
+        .map(|l| l.as_bytes().to_ascii_lowercase())
+        .collect();
     literals.sort();
     literals.dedup();
-    let worth = !literals.is_empty() && literals.len() <= LITERALS_MAX && literals.iter().all(|l| l.len() >= LITERAL_MIN);
+    let worth = !literals.is_empty()
+        && literals.len() <= LITERALS_MAX
+        && literals.iter().all(|l| l.len() >= LITERAL_MIN);
     worth.then_some(literals)
 }
 
@@ -68,22 +85,29 @@ fn least(hir: &Hir, is: &dyn Fn(u8) -> bool) -> usize {
         HirKind::Empty | HirKind::Look(_) => 0,
         HirKind::Literal(literal) => literal.0.iter().filter(|b| is(**b)).count(),
         HirKind::Class(class) => usize::from(all(class, is)),
-        HirKind::Repetition(repeated) => {
-            usize::try_from(repeated.min).unwrap_or(0).saturating_mul(least(&repeated.sub, is))
-        }
+        HirKind::Repetition(repeated) => usize::try_from(repeated.min)
+            .unwrap_or(0)
+            .saturating_mul(least(&repeated.sub, is)),
         HirKind::Capture(capture) => least(&capture.sub, is),
-        HirKind::Concat(parts) => parts.iter().map(|part| least(part, is)).fold(0, usize::saturating_add),
+        HirKind::Concat(parts) => parts
+            .iter()
+            .map(|part| least(part, is))
+            .fold(0, usize::saturating_add),
         HirKind::Alternation(parts) => parts.iter().map(|part| least(part, is)).min().unwrap_or(0),
     }
 }
 
 fn all(class: &Class, is: &dyn Fn(u8) -> bool) -> bool {
     match class {
-        Class::Bytes(bytes) => bytes.iter().next().is_some() && bytes.iter().all(|r| (r.start()..=r.end()).all(is)),
+        Class::Bytes(bytes) => {
+            bytes.iter().next().is_some() && bytes.iter().all(|r| (r.start()..=r.end()).all(is))
+        }
         Class::Unicode(chars) => {
             let ascii = |r: &regex_syntax::hir::ClassUnicodeRange| r.end().is_ascii();
             chars.iter().next().is_some()
-                && chars.iter().all(|r| ascii(r) && (r.start()..=r.end()).all(|c| u8::try_from(c).is_ok_and(is)))
+                && chars
+                    .iter()
+                    .all(|r| ascii(r) && (r.start()..=r.end()).all(|c| u8::try_from(c).is_ok_and(is)))
         }
     }
 }
@@ -98,11 +122,24 @@ impl Positions {
     /// Regions around runs of at least `count` digits within `reach` bytes.
     pub(crate) fn dense(&mut self, text: &str, count: usize, reach: usize) -> Vec<Range<usize>> {
         let bytes = text.as_bytes();
-        let find = || bytes.iter().enumerate().filter(|(_, b)| b.is_ascii_digit()).map(|(at, _)| at).collect();
+        let find = || {
+            bytes
+                .iter()
+                .enumerate()
+                .filter(|(_, b)| b.is_ascii_digit())
+                .map(|(at, _)| at)
+                .collect()
+        };
         let digits = self.digits.get_or_insert_with(find);
         let lasts = digits.iter().skip(count.saturating_sub(1));
-        let near = digits.iter().zip(lasts).filter(|(first, last)| **last - **first < reach);
-        merge(near.map(|(first, last)| last.saturating_sub(reach)..first + reach), bytes.len())
+        let near = digits
+            .iter()
+            .zip(lasts)
+            .filter(|(first, last)| **last - **first < reach);
+        merge(
+            near.map(|(first, last)| last.saturating_sub(reach)..first + reach),
+            bytes.len(),
+        )
     }
 
     /// Regions around each `byte`.
@@ -131,12 +168,28 @@ mod tests {
 
     #[test]
     fn gates_are_what_every_match_contains() {
-        assert_eq!(Gate::of("AKIA[A-Z0-9]{16}"), Gate::Literals(vec![b"akia".to_vec()]));
-        assert_eq!(Gate::of(r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b"), Gate::Digits { count: 9, reach: 11 });
+        assert_eq!(
+            Gate::of("AKIA[A-Z0-9]{16}"),
+            Gate::Literals(vec![b"akia".to_vec()])
+        );
+        assert_eq!(
+            Gate::of(r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b"),
+            Gate::Digits { count: 9, reach: 11 }
+        );
         let key = "-----BEGIN (?:(?:RSA|EC|PGP) )?PRIVATE KEY(?: BLOCK)?-----";
         let begins = |l: &Vec<u8>| b"-----begin private key-----".starts_with(l);
-        assert!(matches!(Gate::of(key), Gate::Literals(l) if l.iter().any(begins)), "{:?}", Gate::of(key));
-        assert_eq!(Gate::of(r"[a-z]+@[a-z]+"), Gate::Byte { byte: b'@', reach: MATCH_BYTES });
+        assert!(
+            matches!(Gate::of(key), Gate::Literals(l) if l.iter().any(begins)),
+            "{:?}",
+            Gate::of(key)
+        );
+        assert_eq!(
+            Gate::of(r"[a-z]+@[a-z]+"),
+            Gate::Byte {
+                byte: b'@',
+                reach: MATCH_BYTES
+            }
+        );
         assert_eq!(Gate::of(r"[a-z]{40}"), Gate::Whole);
         assert_eq!(Gate::of(r"[0-9]{4}|x"), Gate::Whole);
     }

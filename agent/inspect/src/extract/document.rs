@@ -11,13 +11,35 @@ use crate::limits::XML_DEPTH_MAX;
 use crate::views::map::OffsetMap;
 
 /// Elements that end a line: paragraphs, rows, cells' values, shared strings.
-const LINE_ENDS: &[&str] = &["p", "h", "tr", "row", "si", "v", "is", "br", "cr", "instrText", "comment", "list-item"];
+const LINE_ENDS: &[&str] = &[
+    "p",
+    "h",
+    "tr",
+    "row",
+    "si",
+    "v",
+    "is",
+    "br",
+    "cr",
+    "instrText",
+    "comment",
+    "list-item",
+];
 /// Elements that end a column.
 const COLUMN_ENDS: &[&str] = &["tc", "ta", "table-cell"];
 /// Properties that name a person.
 const AUTHORS: &[&str] = &["creator", "lastModifiedBy", "initial-creator"];
 /// Attributes that editors number things with.
-const NUMBERING: &[&str] = &["paraId", "textId", "id", "Id", "anchorId", "editId", "uri", "durableId"];
+const NUMBERING: &[&str] = &[
+    "paraId",
+    "textId",
+    "id",
+    "Id",
+    "anchorId",
+    "editId",
+    "uri",
+    "durableId",
+];
 /// Parts values so that nothing is read across them.
 const APART: &str = "\n\u{1}\n";
 
@@ -30,7 +52,9 @@ pub(crate) fn is_document<'n>(names: impl Iterator<Item = &'n str>) -> bool {
 /// Whether a member is an XML part.
 pub(crate) fn is_part(name: &str) -> bool {
     let ending = name.rsplit('.').next().unwrap_or_default();
-    ["xml", "rels", "vml"].iter().any(|known| ending.eq_ignore_ascii_case(known))
+    ["xml", "rels", "vml"]
+        .iter()
+        .any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// Adds the text of a part, and its attributes and comments.
@@ -40,7 +64,10 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], origin: &Orig
         return;
     }
     let name = origin.path.last().map(String::as_str).unwrap_or_default();
-    let mut part = Part { properties: name.starts_with("docProps/") || name == "meta.xml", ..Part::default() };
+    let mut part = Part {
+        properties: name.starts_with("docProps/") || name == "meta.xml",
+        ..Part::default()
+    };
     let source = text::same_length(bytes.to_vec());
     if part.read(&source).is_none() {
         extractor.unread(origin, UnscannableReason::Broken);
@@ -113,7 +140,10 @@ impl Part {
         for attribute in tag.attributes().flatten() {
             let key = attribute.key.local_name();
             let value = attribute.value.into_owned();
-            let at = source.get(range.clone()).and_then(|tag| tag.find(value.as_str())).map(|at| range.start + at);
+            let at = source
+                .get(range.clone())
+                .and_then(|tag| tag.find(value.as_str()))
+                .map(|at| range.start + at);
             let Some(at) = at.filter(|_| says_something(attribute.key.as_ref(), key.as_ref(), &value)) else {
                 continue;
             };
@@ -127,7 +157,8 @@ impl Part {
     fn close(&mut self, name: &str, at: usize) {
         if AUTHORS.contains(&name) {
             let from = self.author_from.take();
-            let author = from.and_then(|(text, source)| Some((self.text.get(text..)?.trim().to_owned(), source..at)));
+            let author =
+                from.and_then(|(text, source)| Some((self.text.get(text..)?.trim().to_owned(), source..at)));
             self.authors.extend(author.filter(|(name, _)| !name.is_empty()));
         }
         let mark = match name {
@@ -149,7 +180,10 @@ impl Part {
 
     /// `&amp;` and `&#52;`; anything else would be an entity of the document's own.
     fn reference(&mut self, source: &str, range: std::ops::Range<usize>) -> Option<()> {
-        let name = source.get(range.clone())?.trim_start_matches('&').trim_end_matches(';');
+        let name = source
+            .get(range.clone())?
+            .trim_start_matches('&')
+            .trim_end_matches(';');
         let number = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32);
         let c = match name {
             "amp" => '&',
@@ -198,10 +232,14 @@ mod tests {
     /// V5
     #[test]
     fn runs_of_a_paragraph_are_one_line_with_their_offsets() {
-        let source = "<w:p><w:r><w:t>4539 31</w:t></w:r><w:del><w:delText>95 &amp; 0343</w:delText></w:del></w:p>";
+        let source =
+            "<w:p><w:r><w:t>4539 31</w:t></w:r><w:del><w:delText>95 &amp; 0343</w:delText></w:del></w:p>";
         let part = part(source);
         assert_eq!(part.text, "4539 3195 & 0343\n");
-        assert_eq!(source.get(part.map.source(&(5..9))), Some("31</w:t></w:r><w:del><w:delText>95"));
+        assert_eq!(
+            source.get(part.map.source(&(5..9))),
+            Some("31</w:t></w:r><w:del><w:delText>95")
+        );
         assert_eq!(source.get(part.map.source(&(10..11))), Some("&amp;"));
     }
 

@@ -29,7 +29,11 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, block: &[u8], span: Range<u
     if let Some(location) = location(&exif) {
         extractor.structural(origin, &IMAGE_LOCATION, span.clone(), location);
     }
-    for author in exif.fields().filter(|field| names_a_person(field)).filter_map(words) {
+    for author in exif
+        .fields()
+        .filter(|field| names_a_person(field))
+        .filter_map(words)
+    {
         extractor.structural(origin, &IMAGE_AUTHOR, span.clone(), author);
     }
     let texts: Vec<String> = exif.fields().filter_map(words).collect();
@@ -37,7 +41,13 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, block: &[u8], span: Range<u
 }
 
 fn location(exif: &Exif) -> Option<String> {
-    let tags = [Tag::GPSLatitude, Tag::GPSLongitude, Tag::GPSDestLatitude, Tag::GPSDestLongitude, Tag::GPSAreaInformation];
+    let tags = [
+        Tag::GPSLatitude,
+        Tag::GPSLongitude,
+        Tag::GPSDestLatitude,
+        Tag::GPSDestLongitude,
+        Tag::GPSAreaInformation,
+    ];
     let mut value = String::new();
     for field in exif.fields().filter(|field| tags.contains(&field.tag)) {
         let separator = if value.is_empty() { "" } else { ", " };
@@ -52,17 +62,24 @@ fn names_a_person(field: &Field) -> bool {
 
 /// The words of a field that holds words.
 fn words(field: &Field) -> Option<String> {
-    let words = match &field.value {
-        Value::Ascii(lines) => {
-            let lines: Vec<String> = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-            lines.join("\n")
-        }
-        Value::Byte(bytes) if WINDOWS_TEXTS.contains(&field.tag.number()) => text::utf16(bytes, false).0,
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let words = if let Value::Ascii(lines) = &field.value {
+        lines
+            .iter()
+            .map(|line| lossy(line))
+            .collect::<Vec<_>>()
+            .join("\n")
+    } else if let Value::Byte(bytes) = &field.value
+        && WINDOWS_TEXTS.contains(&field.tag.number())
+    {
+        text::utf16(bytes, false).0
+    } else if let Value::Undefined(bytes, _) = &field.value
+        && field.tag == Tag::UserComment
+    {
         // A comment has eight bytes of encoding in front.
-        Value::Undefined(bytes, _) if field.tag == Tag::UserComment => {
-            String::from_utf8_lossy(bytes.get(8..)?).into_owned()
-        }
-        _ => return None,
+        lossy(bytes.get(8..)?)
+    } else {
+        return None;
     };
     let words = words.trim_matches(['\0', ' ', '\n']).to_owned();
     (!words.is_empty()).then_some(words)

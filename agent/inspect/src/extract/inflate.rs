@@ -37,7 +37,10 @@ fn inflate(budget: &mut Budget, stream: impl Read, compressed: usize) -> Result<
     let compressed = compressed as u64;
     let mut content = Vec::new();
     let allowance = budget.allowance(compressed);
-    stream.take(allowance.saturating_add(1)).read_to_end(&mut content).map_err(|_| UnscannableReason::Broken)?;
+    stream
+        .take(allowance.saturating_add(1))
+        .read_to_end(&mut content)
+        .map_err(|_| UnscannableReason::Broken)?;
     budget.expand(compressed, content.len() as u64)?;
     Ok(content)
 }

@@ -31,7 +31,12 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], origin: &Orig
         let payload = bytes.get(part.payload.clone()).unwrap_or_default();
         match part.marker {
             APP0..=APP15 if payload.starts_with(EXIF) => {
-                exif::extract(extractor, payload.get(EXIF.len()..).unwrap_or_default(), part.payload.clone(), origin);
+                exif::extract(
+                    extractor,
+                    payload.get(EXIF.len()..).unwrap_or_default(),
+                    part.payload.clone(),
+                    origin,
+                );
             }
             APP0..=APP15 if payload.starts_with(ICC) => {}
             APP0..=APP15 | COMMENT => describe(extractor, payload, part.payload.clone(), origin),
@@ -47,7 +52,12 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], origin: &Orig
 /// Adds the readable text of a metadata block, and the location that XMP may hold.
 pub(crate) fn describe(extractor: &mut Extractor<'_>, payload: &[u8], span: Range<usize>, origin: &Origin) {
     if memchr::memmem::find(payload, b"GPSLatitude").is_some() {
-        extractor.structural(origin, &IMAGE_LOCATION, span.clone(), "location in XMP".to_owned());
+        extractor.structural(
+            origin,
+            &IMAGE_LOCATION,
+            span.clone(),
+            "location in XMP".to_owned(),
+        );
     }
     extractor.metadata(origin, &text::same_length(payload.to_vec()), span);
 }
@@ -91,6 +101,9 @@ fn parts(bytes: &[u8]) -> Option<(Vec<Part>, usize)> {
 fn scan_end(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
     memchr::memchr_iter(0xFF, rest)
-        .find(|at| rest.get(at + 1).is_some_and(|next| !matches!(next, 0x00 | 0xD0..=0xD7 | 0xFF)))
+        .find(|at| {
+            rest.get(at + 1)
+                .is_some_and(|next| !matches!(next, 0x00 | 0xD0..=0xD7 | 0xFF))
+        })
         .map(|at| from + at)
 }

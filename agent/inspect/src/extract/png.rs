@@ -24,8 +24,16 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], origin: &Orig
         match &chunk.kind {
             b"eXIf" => exif::extract(extractor, data, chunk.data.clone(), origin),
             b"tEXt" => jpeg::describe(extractor, data, chunk.data.clone(), origin),
-            b"zTXt" => compressed(extractor, data, after_zeros(data, 1).map(|at| at + 1), chunk, origin),
-            b"iTXt" if is_compressed(data) => compressed(extractor, data, after_international(data), chunk, origin),
+            b"zTXt" => compressed(
+                extractor,
+                data,
+                after_zeros(data, 1).map(|at| at + 1),
+                chunk,
+                origin,
+            ),
+            b"iTXt" if is_compressed(data) => {
+                compressed(extractor, data, after_international(data), chunk, origin)
+            }
             b"iTXt" => jpeg::describe(extractor, data, chunk.data.clone(), origin),
             _ => {}
         }
@@ -41,13 +49,24 @@ pub(crate) fn image_end(bytes: &[u8]) -> Option<usize> {
     chunks(bytes).map(|(_, end)| end)
 }
 
-fn compressed(extractor: &mut Extractor<'_>, data: &[u8], from: Option<usize>, chunk: &Chunk, origin: &Origin) {
+fn compressed(
+    extractor: &mut Extractor<'_>,
+    data: &[u8],
+    from: Option<usize>,
+    chunk: &Chunk,
+    origin: &Origin,
+) {
     let Some((keyword, stream)) = from.and_then(|from| data.split_at_checked(from)) else {
         extractor.unread(origin, UnscannableReason::Broken);
         return;
     };
     match inflate::zlib(extractor.budget, stream) {
-        Ok(text) => jpeg::describe(extractor, &[keyword, b"\n", &text].concat(), chunk.data.clone(), origin),
+        Ok(text) => jpeg::describe(
+            extractor,
+            &[keyword, b"\n", &text].concat(),
+            chunk.data.clone(),
+            origin,
+        ),
         Err(reason) => extractor.unread(origin, reason),
     }
 }

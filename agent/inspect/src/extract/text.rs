@@ -1,30 +1,25 @@
 //! Plain text in the encodings that people save it in, and the text of markup.
 
 use super::{Extractor, Origin, html};
-use crate::identify::Kind;
+use crate::identify::Encoding;
 use crate::place::Transform;
 use crate::views::map::OffsetMap;
 
 /// What 0x80 to 0x9F stand for in Windows-1252 (WHATWG Encoding Standard).
 const WINDOWS_1252_HIGH: [char; 32] = [
-    '\u{20AC}', '\u{81}', '\u{201A}', '\u{192}', '\u{201E}', '\u{2026}', '\u{2020}', '\u{2021}', '\u{2C6}', '\u{2030}',
-    '\u{160}', '\u{2039}', '\u{152}', '\u{8D}', '\u{17D}', '\u{8F}', '\u{90}', '\u{2018}', '\u{2019}', '\u{201C}',
-    '\u{201D}', '\u{2022}', '\u{2013}', '\u{2014}', '\u{2DC}', '\u{2122}', '\u{161}', '\u{203A}', '\u{153}', '\u{9D}',
-    '\u{17E}', '\u{178}',
+    '\u{20AC}', '\u{81}', '\u{201A}', '\u{192}', '\u{201E}', '\u{2026}', '\u{2020}', '\u{2021}', '\u{2C6}',
+    '\u{2030}', '\u{160}', '\u{2039}', '\u{152}', '\u{8D}', '\u{17D}', '\u{8F}', '\u{90}', '\u{2018}',
+    '\u{2019}', '\u{201C}', '\u{201D}', '\u{2022}', '\u{2013}', '\u{2014}', '\u{2DC}', '\u{2122}', '\u{161}',
+    '\u{203A}', '\u{153}', '\u{9D}', '\u{17E}', '\u{178}',
 ];
 
 /// Adds the text, and the text without its markup where there is markup.
-pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], kind: Kind, origin: &Origin) {
-    let (text, map, chain) = match kind {
-        Kind::Utf16 { big_endian } => {
-            let (text, map) = utf16(bytes, big_endian);
-            (text, map, vec![Transform::Utf16])
-        }
-        Kind::Windows1252 => {
-            let (text, map) = windows_1252(bytes);
-            (text, map, vec![Transform::Windows1252])
-        }
-        _ => (same_length(bytes.to_vec()), OffsetMap::identity(bytes.len()), Vec::new()),
+pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], encoding: Encoding, origin: &Origin) {
+    let (text, map) = decode(bytes, encoding);
+    let chain = match encoding {
+        Encoding::Utf8 => Vec::new(),
+        Encoding::Utf16Le | Encoding::Utf16Be => vec![Transform::Utf16],
+        Encoding::Windows1252 => vec![Transform::Windows1252],
     };
     if let Some((inner, inner_map)) = html::text(&text, &map) {
         let mut inner_chain = chain.clone();
@@ -32,6 +27,16 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], kind: Kind, o
         extractor.segment(origin, &inner_chain, inner, inner_map, false);
     }
     extractor.segment(origin, &chain, text, map, true);
+}
+
+/// The text of bytes in this encoding.
+pub(crate) fn decode(bytes: &[u8], encoding: Encoding) -> (String, OffsetMap) {
+    match encoding {
+        Encoding::Utf8 => (same_length(bytes.to_vec()), OffsetMap::identity(bytes.len())),
+        Encoding::Utf16Le => utf16(bytes, false),
+        Encoding::Utf16Be => utf16(bytes, true),
+        Encoding::Windows1252 => windows_1252(bytes),
+    }
 }
 
 /// The bytes as text of the same length: what is no UTF-8 becomes a substitute, byte by byte.
@@ -76,7 +81,9 @@ fn windows_1252(bytes: &[u8]) -> (String, OffsetMap) {
     let mut text = String::with_capacity(bytes.len() + bytes.len() / 8);
     let mut map = OffsetMap::default();
     for (at, byte) in bytes.iter().enumerate() {
-        let high = byte.checked_sub(0x80).and_then(|n| WINDOWS_1252_HIGH.get(usize::from(n)));
+        let high = byte
+            .checked_sub(0x80)
+            .and_then(|n| WINDOWS_1252_HIGH.get(usize::from(n)));
         let c = high.copied().unwrap_or(char::from(*byte));
         text.push(c);
         map.unit(c.len_utf8(), at..at + 1);

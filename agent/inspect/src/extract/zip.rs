@@ -31,7 +31,10 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], origin: &Orig
         extractor.metadata(origin, &names.join("\n\u{1}\n"), 0..bytes.len());
     }
     for index in 0..archive.len() {
-        let read = extractor.budget.entry().and_then(|()| read_member(extractor, &mut archive, index, origin));
+        let read = extractor
+            .budget
+            .entry()
+            .and_then(|()| read_member(extractor, &mut archive, index, origin));
         match read {
             Ok(Some(member)) => member.extract(extractor, is_document),
             Ok(None) => {}
@@ -48,7 +51,11 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], origin: &Orig
     if is_document && nothing {
         extractor.unread(origin, UnscannableReason::EmptyExtraction);
     }
-    if is_document { ItemKind::Document } else { ItemKind::Archive }
+    if is_document {
+        ItemKind::Document
+    } else {
+        ItemKind::Archive
+    }
 }
 
 /// What is before the first member and behind the directory, and the archive's comment.
@@ -59,16 +66,27 @@ fn around(extractor: &mut Extractor<'_>, bytes: &[u8], archive: &Archive<'_>, or
         extractor.extract(head, &origin.member("data in front of the archive"));
     }
     let comment = String::from_utf8_lossy(archive.comment()).into_owned();
-    extractor.metadata(origin, &comment, bytes.len().saturating_sub(archive.comment().len())..bytes.len());
-    let end = memchr::memmem::rfind(bytes, b"PK\x05\x06").map(|at| at + DIRECTORY_END + archive.comment().len());
-    if let Some(behind) = end.and_then(|end| bytes.get(end..)).filter(|behind| !behind.is_empty()) {
+    extractor.metadata(
+        origin,
+        &comment,
+        bytes.len().saturating_sub(archive.comment().len())..bytes.len(),
+    );
+    let end =
+        memchr::memmem::rfind(bytes, b"PK\x05\x06").map(|at| at + DIRECTORY_END + archive.comment().len());
+    if let Some(behind) = end
+        .and_then(|end| bytes.get(end..))
+        .filter(|behind| !behind.is_empty())
+    {
         extractor.extract(behind, &origin.member("data behind the archive"));
     }
 }
 
 /// Names of the members, in their order; empty where a name cannot be read.
 fn names(archive: &Archive<'_>) -> Vec<String> {
-    archive.file_names().map(|name| name.map(String::from).unwrap_or_default()).collect()
+    archive
+        .file_names()
+        .map(|name| name.map(String::from).unwrap_or_default())
+        .collect()
 }
 
 struct Member {
@@ -106,7 +124,9 @@ fn read_member(
     let is_folder = file.is_dir();
     let mut bytes = Vec::new();
     let allowance = extractor.budget.allowance(compressed);
-    file.take(allowance.saturating_add(1)).read_to_end(&mut bytes).map_err(|_| UnscannableReason::Broken)?;
+    file.take(allowance.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|_| UnscannableReason::Broken)?;
     extractor.budget.expand(compressed, bytes.len() as u64)?;
     let origin = origin.member(&name);
     extractor.metadata(&origin, &comment, 0..bytes.len());
@@ -115,13 +135,25 @@ fn read_member(
 
 fn reason(error: &ZipError) -> UnscannableReason {
     match error {
-        ZipError::UnsupportedArchive(text) if *text == ZipError::PASSWORD_REQUIRED => UnscannableReason::Encrypted,
+        ZipError::UnsupportedArchive(text) if *text == ZipError::PASSWORD_REQUIRED => {
+            UnscannableReason::Encrypted
+        }
         ZipError::UnsupportedArchive(_) => UnscannableReason::UnsupportedType,
-        _ => UnscannableReason::Broken,
+        ZipError::CompressionMethodNotSupported(_) => UnscannableReason::UnsupportedType,
+        ZipError::InvalidPassword => UnscannableReason::Encrypted,
+        ZipError::Io(_)
+        | ZipError::InvalidArchive(_)
+        | ZipError::FileNotFound
+        | ZipError::DecompressedSizeLimitExceeded { .. }
+        | ZipError::DecompressedSizeUnknown
+        | _ => UnscannableReason::Broken,
     }
 }
 
 /// Whether a limit of the whole draft is used up.
 fn ends_the_walk(reason: UnscannableReason) -> bool {
-    matches!(reason, UnscannableReason::TooLarge | UnscannableReason::TooManyEntries | UnscannableReason::WorkLimit)
+    matches!(
+        reason,
+        UnscannableReason::TooLarge | UnscannableReason::TooManyEntries | UnscannableReason::WorkLimit
+    )
 }

@@ -39,7 +39,8 @@ pub(super) fn png_without_metadata(bytes: &[u8]) -> Option<Vec<u8>> {
     let image = bytes.get(..png::image_end(bytes)?)?;
     let mut png = Png::from_bytes(Bytes::copy_from_slice(image)).ok()?;
     let orientation = png.exif().and_then(|exif| orientation(&exif));
-    png.chunks_mut().retain(|chunk| !PNG_METADATA.contains(&chunk.kind()));
+    png.chunks_mut()
+        .retain(|chunk| !PNG_METADATA.contains(&chunk.kind()));
     png.set_exif(orientation.map(orientation_only));
     Some(png.encoder().bytes().to_vec())
 }
@@ -47,8 +48,12 @@ pub(super) fn png_without_metadata(bytes: &[u8]) -> Option<Vec<u8>> {
 /// The orientation, unless it is upright.
 fn orientation(exif: &[u8]) -> Option<u16> {
     let (fields, _) = exif::parse_exif(exif).ok()?;
-    let field = fields.iter().find(|field| field.tag == exif::Tag::Orientation && field.ifd_num == exif::In::PRIMARY)?;
-    u16::try_from(field.value.get_uint(0)?).ok().filter(|value| (2..=8).contains(value))
+    let field = fields
+        .iter()
+        .find(|field| field.tag == exif::Tag::Orientation && field.ifd_num == exif::In::PRIMARY)?;
+    u16::try_from(field.value.get_uint(0)?)
+        .ok()
+        .filter(|value| (2..=8).contains(value))
 }
 
 /// A TIFF structure with this one tag.

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::map::OffsetMap;
 use super::{Content, Decoded};
 use crate::extract::text;
-use crate::identify::{self, Kind};
+use crate::identify::{self, Encoding, Kind};
 use crate::limits::EXCERPT_BYTES;
 use crate::place::Transform;
 
@@ -18,18 +18,16 @@ use crate::place::Transform;
 pub(super) fn steps(text: &str, steps: &mut Vec<Decoded>) {
     base64::steps(text.as_bytes(), steps);
     hex::steps(text.as_bytes(), steps);
-    if memchr::memchr(b'%', text.as_bytes()).is_some() {
-        excerpts(text, Transform::Percent, escapes::percent, steps);
-    }
-    if memchr::memchr(b'=', text.as_bytes()).is_some() {
-        excerpts(text, Transform::QuotedPrintable, escapes::quoted_printable, steps);
-    }
-    if memchr::memchr(b'\\', text.as_bytes()).is_some() {
-        excerpts(text, Transform::Escapes, escapes::backslash, steps);
-    }
-    if memchr::memchr(b'&', text.as_bytes()).is_some() {
-        excerpts(text, Transform::Entities, entities::reference, steps);
-    }
+    excerpts(text, b'%', Transform::Percent, escapes::percent, steps);
+    excerpts(
+        text,
+        b'=',
+        Transform::QuotedPrintable,
+        escapes::quoted_printable,
+        steps,
+    );
+    excerpts(text, b'\\', Transform::Escapes, escapes::backslash, steps);
+    excerpts(text, b'&', Transform::Entities, entities::reference, steps);
 }
 
 /// An escape at the head of some bytes: what it stands for, and how long it is.
@@ -38,17 +36,17 @@ struct Escape {
     len: usize,
 }
 
-/// Decodes a text around its escapes. Far from them the text is in another view already.
-fn excerpts(text: &str, transform: Transform, escape: fn(&[u8]) -> Option<Escape>, steps: &mut Vec<Decoded>) {
+/// Decodes a text around its escapes, all of which begin with `lead`. Far from them the text is in another view already.
+fn excerpts(
+    text: &str,
+    lead: u8,
+    transform: Transform,
+    escape: fn(&[u8]) -> Option<Escape>,
+    steps: &mut Vec<Decoded>,
+) {
     let bytes = text.as_bytes();
-    let lead: &[u8] = match transform {
-        Transform::Percent => b"%",
-        Transform::QuotedPrintable => b"=",
-        Transform::Escapes => b"\\",
-        _ => b"&",
-    };
     let mut found: Vec<(usize, Escape)> = Vec::new();
-    for at in memchr::memmem::find_iter(bytes, lead) {
+    for at in memchr::memchr_iter(lead, bytes) {
         if found.last().is_none_or(|(last, escape)| last + escape.len <= at) {
             found.extend(bytes.get(at..).and_then(escape).map(|escape| (at, escape)));
         }
@@ -61,12 +59,19 @@ fn excerpts(text: &str, transform: Transform, escape: fn(&[u8]) -> Option<Escape
         while let Some(next) = found.next_if(|next| group.last().is_some_and(|last| near(last, next.0))) {
             group.push(next);
         }
-        let end = group.last().map_or(start, |(at, e)| (at + e.len + EXCERPT_BYTES).min(bytes.len()));
+        let end = group
+            .last()
+            .map_or(start, |(at, e)| (at + e.len + EXCERPT_BYTES).min(bytes.len()));
         steps.extend(excerpt(bytes, start..end, &group, transform));
     }
 }
 
-fn excerpt(bytes: &[u8], range: Range<usize>, escapes: &[(usize, Escape)], transform: Transform) -> Option<Decoded> {
+fn excerpt(
+    bytes: &[u8],
+    range: Range<usize>,
+    escapes: &[(usize, Escape)],
+    transform: Transform,
+) -> Option<Decoded> {
     let mut out = Vec::with_capacity(range.len());
     let mut map = OffsetMap::default();
     let mut at = range.start;
@@ -86,14 +91,17 @@ fn excerpt(bytes: &[u8], range: Range<usize>, escapes: &[(usize, Escape)], trans
 /// Decoded bytes as a step, if they are a text or of a type that can be told by its content.
 fn decoded(transform: Transform, bytes: Vec<u8>, map: OffsetMap) -> Option<Decoded> {
     match identify::identify(&bytes) {
-        Kind::Text | Kind::Html => Some(Decoded::text(transform, text::same_length(bytes), map)),
-        Kind::Utf16 { big_endian } => {
-            let (text, units) = text::utf16(&bytes, big_endian);
-            Some(Decoded::text(transform, text, units.through(&map)))
+        Kind::Html => Some(Decoded::text(transform, text::same_length(bytes), map)),
+        // Any eight bytes may read as Western text.
+        Kind::Empty | Kind::Unknown | Kind::Text(Encoding::Windows1252) => None,
+        Kind::Text(encoding) => {
+            let (text, inner) = text::decode(&bytes, encoding);
+            Some(Decoded::text(transform, text, inner.through(&map)))
         }
-        Kind::Empty | Kind::Unknown | Kind::Windows1252 => None,
-        Kind::Zip | Kind::Gzip | Kind::Zlib | Kind::Jpeg | Kind::Png | Kind::Unreadable(_) => {
-            Some(Decoded { transform, content: Content::Bytes(bytes), map })
-        }
+        Kind::Zip | Kind::Gzip | Kind::Zlib | Kind::Jpeg | Kind::Png | Kind::Unreadable(_) => Some(Decoded {
+            transform,
+            content: Content::Bytes(bytes),
+            map,
+        }),
     }
 }

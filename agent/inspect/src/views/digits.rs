@@ -15,7 +15,11 @@ pub(super) fn joined(text: &str, steps: &mut Vec<Decoded>) {
     let bytes = text.as_bytes();
     let mut groups = groups(bytes).peekable();
     while let Some(first) = groups.next() {
-        let mut run = Run { digits: first.1 - first.0, groups: vec![first], separator: None };
+        let mut run = Run {
+            digits: first.1 - first.0,
+            groups: vec![first],
+            separator: None,
+        };
         while let Some(next) = groups.peek().copied() {
             if !run.take(bytes, next) {
                 break;
@@ -32,7 +36,11 @@ fn groups(bytes: &[u8]) -> impl Iterator<Item = (usize, usize)> {
     std::iter::from_fn(move || {
         let start = at + bytes.get(at..)?.iter().position(u8::is_ascii_digit)?;
         let rest = bytes.get(start..)?;
-        at = start + rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
+        at = start
+            + rest
+                .iter()
+                .position(|b| !b.is_ascii_digit())
+                .unwrap_or(rest.len());
         Some((start, at))
     })
 }
@@ -49,7 +57,11 @@ impl Run {
         let Some(between) = self.groups.last().and_then(|last| bytes.get(last.1..next.0)) else {
             return false;
         };
-        let plain: Vec<u8> = between.iter().filter(|b| **b != b'\r').map(|b| if *b == b'\t' { b' ' } else { *b }).collect();
+        let plain: Vec<u8> = between
+            .iter()
+            .filter(|b| **b != b'\r')
+            .map(|b| if *b == b'\t' { b' ' } else { *b })
+            .collect();
         let known = plain.len() <= SEPARATOR_MAX && plain.iter().all(|b| b" \n.-_/,*|:;+~#'\"".contains(b));
         if !known || self.digits > DIGITS_MAX || self.separator.as_ref().is_some_and(|s| *s != plain) {
             return false;
@@ -75,7 +87,10 @@ impl Run {
         let letter = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
         let before = |n: usize| first.0.checked_sub(n).and_then(|at| bytes.get(at));
         let after = |n: usize| bytes.get(last.1 + n);
-        letter(before(1)) || letter(after(0)) || (tight(before(1)) && letter(before(2))) || (tight(after(0)) && letter(after(1)))
+        letter(before(1))
+            || letter(after(0))
+            || (tight(before(1)) && letter(before(2)))
+            || (tight(after(0)) && letter(after(1)))
     }
 
     fn view(&self, bytes: &[u8]) -> Option<Decoded> {

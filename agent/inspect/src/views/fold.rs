@@ -9,7 +9,9 @@ use std::sync::LazyLock;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
-use icu_properties::{CodePointMapData, CodePointMapDataBorrowed, CodePointSetData, CodePointSetDataBorrowed};
+use icu_properties::{
+    CodePointMapData, CodePointMapDataBorrowed, CodePointSetData, CodePointSetDataBorrowed,
+};
 
 use super::Decoded;
 use super::map::OffsetMap;
@@ -19,11 +21,15 @@ use crate::place::Transform;
 const MARKS_MAX: usize = 4;
 
 static IGNORABLE: CodePointSetDataBorrowed<'static> = CodePointSetData::new::<DefaultIgnorableCodePoint>();
-static CATEGORY: CodePointMapDataBorrowed<'static, GeneralCategory> = CodePointMapData::<GeneralCategory>::new();
+static CATEGORY: CodePointMapDataBorrowed<'static, GeneralCategory> =
+    CodePointMapData::<GeneralCategory>::new();
 static NFKC: ComposingNormalizerBorrowed<'static> = ComposingNormalizerBorrowed::new_nfkc();
 /// Ranges of decimal digits; each is a whole number of runs from zero to nine.
 static DIGITS: LazyLock<Vec<Range<u32>>> = LazyLock::new(|| {
-    CATEGORY.iter_ranges_for_value(GeneralCategory::DecimalNumber).map(|r| *r.start()..r.end().saturating_add(1)).collect()
+    CATEGORY
+        .iter_ranges_for_value(GeneralCategory::DecimalNumber)
+        .map(|r| *r.start()..r.end().saturating_add(1))
+        .collect()
 });
 
 /// The folded text, unless it is the text itself.
@@ -31,12 +37,16 @@ pub(crate) fn fold(text: &str) -> Option<Decoded> {
     if text.is_ascii() {
         return None;
     }
-    let mut folded = Folded { text: String::with_capacity(text.len()), map: OffsetMap::default() };
+    let mut folded = Folded {
+        text: String::with_capacity(text.len()),
+        map: OffsetMap::default(),
+    };
     let mut rest = text.char_indices().peekable();
     while let Some((start, base)) = rest.next() {
         let mut cluster = String::from(base);
         let mut end = start + base.len_utf8();
-        while let Some((at, mark)) = rest.next_if(|(_, c)| !c.is_ascii() && (is_mark(*c) || is_invisible(*c))) {
+        while let Some((at, mark)) = rest.next_if(|(_, c)| !c.is_ascii() && (is_mark(*c) || is_invisible(*c)))
+        {
             end = at + mark.len_utf8();
             if is_mark(mark) && !is_invisible(mark) && cluster.chars().count() <= MARKS_MAX {
                 cluster.push(mark);
@@ -72,7 +82,11 @@ impl Folded {
             }
         }
         let written = self.text.len() - before;
-        if written == source.len() { self.map.copy(source) } else { self.map.unit(written, source) }
+        if written == source.len() {
+            self.map.copy(source)
+        } else {
+            self.map.unit(written, source)
+        }
     }
 }
 
@@ -83,7 +97,12 @@ fn plain_char(c: char) -> Option<char> {
     if is_invisible(c) {
         return None;
     }
-    Some(digit(c).or_else(|| punctuation(c)).or_else(|| look_alike(c)).unwrap_or(c))
+    Some(
+        digit(c)
+            .or_else(|| punctuation(c))
+            .or_else(|| look_alike(c))
+            .unwrap_or(c),
+    )
 }
 
 fn is_mark(c: char) -> bool {
@@ -187,7 +206,9 @@ mod tests {
     fn offsets_lead_back_to_the_original() {
         let text = "é 45\u{200B}39";
         let decoded = fold(text).unwrap();
-        let super::super::Content::Text(plain) = decoded.content else { panic!("text expected") };
+        let super::super::Content::Text(plain) = decoded.content else {
+            panic!("text expected")
+        };
         let at = plain.find("4539").unwrap();
         let source = decoded.map.source(&(at..at + 4));
         assert_eq!(text.get(source), Some("45\u{200B}39"));

@@ -39,7 +39,9 @@ impl OffsetMap {
 
     /// The smallest range of the source that covers `out`.
     pub(crate) fn source(&self, out: &Range<usize>) -> Range<usize> {
-        let start = self.piece_at(out.start).map_or(0, |piece| piece.start_of(out.start));
+        let start = self
+            .piece_at(out.start)
+            .map_or(0, |piece| piece.start_of(out.start));
         let end = match out.end.checked_sub(1).filter(|last| *last >= out.start) {
             Some(last) => self.piece_at(last).map_or(start, |piece| piece.end_of(last)),
             None => start,
@@ -69,7 +71,12 @@ impl OffsetMap {
     /// Appends the pieces that make up `range` of what this map made.
     fn copy_into(&self, range: &Range<usize>, map: &mut Self) {
         let first = self.pieces.partition_point(|piece| piece.out.end <= range.start);
-        for piece in self.pieces.iter().skip(first).take_while(|piece| piece.out.start < range.end) {
+        for piece in self
+            .pieces
+            .iter()
+            .skip(first)
+            .take_while(|piece| piece.out.start < range.end)
+        {
             let start = piece.out.start.max(range.start);
             let end = piece.out.end.min(range.end);
             let source = self.source(&(start..end));
@@ -92,7 +99,12 @@ impl OffsetMap {
                 last.out.end = out.end;
                 last.source.end = source.end;
             }
-            Some(_) | None => self.pieces.push(Piece { out, source, out_unit, source_unit }),
+            Some(_) | None => self.pieces.push(Piece {
+                out,
+                source,
+                out_unit,
+                source_unit,
+            }),
         }
     }
 

@@ -1,11 +1,10 @@
 //! What holds for any bytes.
 
-
 use std::sync::LazyLock;
 
+use crate::support::{base64, docx, engine, exif, jpeg, png, zip};
 use agent_inspect::{Draft, DraftFile, Engine, Limits, redact};
 use proptest::prelude::*;
-use crate::support::{base64, docx, engine, exif, jpeg, png, zip};
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
 
@@ -17,7 +16,10 @@ fn seeds() -> Vec<Vec<u8>> {
         png(&[(b"tEXt", b"a\0b"), (b"eXIf", &exif(None))]),
         b"<p>card 4539<b>3195</b>0343&#54;467</p>".to_vec(),
         base64(b"card 4539319503436467").into_bytes(),
-        "\u{FEFF}card 4539319503436467".encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        "\u{FEFF}card 4539319503436467"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect(),
     ]
 }
 
@@ -34,7 +36,13 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn check_offsets(bytes: Vec<u8>) {
-    let draft = Draft::new(String::from_utf8_lossy(&bytes).into_owned(), vec![DraftFile { name: "f".into(), bytes }]);
+    let draft = Draft::new(
+        String::from_utf8_lossy(&bytes).into_owned(),
+        vec![DraftFile {
+            name: "f".into(),
+            bytes,
+        }],
+    );
     let report = ENGINE.inspect(&draft, &Limits::default());
     for found in report.matches() {
         let span = &found.place.span;

@@ -1,29 +1,10 @@
-//! Shipped packs as detectors, and the pieces that tests build files from.
+//! The pieces that tests build files from.
 
 use std::io::{Cursor, Write};
 
+pub(crate) use crate::company::{engine, plan};
 use agent_inspect::{Draft, DraftFile, Engine, Limits, Report};
-use policies::document::{Folder, check};
-use policies::plan::Plan;
 use zip::write::SimpleFileOptions;
-
-/// The policy of the example company, which uses every shipped pack and one detector of its own.
-pub(crate) fn plan() -> Plan {
-    let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
-    let files = [
-        file("policy.toml", include_str!("../../../../policies/example/policy.toml")),
-        file("dlp.toml", include_str!("../../../../policies/example/dlp.toml")),
-        file("detectors/own.toml", include_str!("../../../../policies/example/detectors/own.toml")),
-        file("sharing/model.conf", include_str!("../../../../policies/example/sharing/model.conf")),
-        file("sharing/policy.csv", include_str!("../../../../policies/example/sharing/policy.csv")),
-    ];
-    Plan::draft(&check(&Folder { files: files.into() }).unwrap())
-}
-
-/// An engine with every shipped detector.
-pub(crate) fn engine() -> Engine {
-    Engine::compile(&plan()).unwrap()
-}
 
 /// Inspects a text.
 pub(crate) fn text(engine: &Engine, text: &str) -> Report {
@@ -32,7 +13,13 @@ pub(crate) fn text(engine: &Engine, text: &str) -> Report {
 
 /// A draft with one file and no text.
 pub(crate) fn with_file(name: &str, bytes: Vec<u8>) -> Draft {
-    Draft::new(String::new(), vec![DraftFile { name: name.to_owned(), bytes }])
+    Draft::new(
+        String::new(),
+        vec![DraftFile {
+            name: name.to_owned(),
+            bytes,
+        }],
+    )
 }
 
 /// Inspects a file.
@@ -52,9 +39,13 @@ pub(crate) fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// A docx whose document has this body.
 pub(crate) fn docx(body: &str, more: &[(&str, &[u8])]) -> Vec<u8> {
-    let document = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><w:document xmlns:w=\"w\"><w:body>{body}</w:body></w:document>");
-    let mut members: Vec<(&str, &[u8])> =
-        vec![("[Content_Types].xml", b"<Types/>"), ("word/document.xml", document.as_bytes())];
+    let document = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><w:document xmlns:w=\"w\"><w:body>{body}</w:body></w:document>"
+    );
+    let mut members: Vec<(&str, &[u8])> = vec![
+        ("[Content_Types].xml", b"<Types/>"),
+        ("word/document.xml", document.as_bytes()),
+    ];
     members.extend(more);
     zip(&members)
 }
@@ -63,15 +54,41 @@ pub(crate) fn docx(body: &str, more: &[(&str, &[u8])]) -> Vec<u8> {
 pub(crate) fn exif(orientation: Option<u16>) -> Vec<u8> {
     use exif::experimental::Writer;
     use exif::{Field, In, Rational, Tag, Value};
-    let degrees = |d: u32, m: u32, s: u32| Value::Rational([d, m, s].iter().map(|n| Rational { num: *n, denom: 1 }).collect());
+    let degrees = |d: u32, m: u32, s: u32| {
+        Value::Rational([d, m, s].iter().map(|n| Rational { num: *n, denom: 1 }).collect())
+    };
     let mut fields = vec![
-        Field { tag: Tag::GPSLatitudeRef, ifd_num: In::PRIMARY, value: Value::Ascii(vec![b"N".to_vec()]) },
-        Field { tag: Tag::GPSLatitude, ifd_num: In::PRIMARY, value: degrees(38, 42, 49) },
-        Field { tag: Tag::GPSLongitudeRef, ifd_num: In::PRIMARY, value: Value::Ascii(vec![b"W".to_vec()]) },
-        Field { tag: Tag::GPSLongitude, ifd_num: In::PRIMARY, value: degrees(9, 8, 21) },
-        Field { tag: Tag::Artist, ifd_num: In::PRIMARY, value: Value::Ascii(vec![b"Ana Lima".to_vec()]) },
+        Field {
+            tag: Tag::GPSLatitudeRef,
+            ifd_num: In::PRIMARY,
+            value: Value::Ascii(vec![b"N".to_vec()]),
+        },
+        Field {
+            tag: Tag::GPSLatitude,
+            ifd_num: In::PRIMARY,
+            value: degrees(38, 42, 49),
+        },
+        Field {
+            tag: Tag::GPSLongitudeRef,
+            ifd_num: In::PRIMARY,
+            value: Value::Ascii(vec![b"W".to_vec()]),
+        },
+        Field {
+            tag: Tag::GPSLongitude,
+            ifd_num: In::PRIMARY,
+            value: degrees(9, 8, 21),
+        },
+        Field {
+            tag: Tag::Artist,
+            ifd_num: In::PRIMARY,
+            value: Value::Ascii(vec![b"Ana Lima".to_vec()]),
+        },
     ];
-    fields.extend(orientation.map(|o| Field { tag: Tag::Orientation, ifd_num: In::PRIMARY, value: Value::Short(vec![o]) }));
+    fields.extend(orientation.map(|o| Field {
+        tag: Tag::Orientation,
+        ifd_num: In::PRIMARY,
+        value: Value::Short(vec![o]),
+    }));
     let mut writer = Writer::new();
     for field in &fields {
         writer.push_field(field);
@@ -131,7 +148,11 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
         let joined = chunk.iter().fold(0_u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let shown = place <= chunk.len();
-            out.push(if shown { char::from(ALPHABET[(joined >> (18 - 6 * place) & 63) as usize]) } else { '=' });
+            out.push(if shown {
+                char::from(ALPHABET[(joined >> (18 - 6 * place) & 63) as usize])
+            } else {
+                '='
+            });
         }
     }
     out
@@ -139,5 +160,8 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 
 /// Whether a detector found something.
 pub(crate) fn finds(report: &Report, detector: &str) -> bool {
-    report.matches().iter().any(|found| found.detector.as_str() == detector)
+    report
+        .matches()
+        .iter()
+        .any(|found| found.detector.as_str() == detector)
 }

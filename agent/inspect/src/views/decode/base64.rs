@@ -28,8 +28,13 @@ fn next_run(bytes: &[u8], from: usize) -> Option<Vec<(usize, usize)>> {
     let mut run = vec![(start, run_end(bytes, start))];
     let mut whole_line = start == 0 || bytes.get(start - 1) == Some(&b'\n');
     while let Some((piece_start, end)) = run.last().copied() {
-        let next = end + bytes.get(end..).map_or(0, |rest| rest.iter().take_while(|b| b"\r\n".contains(b)).count());
-        let breaks = bytes.get(end..next).map_or(0, |gap| gap.iter().filter(|b| **b == b'\n').count());
+        let next = end
+            + bytes
+                .get(end..)
+                .map_or(0, |rest| rest.iter().take_while(|b| b"\r\n".contains(b)).count());
+        let breaks = bytes
+            .get(end..next)
+            .map_or(0, |gap| gap.iter().filter(|b| **b == b'\n').count());
         let first_may_follow_a_name = run.len() == 1;
         if breaks != 1 || end - piece_start < LINE_MIN || !(whole_line || first_may_follow_a_name) {
             break;
@@ -47,7 +52,11 @@ fn next_run(bytes: &[u8], from: usize) -> Option<Vec<(usize, usize)>> {
 
 fn run_end(bytes: &[u8], start: usize) -> usize {
     let rest = bytes.get(start..).unwrap_or_default();
-    start + rest.iter().position(|b| value(*b).is_none()).unwrap_or(rest.len())
+    start
+        + rest
+            .iter()
+            .position(|b| value(*b).is_none())
+            .unwrap_or(rest.len())
 }
 
 fn decode(bytes: &[u8], run: &[(usize, usize)], skip: usize) -> Option<Decoded> {

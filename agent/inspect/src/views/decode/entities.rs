@@ -69,18 +69,28 @@ pub(super) fn reference(bytes: &[u8]) -> Option<Escape> {
 }
 
 fn number(digits: &[u8], radix: u32, lead: usize) -> Option<Escape> {
-    let count = digits.iter().take(REFERENCE_MAX).take_while(|b| char::from(**b).is_digit(radix)).count();
+    let count = digits
+        .iter()
+        .take(REFERENCE_MAX)
+        .take_while(|b| char::from(**b).is_digit(radix))
+        .count();
     let text = std::str::from_utf8(digits.get(..count)?).ok()?;
     let c = char::from_u32(u32::from_str_radix(text, radix).ok()?)?;
     let semicolon = usize::from(digits.get(count) == Some(&b';'));
-    Some(Escape { bytes: c.to_string().into_bytes(), len: lead + count + semicolon })
+    Some(Escape {
+        bytes: c.to_string().into_bytes(),
+        len: lead + count + semicolon,
+    })
 }
 
 fn name(head: &[u8]) -> Option<Escape> {
     let len = head.iter().take(REFERENCE_MAX).position(|b| *b == b';')?;
     let wanted = head.get(..len)?;
     let (_, text) = NAMES.iter().find(|(name, _)| *name == wanted)?;
-    Some(Escape { bytes: text.as_bytes().to_vec(), len: len + 2 })
+    Some(Escape {
+        bytes: text.as_bytes().to_vec(),
+        len: len + 2,
+    })
 }
 
 #[cfg(test)]
@@ -89,7 +99,11 @@ mod tests {
 
     fn check(text: &str, expected: Option<(&str, usize)>) {
         let found = reference(text.as_bytes()).map(|e| (String::from_utf8(e.bytes).unwrap(), e.len));
-        assert_eq!(found, expected.map(|(text, len)| (text.to_owned(), len)), "{text}");
+        assert_eq!(
+            found,
+            expected.map(|(text, len)| (text.to_owned(), len)),
+            "{text}"
+        );
     }
 
     /// V3

@@ -11,11 +11,17 @@ fn hex(digits: &[u8]) -> Option<u32> {
 
 fn byte(digits: &[u8], len: usize) -> Option<Escape> {
     let value = u8::try_from(hex(digits)?).ok()?;
-    Some(Escape { bytes: vec![value], len })
+    Some(Escape {
+        bytes: vec![value],
+        len,
+    })
 }
 
 fn character(code: u32, len: usize) -> Option<Escape> {
-    char::from_u32(code).map(|c| Escape { bytes: c.to_string().into_bytes(), len })
+    char::from_u32(code).map(|c| Escape {
+        bytes: c.to_string().into_bytes(),
+        len,
+    })
 }
 
 /// `%41`
@@ -26,8 +32,14 @@ pub(super) fn percent(bytes: &[u8]) -> Option<Escape> {
 /// `=41`, and the soft line break.
 pub(super) fn quoted_printable(bytes: &[u8]) -> Option<Escape> {
     match bytes {
-        [_, b'\r', b'\n', ..] => Some(Escape { bytes: Vec::new(), len: 3 }),
-        [_, b'\n', ..] => Some(Escape { bytes: Vec::new(), len: 2 }),
+        [_, b'\r', b'\n', ..] => Some(Escape {
+            bytes: Vec::new(),
+            len: 3,
+        }),
+        [_, b'\n', ..] => Some(Escape {
+            bytes: Vec::new(),
+            len: 2,
+        }),
         _ => byte(bytes.get(1..3)?, 3),
     }
 }
@@ -42,10 +54,22 @@ pub(super) fn backslash(bytes: &[u8]) -> Option<Escape> {
         }
         b'u' => unicode(bytes),
         b'U' => character(hex(bytes.get(2..10)?)?, 10),
-        b'\n' => Some(Escape { bytes: Vec::new(), len: 2 }),
-        b'n' => Some(Escape { bytes: vec![b'\n'], len: 2 }),
-        b't' => Some(Escape { bytes: vec![b'\t'], len: 2 }),
-        b'/' => Some(Escape { bytes: vec![b'/'], len: 2 }),
+        b'\n' => Some(Escape {
+            bytes: Vec::new(),
+            len: 2,
+        }),
+        b'n' => Some(Escape {
+            bytes: vec![b'\n'],
+            len: 2,
+        }),
+        b't' => Some(Escape {
+            bytes: vec![b'\t'],
+            len: 2,
+        }),
+        b'/' => Some(Escape {
+            bytes: vec![b'/'],
+            len: 2,
+        }),
         _ => None,
     }
 }
@@ -55,7 +79,10 @@ fn unicode(bytes: &[u8]) -> Option<Escape> {
     if !(0xD800..0xDC00).contains(&high) {
         return character(high, 6);
     }
-    let low = bytes.get(6..8).filter(|lead| *lead == b"\\u").and_then(|_| hex(bytes.get(8..12)?))?;
+    let low = bytes
+        .get(6..8)
+        .filter(|lead| *lead == b"\\u")
+        .and_then(|_| hex(bytes.get(8..12)?))?;
     if !(0xDC00..0xE000).contains(&low) {
         return None;
     }
@@ -68,7 +95,11 @@ mod tests {
 
     fn check(escape: fn(&[u8]) -> Option<Escape>, text: &str, expected: Option<(&str, usize)>) {
         let found = escape(text.as_bytes()).map(|e| (String::from_utf8(e.bytes).unwrap(), e.len));
-        assert_eq!(found, expected.map(|(text, len)| (text.to_owned(), len)), "{text}");
+        assert_eq!(
+            found,
+            expected.map(|(text, len)| (text.to_owned(), len)),
+            "{text}"
+        );
     }
 
     /// V3

@@ -10,7 +10,11 @@ const PAIRS_MIN: usize = 8;
 /// Adds a view for each run of pairs that decodes to a text or to a known type.
 pub(super) fn steps(bytes: &[u8], steps: &mut Vec<Decoded>) {
     let mut at = 0;
-    while let Some(start) = bytes.get(at..).and_then(|rest| rest.iter().position(u8::is_ascii_hexdigit)).map(|n| at + n) {
+    while let Some(start) = bytes
+        .get(at..)
+        .and_then(|rest| rest.iter().position(u8::is_ascii_hexdigit))
+        .map(|n| at + n)
+    {
         let run = pairs(bytes, start);
         at = run.last().map_or(start + 1, |last| last + 2);
         if run.len() >= PAIRS_MIN {
@@ -33,7 +37,11 @@ fn pairs(bytes: &[u8], start: usize) -> Vec<usize> {
         run.push(at);
         at += 2;
         let rest = bytes.get(at..).unwrap_or_default();
-        let gap = rest.iter().take(3).take_while(|b| b" :,-;\n\r\t".contains(b)).count();
+        let gap = rest
+            .iter()
+            .take(3)
+            .take_while(|b| b" :,-;\n\r\t".contains(b))
+            .count();
         let between = rest.get(..gap);
         if run.len() > 1 && separator != between {
             return run;
