@@ -21,7 +21,7 @@ use crate::member::MemberError;
 /// The one cipher suite (M8): X25519, AES-128-GCM, SHA-256, Ed25519.
 pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
 
-/// The number of [`SUITE`] in the registry of RFC 9420, section 17.1.
+/// The number of the one cipher suite in the registry of RFC 9420, section 17.1.
 pub const SUITE_ID: u16 = 0x0001;
 
 /// The credential under which the gateway's Ed25519 key stands in the external-senders extension.
