@@ -40,7 +40,10 @@ pub(crate) const RELAY_QUEUE_MAX: usize = 2_048;
 pub(crate) const RELAY_BATCH_MAX: usize = 1_024;
 /// What a full queue tells the client to wait, seconds.
 pub(crate) const RETRY_AFTER_S: u32 = 1;
-/// Shares of a token's life (E1).
+/// Enrollments that failed, per minute, before none is tried for the rest of it: nobody guesses 256 bits, and nobody
+/// keeps the gateway busy trying (E1).
+pub(crate) const FAILED_ENROLLMENTS_PER_MINUTE: u32 = 60;
+/// The longest life of a token (E1).
 pub(crate) const TOKEN_LIFETIME_S_MAX: u64 = 72 * 3_600;
 /// Clock skew of a clearance's `iat` (C4).
 pub(crate) const SKEW_S_MAX: u64 = 120;

@@ -79,10 +79,8 @@ pub(super) async fn open(gateway: &Gateway, index: u64) -> Result<Reply, Fault> 
     if sealed.is_null() {
         return Err(Fault::new(ErrorCode::NotFound, "this entry holds nothing that was sealed for compliance"));
     }
-    let id = match field("cti") {
-        serde_json::Value::Null => field("id"),
-        cti => cti,
-    };
+    let cti = field("cti");
+    let id = if cti.is_null() { field("id") } else { cti };
     Ok(Reply::new(json!({ "index": index, "id": id, "sealed": sealed, "entry": entry }), String::new()))
 }
 

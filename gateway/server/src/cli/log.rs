@@ -140,11 +140,11 @@ fn report(value: &ciborium::Value) -> Value {
 }
 
 fn plain(value: &ciborium::Value) -> Value {
-    match value {
-        ciborium::Value::Text(text) => Value::from(text.as_str()),
-        ciborium::Value::Integer(number) => i64::try_from(*number).map_or(Value::Null, Value::from),
-        ciborium::Value::Bool(flag) => Value::from(*flag),
-        ciborium::Value::Array(items) => items.iter().map(plain).collect(),
-        _ => Value::Null,
+    if let Some(text) = value.as_text() {
+        return Value::from(text);
     }
+    if let Some(number) = value.as_integer() {
+        return i64::try_from(number).map_or(Value::Null, Value::from);
+    }
+    value.as_array().map_or(Value::Null, |items| items.iter().map(plain).collect())
 }

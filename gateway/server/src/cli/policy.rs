@@ -8,7 +8,10 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Subcommand;
 use gateway_api::bytes::Bytes;
 use policies::bundle::{ManifestFields, Role, UnsignedBundle, assemble};
+use policies::cases::{Case, Expectation, Given};
 use policies::document::{Folder, Problems, check};
+use policies::plan::Plan;
+use policies::terms::PersonId;
 use serde_json::json;
 
 use super::{Common, ask, output};
@@ -16,6 +19,7 @@ use crate::admin::Command;
 use crate::clock::Clock;
 use crate::config::{files, keys};
 use crate::limits;
+use crate::sharing::{SharingEngine, SharingRequest};
 
 /// Life of a bundle: agents treat an older one as stale (B4).
 const BUNDLE_LIFETIME_S: u64 = 365 * 86_400;
@@ -65,7 +69,7 @@ pub(super) enum PolicyCommand {
 pub(super) async fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Check { folder, json } => check_folder(&folder, json),
-        PolicyCommand::Test { folder, json } => test_folder(&folder, json),
+        PolicyCommand::Test { folder, json } => test_folder(&folder, json).await,
         PolicyCommand::Sign { folder: Some(folder), key, version: Some(version), out: Some(out), bundle: None, json } => {
             sign_folder(&folder, &key, version, &out, json)
         }
@@ -89,11 +93,65 @@ fn check_folder(folder: &Path, json: bool) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Metadata tests run here; tests with a draft need the inspection engine, which lives in the agent (K3).
-fn test_folder(folder: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    if let Err(problems) = check(&read_folder(folder)?) {
-        return report_problems(&problems, json);
+/// Metadata and sharing tests run here; tests with a draft need the inspection engine, which lives in the agent (K3).
+async fn test_folder(folder: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let checked = match check(&read_folder(folder)?) {
+        Ok(checked) => checked,
+        Err(problems) => return report_problems(&problems, json),
+    };
+    let plan = Plan::draft(&checked);
+    let mut failures = Vec::new();
+    let (mut run, mut drafts) = (0_usize, 0_usize);
+    for case in plan.tests() {
+        let fault = match &case.given {
+            Given::Draft { .. } => {
+                drafts = drafts.saturating_add(1);
+                continue;
+            }
+            Given::Metadata(_) => case.run_metadata(&plan).and_then(Result::err),
+            Given::Sharing { minute } => sharing_fault(&plan, case, *minute).await?,
+        };
+        run = run.saturating_add(1);
+        let place = format!("{}:{}", case.file, case.line);
+        failures.extend(fault.map(|fault| json!({ "test": case.name, "place": place, "fault": fault })));
     }
+    let agent = if drafts > 0 { Some(test_drafts(folder, json)?) } else { None };
+    let drafts_ok = agent.as_ref().is_none_or(|agent| agent.status.success());
+    let agent = agent.map(|agent| String::from_utf8_lossy(&agent.stdout).trim().to_owned());
+    let ok = failures.is_empty() && drafts_ok;
+    let mut text: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    text.push(format!("{run} tests of metadata and sharing, {} failed; {drafts} tests with a draft:", failures.len()));
+    text.extend(agent.clone());
+    let value = json!({ "ok": ok, "run": run, "failures": failures, "drafts": drafts, "agent": agent });
+    say(json, &value, &text.join("\n"), if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Why a sharing test fails, if it does.
+async fn sharing_fault(plan: &Plan, case: &Case, minute: u16) -> anyhow::Result<Option<String>> {
+    let Expectation::Sharing { allowed, line } = &case.expect else {
+        return Ok(Some("a sharing test expects a decision about sharing".to_owned()));
+    };
+    let person = PersonId::from_bytes([1; 16]);
+    let groups = BTreeMap::from([(person, case.context.groups.clone())]);
+    let engine = SharingEngine::build(plan.sharing(), plan.tenant(), &groups, 0).await?;
+    let decision = engine.decide(&SharingRequest {
+        person,
+        labels: case.context.labels.clone(),
+        audience_class: case.context.audience_class,
+        app: case.context.app.clone(),
+        tier: case.context.tier,
+        minute,
+    });
+    let by = decision.rule.as_deref().unwrap_or("no rule");
+    if decision.allowed != *allowed {
+        let word = |allowed: bool| if allowed { "allow" } else { "deny" };
+        return Ok(Some(format!("expected `{}`, got `{}` by {by}", word(*allowed), word(decision.allowed))));
+    }
+    let named = line.is_none_or(|line| by.ends_with(&format!(":{line}")));
+    Ok((!named).then(|| format!("another line decided: {by}")))
+}
+
+fn test_drafts(folder: &Path, json: bool) -> anyhow::Result<std::process::Output> {
     let agent = std::env::current_exe()?.with_file_name("sealgate-agent");
     ensure!(agent.exists(), "`sealgate-agent` is not beside `sealgate`; tests with a draft need it");
     let mut command = std::process::Command::new(agent);
@@ -101,8 +159,7 @@ fn test_folder(folder: &Path, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         command.arg("--json");
     }
-    let status = command.status().context("cannot run `sealgate-agent`")?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    command.stderr(std::process::Stdio::inherit()).output().context("cannot run `sealgate-agent`")
 }
 
 fn sign_folder(folder: &Path, key: &Path, version: u64, out: &Path, json: bool) -> anyhow::Result<ExitCode> {

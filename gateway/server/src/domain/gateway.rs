@@ -20,6 +20,7 @@ use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::config::keys::Keys;
 use crate::config::layout::Layout;
+use crate::limits;
 use crate::relay::wake::Wake;
 use crate::relay::{GroupChange, Queue, Relay, Writer, recovery};
 use crate::store::Store;
@@ -47,6 +48,8 @@ pub(crate) struct Gateway {
     public_url: Mutex<Option<String>>,
     /// One change of a group at a time.
     group_locks: Mutex<BTreeMap<AudienceId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Minute, and enrollments that failed in it.
+    failed_enrollments: Mutex<(u64, u32)>,
     /// One publication at a time.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Held until the process ends.
@@ -125,6 +128,7 @@ impl Gateway {
             health: Arc::default(),
             public_url: Mutex::default(),
             group_locks: Mutex::default(),
+            failed_enrollments: Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
             _lock: lock,
         });
@@ -182,6 +186,22 @@ impl Gateway {
             return Err(Fault::new(ErrorCode::ClockUnsettled, "the clock has jumped"));
         }
         self.health.check_writable()
+    }
+
+    /// Whether an enrollment may be tried (E1).
+    pub(crate) fn check_enrollment_rate(&self) -> Result<(), Fault> {
+        let minute = self.clock.now_s() / 60;
+        let failed = *self.failed_enrollments.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.0 == minute && failed.1 >= limits::FAILED_ENROLLMENTS_PER_MINUTE {
+            return Err(Fault::new(ErrorCode::Busy, "too many enrollments have failed in this minute"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn count_failed_enrollment(&self) {
+        let minute = self.clock.now_s() / 60;
+        let mut failed = self.failed_enrollments.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed = if failed.0 == minute { (minute, failed.1.saturating_add(1)) } else { (minute, 1) };
     }
 
     /// A durable write failed.

@@ -21,6 +21,7 @@ pub(crate) struct ActiveBundle {
     pub(crate) digest: Digest,
     pub(crate) log_index: u64,
     pub(crate) activated_s: u64,
+    pub(crate) expires_s: u64,
     pub(crate) bytes: Bytes,
     pub(crate) plan: Plan,
     pub(crate) sharing: SharingEngine,
@@ -60,9 +61,9 @@ impl PolicyInForce {
     pub(crate) fn accepted(&self, version: u64, acknowledged_s: Option<u64>, now_s: u64) -> Option<&Arc<ActiveBundle>> {
         let current = self.current.as_ref()?;
         if current.version == version {
-            return Some(current);
+            return Some(current).filter(|current| now_s < current.expires_s);
         }
-        let previous = self.previous.as_ref().filter(|previous| previous.version == version)?;
+        let previous = self.previous.as_ref().filter(|previous| previous.version == version && now_s < previous.expires_s)?;
         let by_activation = current.activated_s.saturating_add(limits::PREVIOUS_AFTER_ACTIVATION_S);
         let by_ack = acknowledged_s.map_or(u64::MAX, |at_s| at_s.saturating_add(limits::PREVIOUS_AFTER_ACK_S));
         (now_s < by_activation.min(by_ack)).then_some(previous)
@@ -94,9 +95,9 @@ pub(crate) async fn activate(
     groups: &BTreeMap<PersonId, BTreeSet<GroupName>>,
     now_s: u64,
 ) -> anyhow::Result<ActiveBundle> {
-    let bundle = UnverifiedBundle::parse(&stored.bytes).context("a stored bundle cannot be read")?;
-    let verified = bundle.verify(trust, 0, now_s, Some(stored.log_index)).context("a stored bundle does not verify")?;
-    let plan = Plan::from_bundle(&verified).context("a stored bundle does not compile")?;
+    let bundle = UnverifiedBundle::parse(&stored.bytes).context("the bundle cannot be read")?;
+    let verified = bundle.verify(trust, 0, now_s, Some(stored.log_index)).context("the bundle does not verify")?;
+    let plan = Plan::from_bundle(&verified).context("the bundle does not compile")?;
     anyhow::ensure!(
         plan.sharing().lines.len() <= limits::SHARING_LINES_MAX,
         "the sharing rules have more than {} lines",
@@ -108,6 +109,7 @@ pub(crate) async fn activate(
         digest: stored.digest,
         log_index: stored.log_index,
         activated_s: stored.activated_s,
+        expires_s: verified.expires_s(),
         bytes: Bytes::from(stored.bytes),
         plan,
         sharing,
