@@ -20,11 +20,9 @@ impl Watch {
     /// The system gives no watch; the message names the limit to raise.
     pub(crate) fn start(hurry: Arc<Notify>) -> anyhow::Result<Self> {
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // A read of ours is no news; a lost event (`need_rescan`) and an error are.
-            let is_read = event.as_ref().is_ok_and(|event| {
-                !event.need_rescan() && event.kind.is_access() && !closes_after_writing(event)
-            });
-            if !is_read {
+            // A read is no news, nor is a change of rights; a lost event (`need_rescan`) and an error are.
+            let is_quiet = event.as_ref().is_ok_and(|event| !event.need_rescan() && leaves_content(event));
+            if !is_quiet {
                 hurry.notify_one();
             }
         })
@@ -40,7 +38,33 @@ impl Watch {
     }
 }
 
-fn closes_after_writing(event: &notify::Event) -> bool {
-    use notify::event::{AccessKind, AccessMode, EventKind};
-    event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
+/// Whether an event leaves every file's content and name as they were.
+fn leaves_content(event: &notify::Event) -> bool {
+    use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+    let closes_after_writing = event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write));
+    let is_metadata = matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_)));
+    is_metadata || event.kind.is_access() && !closes_after_writing
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{AccessKind, AccessMode, CreateKind, DataChange, EventKind, MetadataKind, ModifyKind, RenameMode};
+
+    use super::*;
+
+    fn check(kind: EventKind, quiet: bool) {
+        assert_eq!(leaves_content(&notify::Event::new(kind)), quiet, "{kind:?}");
+    }
+
+    /// O1: a look at the outbox, which reads its folders and sets their rights, must not ask for another look.
+    #[test]
+    fn reads_and_changes_of_rights_are_no_hints() {
+        check(EventKind::Access(AccessKind::Open(AccessMode::Any)), true);
+        check(EventKind::Access(AccessKind::Close(AccessMode::Read)), true);
+        check(EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), true);
+        check(EventKind::Access(AccessKind::Close(AccessMode::Write)), false);
+        check(EventKind::Create(CreateKind::File), false);
+        check(EventKind::Modify(ModifyKind::Name(RenameMode::To)), false);
+        check(EventKind::Modify(ModifyKind::Data(DataChange::Any)), false);
+    }
 }

@@ -18,6 +18,10 @@ pub(crate) fn private_folder(folder: &Path) -> anyhow::Result<()> {
     if !metadata.is_dir() {
         bail!("`{}` must be a folder, not a link", folder.display());
     }
+    let is_private = metadata.mode() & 0o777 == 0o700 && metadata.uid() == nix::unistd::geteuid().as_raw();
+    if is_private {
+        return Ok(());
+    }
     std::fs::set_permissions(folder, Permissions::from_mode(0o700))
         .with_context(|| format!("`{}` belongs to somebody else", folder.display()))
 }
