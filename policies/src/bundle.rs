@@ -42,7 +42,10 @@ words! {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BundleError {
     /// Larger than any bundle.
-    #[error("the bundle is larger than {} bytes\nhelp: remove files of tests", limits::BUNDLE_BYTES_MAX)]
+    #[error(
+        "the bundle is larger than {} bytes\nhelp: remove files of tests",
+        limits::BUNDLE_BYTES_MAX
+    )]
     TooLarge,
     /// Not our CBOR.
     #[error("the bundle cannot be read\nhelp: fetch or build it again")]
@@ -51,7 +54,9 @@ pub enum BundleError {
     #[error("the bundle is not signed\nhelp: sealgate policy sign, as author and as approver")]
     Unsigned,
     /// One role is missing.
-    #[error("the bundle has no valid signature of the role `{missing}`\nhelp: sealgate policy sign --bundle, with that key")]
+    #[error(
+        "the bundle has no valid signature of the role `{missing}`\nhelp: sealgate policy sign --bundle, with that key"
+    )]
     HalfSigned {
         /// The role.
         missing: Role,
@@ -60,7 +65,9 @@ pub enum BundleError {
     #[error("one key signed as author and as approver\nhelp: another person must approve")]
     SameKeyTwice,
     /// A signature of a trusted key does not hold.
-    #[error("the signature of the role `{role}` does not hold\nhelp: the bundle was changed after it was signed; sign it again")]
+    #[error(
+        "the signature of the role `{role}` does not hold\nhelp: the bundle was changed after it was signed; sign it again"
+    )]
     Tampered {
         /// The role.
         role: Role,
@@ -86,10 +93,14 @@ pub enum BundleError {
     #[error("the bundle expired\nhelp: sign and publish a higher version")]
     Expired,
     /// Its time has not begun, or is too long.
-    #[error("the bundle's time of issue lies ahead, or its lifetime is too long\nhelp: compare the clocks, sign it again")]
+    #[error(
+        "the bundle's time of issue lies ahead, or its lifetime is too long\nhelp: compare the clocks, sign it again"
+    )]
     BadTimes,
     /// Older than what was seen.
-    #[error("the bundle has version {found}, but version {floor} was seen\nhelp: go back by publishing old content as a higher version")]
+    #[error(
+        "the bundle has version {found}, but version {floor} was seen\nhelp: go back by publishing old content as a higher version"
+    )]
     RolledBack {
         /// Its version.
         found: u64,
@@ -105,7 +116,9 @@ pub enum BundleError {
         floor: u64,
     },
     /// Not in the directory log.
-    #[error("the bundle is not in the directory log\nhelp: sealgate policy publish; a bundle that is not logged is never loaded")]
+    #[error(
+        "the bundle is not in the directory log\nhelp: sealgate policy publish; a bundle that is not logged is never loaded"
+    )]
     Unlogged,
 }
 
@@ -160,7 +173,11 @@ pub struct UnsignedBundle {
 pub fn assemble(checked: &Checked, fields: ManifestFields) -> UnsignedBundle {
     let parts = checked.parts();
     let manifest = Manifest::of(checked.tenant().clone(), fields, &parts).encode();
-    UnsignedBundle { manifest, parts, signatures: Vec::new() }
+    UnsignedBundle {
+        manifest,
+        parts,
+        signatures: Vec::new(),
+    }
 }
 
 impl UnsignedBundle {
@@ -171,7 +188,11 @@ impl UnsignedBundle {
     pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
         let (manifest, parts, signatures) = wire::read(bytes)?;
         Manifest::decode(&manifest)?.check_parts(&parts)?;
-        Ok(Self { manifest, parts, signatures })
+        Ok(Self {
+            manifest,
+            parts,
+            signatures,
+        })
     }
 
     /// What a signer signs, in full: the policy, checked.
@@ -179,7 +200,9 @@ impl UnsignedBundle {
     /// # Errors
     /// Every problem.
     pub fn check(&self) -> Result<Checked, Problems> {
-        check_parts(&Folder { files: self.parts.clone() })
+        check_parts(&Folder {
+            files: self.parts.clone(),
+        })
     }
 
     /// SHA-256 of the manifest.
@@ -207,7 +230,8 @@ impl UnsignedBundle {
     pub fn sign(mut self, role: Role, key: &SigningKey) -> Self {
         let sig = key.sign(&message(role, &self.manifest)).to_bytes();
         let key_id = wire::key_id(&key.verifying_key().to_bytes());
-        self.signatures.retain(|signature| signature.role != role || signature.key_id != key_id);
+        self.signatures
+            .retain(|signature| signature.role != role || signature.key_id != key_id);
         self.signatures.push(Signature { role, key_id, sig });
         self
     }
@@ -221,7 +245,10 @@ impl UnsignedBundle {
 
 impl std::fmt::Debug for UnsignedBundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UnsignedBundle").field("digest", &self.digest()).field("signatures", &self.signatures).finish()
+        f.debug_struct("UnsignedBundle")
+            .field("digest", &self.digest())
+            .field("signatures", &self.signatures)
+            .finish()
     }
 }
 
@@ -239,7 +266,9 @@ pub struct UnverifiedBundle {
 
 impl std::fmt::Debug for UnverifiedBundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UnverifiedBundle").field("manifest", &self.manifest).finish_non_exhaustive()
+        f.debug_struct("UnverifiedBundle")
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -250,7 +279,12 @@ impl UnverifiedBundle {
     /// [`BundleError::TooLarge`], [`BundleError::Malformed`].
     pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
         let (manifest_bytes, parts, signatures) = wire::read(bytes)?;
-        Ok(Self { manifest: Manifest::decode(&manifest_bytes)?, manifest_bytes, parts, signatures })
+        Ok(Self {
+            manifest: Manifest::decode(&manifest_bytes)?,
+            manifest_bytes,
+            parts,
+            signatures,
+        })
     }
 
     /// SHA-256 of the manifest: the name under which it is logged.
@@ -290,10 +324,18 @@ impl UnverifiedBundle {
         logged: Option<u64>,
     ) -> Result<VerifiedBundle, BundleError> {
         self.check_signatures(trust)?;
-        let Self { manifest, manifest_bytes, parts, .. } = self;
+        let Self {
+            manifest,
+            manifest_bytes,
+            parts,
+            ..
+        } = self;
         manifest.check_parts(&parts)?;
         if manifest.tenant != trust.tenant {
-            return Err(BundleError::WrongTenant { found: manifest.tenant, expected: trust.tenant.clone() });
+            return Err(BundleError::WrongTenant {
+                found: manifest.tenant,
+                expected: trust.tenant.clone(),
+            });
         }
         manifest.check_times(now_s)?;
         let (found, floor) = (manifest.version, floor_version);
@@ -304,8 +346,16 @@ impl UnverifiedBundle {
             return Err(BundleError::VersionJump { found, floor });
         }
         let log_index = logged.ok_or(BundleError::Unlogged)?;
-        let reference = PolicyRef { version: found, digest: Digest::of(&manifest_bytes), log_index };
-        Ok(VerifiedBundle { manifest, parts, reference })
+        let reference = PolicyRef {
+            version: found,
+            digest: Digest::of(&manifest_bytes),
+            log_index,
+        };
+        Ok(VerifiedBundle {
+            manifest,
+            parts,
+            reference,
+        })
     }
 
     /// Two roles, two keys (K6). Signatures of keys that are not trusted do not count; a wrong one of a key that is
@@ -316,16 +366,29 @@ impl UnverifiedBundle {
         }
         let mut signers: BTreeMap<Role, Vec<&str>> = BTreeMap::new();
         for Signature { role, key_id, sig } in &self.signatures {
-            let Some(key) = trust.key(*role, key_id) else { continue };
+            let Some(key) = trust.key(*role, key_id) else {
+                continue;
+            };
             if !key.verify(&message(*role, &self.manifest_bytes), sig) {
                 return Err(BundleError::Tampered { role: *role });
             }
             signers.entry(*role).or_default().push(key_id);
         }
-        let of = |role| signers.get(&role).map(Vec::as_slice).ok_or(BundleError::HalfSigned { missing: role });
+        let of = |role| {
+            signers
+                .get(&role)
+                .map(Vec::as_slice)
+                .ok_or(BundleError::HalfSigned { missing: role })
+        };
         let (authors, approvers) = (of(Role::Author)?, of(Role::Approver)?);
-        let different = authors.iter().any(|author| approvers.iter().any(|approver| author != approver));
-        if different { Ok(()) } else { Err(BundleError::SameKeyTwice) }
+        let different = authors
+            .iter()
+            .any(|author| approvers.iter().any(|approver| author != approver));
+        if different {
+            Ok(())
+        } else {
+            Err(BundleError::SameKeyTwice)
+        }
     }
 }
 
@@ -339,7 +402,10 @@ pub struct VerifiedBundle {
 
 impl std::fmt::Debug for VerifiedBundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("VerifiedBundle").field("manifest", &self.manifest).field("reference", &self.reference).finish()
+        f.debug_struct("VerifiedBundle")
+            .field("manifest", &self.manifest)
+            .field("reference", &self.reference)
+            .finish()
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use crate::decide::{Facts, Verdict, decide};
 use crate::plan::Plan;
 use crate::terms::{
-    Action, App, AudienceClass, AudienceId, Capabilities, Digest, Evidence, Finding, GroupName, ItemFacts, Label, RuleId,
-    Tier, Unscannable,
+    Action, App, AudienceClass, AudienceId, Capabilities, Digest, Evidence, Finding, GroupName, ItemFacts,
+    Label, RuleId, Tier, Unscannable,
 };
 
 /// One test.
@@ -121,15 +121,31 @@ impl Case {
     /// Why a verdict is not the expected one; `None` if it is.
     #[must_use]
     pub fn judge(&self, verdict: &Verdict) -> Option<String> {
-        let Expectation::Verdict { action, rules, labels } = &self.expect else {
+        let Expectation::Verdict {
+            action,
+            rules,
+            labels,
+        } = &self.expect
+        else {
             return Some("the test expects a decision about sharing".to_owned());
         };
-        let fired: Vec<String> = verdict.rules().iter().map(|outcome| outcome.rule.to_string()).collect();
-        let by = if fired.is_empty() { "no rule".to_owned() } else { fired.join(", ") };
+        let fired: Vec<String> = verdict
+            .rules()
+            .iter()
+            .map(|outcome| outcome.rule.to_string())
+            .collect();
+        let by = if fired.is_empty() {
+            "no rule".to_owned()
+        } else {
+            fired.join(", ")
+        };
         if verdict.action() != *action {
             return Some(format!("expected `{action}`, got `{}` by {by}", verdict.action()));
         }
-        if let Some(rule) = rules.iter().find(|rule| !verdict.rules().iter().any(|outcome| outcome.rule == **rule)) {
+        if let Some(rule) = rules
+            .iter()
+            .find(|rule| !verdict.rules().iter().any(|outcome| outcome.rule == **rule))
+        {
             return Some(format!("expected rule `{rule}` to fire, but it was {by}"));
         }
         let missing = labels.iter().find(|label| !verdict.labels().contains(*label));
@@ -139,14 +155,26 @@ impl Case {
     /// Runs a metadata test: `None` for other kinds, else why it failed, if it did.
     #[must_use]
     pub fn run_metadata(&self, plan: &Plan) -> Option<Result<(), String>> {
-        let Given::Metadata(evidence) = &self.given else { return None };
+        let Given::Metadata(evidence) = &self.given else {
+            return None;
+        };
         let fault = self.judge(&decide(plan, &self.facts(), evidence));
         Some(fault.map_or(Ok(()), Err))
     }
 }
 
 /// Evidence as a test states it.
-pub(crate) fn evidence(findings: Vec<Finding>, items: Vec<ItemFacts>, unscannable: Vec<Unscannable>) -> Evidence {
+pub(crate) fn evidence(
+    findings: Vec<Finding>,
+    items: Vec<ItemFacts>,
+    unscannable: Vec<Unscannable>,
+) -> Evidence {
     let capabilities = Capabilities::default();
-    Evidence { content: Digest::of(b"sealgate/metadata-test"), items, findings, unscannable, capabilities }
+    Evidence {
+        content: Digest::of(b"sealgate/metadata-test"),
+        items,
+        findings,
+        unscannable,
+        capabilities,
+    }
 }

@@ -118,7 +118,11 @@ pub struct Claims {
 
 impl std::fmt::Debug for Claims {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Claims").field("cti", &self.cti).field("iss", &self.iss).field("verdict", &self.verdict).finish_non_exhaustive()
+        f.debug_struct("Claims")
+            .field("cti", &self.cti)
+            .field("iss", &self.iss)
+            .field("verdict", &self.verdict)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,26 +165,56 @@ impl Claims {
         let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
         let text = |text: &str| Value::Text(text.to_owned());
         let audience = match &self.audience {
-            AudienceBinding::Mls { group, epoch, tree_hash } => {
-                vec![text("mls"), bytes(group.as_bytes()), (*epoch).into(), bytes(tree_hash)]
+            AudienceBinding::Mls {
+                group,
+                epoch,
+                tree_hash,
+            } => {
+                vec![
+                    text("mls"),
+                    bytes(group.as_bytes()),
+                    (*epoch).into(),
+                    bytes(tree_hash),
+                ]
             }
             AudienceBinding::Devices { id, version, hash } => {
-                vec![text("devices"), bytes(id.as_bytes()), (*version).into(), bytes(hash.as_bytes())]
+                vec![
+                    text("devices"),
+                    bytes(id.as_bytes()),
+                    (*version).into(),
+                    bytes(hash.as_bytes()),
+                ]
             }
         };
-        let policy = vec![self.policy.version.into(), bytes(self.policy.digest.as_bytes()), self.policy.log_index.into()];
+        let policy = vec![
+            self.policy.version.into(),
+            bytes(self.policy.digest.as_bytes()),
+            self.policy.log_index.into(),
+        ];
         let binding = match self.binding {
             Binding::AgentSealed => "agent_sealed",
             Binding::AppAsserted => "app_asserted",
         };
         let named = [
-            ("agent", Value::Array(vec![bytes(self.agent_build.as_bytes()), text(&self.agent_version)])),
+            (
+                "agent",
+                Value::Array(vec![
+                    bytes(self.agent_build.as_bytes()),
+                    text(&self.agent_version),
+                ]),
+            ),
             ("app", text(self.app.as_str())),
             ("aud", Value::Array(audience)),
             ("binding", text(binding)),
-            ("blobs", Value::Array(self.blobs.iter().map(|blob| bytes(blob.as_bytes())).collect())),
+            (
+                "blobs",
+                Value::Array(self.blobs.iter().map(|blob| bytes(blob.as_bytes())).collect()),
+            ),
             ("env", bytes(self.env.as_bytes())),
-            ("labels", Value::Array(self.labels.iter().map(|label| text(label.as_str())).collect())),
+            (
+                "labels",
+                Value::Array(self.labels.iter().map(|label| text(label.as_str())).collect()),
+            ),
             ("pol", Value::Array(policy)),
             ("protocol", text(&self.protocol)),
             ("sealed", bytes(&self.sealed)),
@@ -227,9 +261,16 @@ impl UnverifiedClearance {
             return Err(ClearanceError::TooLarge);
         }
         let value = cbor::strict_value(bytes).map_err(|_| ClearanceError::NotCose)?;
-        let Value::Tag(TAG_COSE_SIGN1, inner) = value else { return Err(ClearanceError::NotCose) };
+        let Value::Tag(TAG_COSE_SIGN1, inner) = value else {
+            return Err(ClearanceError::NotCose);
+        };
         let parts = inner.into_array().map_err(|_| ClearanceError::NotCose)?;
-        let [Value::Bytes(protected), unprotected, Value::Bytes(payload), Value::Bytes(signature)] = parts.as_slice()
+        let [
+            Value::Bytes(protected),
+            unprotected,
+            Value::Bytes(payload),
+            Value::Bytes(signature),
+        ] = parts.as_slice()
         else {
             return Err(ClearanceError::NotCose);
         };
@@ -243,7 +284,10 @@ impl UnverifiedClearance {
         Ok(Self {
             claims,
             message: sig_structure(payload),
-            signature: signature.as_slice().try_into().map_err(|_| ClearanceError::NotCose)?,
+            signature: signature
+                .as_slice()
+                .try_into()
+                .map_err(|_| ClearanceError::NotCose)?,
             digest: Digest::of(bytes),
         })
     }
@@ -266,7 +310,10 @@ impl UnverifiedClearance {
     /// [`ClearanceError::Signature`].
     pub fn verify(self, key: &DevicePublicKey) -> Result<VerifiedClearance, ClearanceError> {
         if key.verify(&self.message, &self.signature) {
-            Ok(VerifiedClearance { claims: self.claims, digest: self.digest })
+            Ok(VerifiedClearance {
+                claims: self.claims,
+                digest: self.digest,
+            })
         } else {
             Err(ClearanceError::Signature)
         }
@@ -315,11 +362,20 @@ impl Claims {
                 _ => return Err(ClearanceError::Claim("binding")),
             },
             policy: policy(fields.named("pol")?)?,
-            verdict: fields.named("verdict")?.text("verdict")?.parse().map_err(|_| ClearanceError::Claim("verdict"))?,
+            verdict: fields
+                .named("verdict")?
+                .text("verdict")?
+                .parse()
+                .map_err(|_| ClearanceError::Claim("verdict"))?,
             labels: labels(fields.named("labels")?)?,
             sealed: fields.named("sealed")?.bytes("sealed")?,
-            tier: fields.named("tier")?.text("tier")?.parse().map_err(|_| ClearanceError::Claim("tier"))?,
-            ttl_s: u32::try_from(fields.named("ttl")?.unsigned("ttl")?).map_err(|_| ClearanceError::Claim("ttl"))?,
+            tier: fields
+                .named("tier")?
+                .text("tier")?
+                .parse()
+                .map_err(|_| ClearanceError::Claim("tier"))?,
+            ttl_s: u32::try_from(fields.named("ttl")?.unsigned("ttl")?)
+                .map_err(|_| ClearanceError::Claim("ttl"))?,
             agent_build: Digest::from_bytes([0; 32]),
             agent_version: String::new(),
         };
@@ -328,7 +384,11 @@ impl Claims {
             return Err(ClearanceError::Claim("unknown"));
         }
         let agent_build = Digest::from_bytes(build.array("agent")?);
-        Ok(Self { agent_build, agent_version: version.text("agent")?, ..claims })
+        Ok(Self {
+            agent_build,
+            agent_version: version.text("agent")?,
+            ..claims
+        })
     }
 }
 
@@ -336,7 +396,11 @@ struct Fields(Vec<(Value, Value)>);
 
 impl Fields {
     fn take(&mut self, key: &Value, name: &'static str) -> Result<Field, ClearanceError> {
-        let index = self.0.iter().position(|(found, _)| found == key).ok_or(ClearanceError::Claim(name))?;
+        let index = self
+            .0
+            .iter()
+            .position(|(found, _)| found == key)
+            .ok_or(ClearanceError::Claim(name))?;
         Ok(Field(self.0.remove(index).1))
     }
 
@@ -357,7 +421,9 @@ impl Field {
     }
 
     fn array<const N: usize>(self, name: &'static str) -> Result<[u8; N], ClearanceError> {
-        self.bytes(name)?.try_into().map_err(|_| ClearanceError::Claim(name))
+        self.bytes(name)?
+            .try_into()
+            .map_err(|_| ClearanceError::Claim(name))
     }
 
     fn text(self, name: &'static str) -> Result<String, ClearanceError> {
@@ -365,7 +431,10 @@ impl Field {
     }
 
     fn unsigned(self, name: &'static str) -> Result<u64, ClearanceError> {
-        self.0.as_integer().and_then(|integer| u64::try_from(integer).ok()).ok_or(ClearanceError::Claim(name))
+        self.0
+            .as_integer()
+            .and_then(|integer| u64::try_from(integer).ok())
+            .ok_or(ClearanceError::Claim(name))
     }
 
     fn items(self, name: &'static str) -> Result<Vec<Self>, ClearanceError> {
@@ -374,7 +443,9 @@ impl Field {
     }
 
     fn list<const N: usize>(self, name: &'static str) -> Result<[Self; N], ClearanceError> {
-        self.items(name)?.try_into().map_err(|_| ClearanceError::Claim(name))
+        self.items(name)?
+            .try_into()
+            .map_err(|_| ClearanceError::Claim(name))
     }
 }
 
@@ -383,7 +454,10 @@ fn blobs(field: Field) -> Result<Vec<Digest>, ClearanceError> {
     if items.len() > BLOBS_MAX {
         return Err(ClearanceError::Claim("blobs"));
     }
-    items.into_iter().map(|item| Ok(Digest::from_bytes(item.array("blobs")?))).collect()
+    items
+        .into_iter()
+        .map(|item| Ok(Digest::from_bytes(item.array("blobs")?)))
+        .collect()
 }
 
 fn labels(field: Field) -> Result<Vec<Label>, ClearanceError> {
@@ -391,7 +465,8 @@ fn labels(field: Field) -> Result<Vec<Label>, ClearanceError> {
     if items.len() > LABELS_MAX {
         return Err(ClearanceError::Claim("labels"));
     }
-    let label = |item: Field| Label::parse(&item.text("labels")?).map_err(|_| ClearanceError::Claim("labels"));
+    let label =
+        |item: Field| Label::parse(&item.text("labels")?).map_err(|_| ClearanceError::Claim("labels"));
     items.into_iter().map(label).collect()
 }
 
@@ -400,8 +475,16 @@ fn audience(field: Field) -> Result<AudienceBinding, ClearanceError> {
     let id = AudienceId::from_bytes(id.array("aud")?);
     let number = number.unsigned("aud")?;
     match kind.text("aud")?.as_str() {
-        "mls" => Ok(AudienceBinding::Mls { group: id, epoch: number, tree_hash: hash.bytes("aud")? }),
-        "devices" => Ok(AudienceBinding::Devices { id, version: number, hash: Digest::from_bytes(hash.array("aud")?) }),
+        "mls" => Ok(AudienceBinding::Mls {
+            group: id,
+            epoch: number,
+            tree_hash: hash.bytes("aud")?,
+        }),
+        "devices" => Ok(AudienceBinding::Devices {
+            id,
+            version: number,
+            hash: Digest::from_bytes(hash.array("aud")?),
+        }),
         _ => Err(ClearanceError::Claim("aud")),
     }
 }
@@ -433,9 +516,17 @@ mod tests {
             blobs: vec![Digest::of(b"blob")],
             protocol: "mls/1.0".to_owned(),
             app: App::parse("sealgate").unwrap(),
-            audience: AudienceBinding::Mls { group: AudienceId::from_bytes([3; 16]), epoch: 7, tree_hash: vec![4; 32] },
+            audience: AudienceBinding::Mls {
+                group: AudienceId::from_bytes([3; 16]),
+                epoch: 7,
+                tree_hash: vec![4; 32],
+            },
             binding: Binding::AgentSealed,
-            policy: PolicyRef { version: 5, digest: Digest::of(b"bundle"), log_index: 9 },
+            policy: PolicyRef {
+                version: 5,
+                digest: Digest::of(b"bundle"),
+                log_index: 9,
+            },
             verdict: VerdictCode::Justified,
             labels: vec![Label::parse("internal").unwrap()],
             sealed: vec![0; 560],
@@ -476,7 +567,11 @@ mod tests {
         let message = coset::CoseSign1::from_tagged_slice(&bytes).unwrap();
         message
             .verify_signature(EXTERNAL_AAD, |signature, data| {
-                if key.verify(data, signature.try_into().unwrap()) { Ok(()) } else { Err(()) }
+                if key.verify(data, signature.try_into().unwrap()) {
+                    Ok(())
+                } else {
+                    Err(())
+                }
             })
             .unwrap();
     }
@@ -496,13 +591,24 @@ mod tests {
     fn other_headers_and_claims_are_refused() {
         let parse = |value: &Value| UnverifiedClearance::parse(&cbor::canonical(value)).unwrap_err();
         let cose = |protected: &[u8], unprotected: Value, payload: Vec<u8>| {
-            let parts = vec![Value::Bytes(protected.to_vec()), unprotected, Value::Bytes(payload), Value::Bytes(vec![0; 64])];
+            let parts = vec![
+                Value::Bytes(protected.to_vec()),
+                unprotected,
+                Value::Bytes(payload),
+                Value::Bytes(vec![0; 64]),
+            ];
             Value::Tag(TAG_COSE_SIGN1, Box::new(Value::Array(parts)))
         };
         let empty = || Value::Map(Vec::new());
         let payload = || cbor::canonical(&claims().to_value());
-        let with_crit = cbor::canonical(&Value::Map(vec![(1.into(), (-7).into()), (2.into(), Value::Array(vec![9.into()]))]));
-        assert_eq!(parse(&cose(&with_crit, empty(), payload())), ClearanceError::Headers);
+        let with_crit = cbor::canonical(&Value::Map(vec![
+            (1.into(), (-7).into()),
+            (2.into(), Value::Array(vec![9.into()])),
+        ]));
+        assert_eq!(
+            parse(&cose(&with_crit, empty(), payload())),
+            ClearanceError::Headers
+        );
         let eddsa = cbor::canonical(&Value::Map(vec![(1.into(), (-8).into())]));
         assert_eq!(parse(&cose(&eddsa, empty(), payload())), ClearanceError::Headers);
         let kid = Value::Map(vec![(4.into(), Value::Bytes(vec![1]))]);
@@ -510,10 +616,22 @@ mod tests {
         let mut extra = claims().to_value().into_map().unwrap();
         extra.push((Value::Text("zzz".to_owned()), Value::Null));
         let extra = cbor::canonical(&Value::Map(extra));
-        assert_eq!(parse(&cose(PROTECTED, empty(), extra)), ClearanceError::Claim("unknown"));
-        let missing = claims().to_value().into_map().unwrap().into_iter().skip(1).collect();
+        assert_eq!(
+            parse(&cose(PROTECTED, empty(), extra)),
+            ClearanceError::Claim("unknown")
+        );
+        let missing = claims()
+            .to_value()
+            .into_map()
+            .unwrap()
+            .into_iter()
+            .skip(1)
+            .collect();
         let missing = cbor::canonical(&Value::Map(missing));
-        assert_eq!(parse(&cose(PROTECTED, empty(), missing)), ClearanceError::Claim("iss"));
+        assert_eq!(
+            parse(&cose(PROTECTED, empty(), missing)),
+            ClearanceError::Claim("iss")
+        );
         assert_eq!(parse(&Value::Bytes(vec![0; 9_000])), ClearanceError::TooLarge);
     }
 }

@@ -14,7 +14,8 @@ use crate::plan::Plan;
 pub use crate::rule::ReportLevel;
 use crate::rule::{Mode, OfflineRule, Rule};
 use crate::terms::{
-    Action, App, AudienceClass, AudienceId, Capabilities, Digest, Evidence, GroupName, Label, PolicyRef, RuleId, Tier, words,
+    Action, App, AudienceClass, AudienceId, Capabilities, Digest, Evidence, GroupName, Label, PolicyRef,
+    RuleId, Tier, words,
 };
 
 mod condition;
@@ -147,7 +148,11 @@ impl Verdict {
     /// The most that any enforced rule reports.
     #[must_use]
     pub fn report(&self) -> ReportLevel {
-        self.rules.iter().map(|outcome| outcome.report).max().unwrap_or(ReportLevel::None)
+        self.rules
+            .iter()
+            .map(|outcome| outcome.report)
+            .max()
+            .unwrap_or(ReportLevel::None)
     }
 
     /// What the inspector could do.
@@ -164,7 +169,8 @@ impl Verdict {
 #[must_use]
 pub fn decide(plan: &Plan, facts: &Facts, evidence: &Evidence) -> Verdict {
     let mut labels = facts.labels_added.clone();
-    let (asking, setting): (Vec<&Rule>, Vec<&Rule>) = plan.rules().iter().partition(|rule| rule.asks_for_labels());
+    let (asking, setting): (Vec<&Rule>, Vec<&Rule>) =
+        plan.rules().iter().partition(|rule| rule.asks_for_labels());
     let scene = condition::Scene::new(facts, evidence, plan.zone(), BTreeSet::new());
     let mut fired: Vec<(&Rule, RuleOutcome)> = fire(&setting, &scene);
     for (rule, _) in fired.iter().filter(|(rule, _)| rule.mode == Mode::Enforce) {
@@ -173,11 +179,18 @@ pub fn decide(plan: &Plan, facts: &Facts, evidence: &Evidence) -> Verdict {
     let scene = condition::Scene::new(facts, evidence, plan.zone(), labels.clone());
     fired.extend(fire(&asking, &scene));
     fired.sort_by_key(|(rule, _)| plan.rules().iter().position(|other| other.id == rule.id));
-    let (enforced, shadow): (Vec<_>, Vec<_>) = fired.into_iter().partition(|(rule, _)| rule.mode == Mode::Enforce);
-    let outcomes = |fired: Vec<(&Rule, RuleOutcome)>| fired.into_iter().map(|(_, outcome)| outcome).collect::<Vec<_>>();
+    let (enforced, shadow): (Vec<_>, Vec<_>) = fired
+        .into_iter()
+        .partition(|(rule, _)| rule.mode == Mode::Enforce);
+    let outcomes =
+        |fired: Vec<(&Rule, RuleOutcome)>| fired.into_iter().map(|(_, outcome)| outcome).collect::<Vec<_>>();
     let rules = outcomes(enforced);
     Verdict {
-        action: rules.iter().map(|outcome| outcome.action).max().unwrap_or(Action::Allow),
+        action: rules
+            .iter()
+            .map(|outcome| outcome.action)
+            .max()
+            .unwrap_or(Action::Allow),
         rules,
         shadow: outcomes(shadow),
         labels,
@@ -191,7 +204,8 @@ pub fn decide(plan: &Plan, facts: &Facts, evidence: &Evidence) -> Verdict {
 
 fn fire<'a>(rules: &[&'a Rule], scene: &condition::Scene<'_>) -> Vec<(&'a Rule, RuleOutcome)> {
     let live = rules.iter().filter(|rule| rule.mode != Mode::Off);
-    live.filter_map(|rule| Some((*rule, outcome(rule, scene)?))).collect()
+    live.filter_map(|rule| Some((*rule, outcome(rule, scene)?)))
+        .collect()
 }
 
 fn outcome(rule: &Rule, scene: &condition::Scene<'_>) -> Option<RuleOutcome> {

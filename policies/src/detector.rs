@@ -16,8 +16,11 @@ words! {
 
 /// Detectors that the inspector brings along, because they read a file's structure and have no pattern: id and family.
 /// Rules name them like any other; no pack may take their ids.
-pub const BUILT_IN: &[(&str, &str)] =
-    &[("document-author", "metadata-author"), ("image-author", "metadata-author"), ("image-location", "location")];
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("document-author", "metadata-author"),
+    ("image-author", "metadata-author"),
+    ("image-location", "location"),
+];
 
 /// A detector, from a pack or from the tenant's own files.
 #[derive(Clone, Debug, PartialEq)]

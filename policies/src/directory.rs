@@ -101,7 +101,13 @@ impl DirectoryEntry {
     pub fn encode(&self) -> Vec<u8> {
         let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
         let (kind, fields): (&str, Vec<Value>) = match self {
-            Self::DeviceAdd { device, person, key, class, at_s } => (
+            Self::DeviceAdd {
+                device,
+                person,
+                key,
+                class,
+                at_s,
+            } => (
                 "device-add",
                 vec![
                     bytes(device.as_bytes()),
@@ -111,16 +117,28 @@ impl DirectoryEntry {
                     (*at_s).into(),
                 ],
             ),
-            Self::DeviceRevoke { device, at_s } => ("device-revoke", vec![bytes(device.as_bytes()), (*at_s).into()]),
-            Self::KeyRotate { device, key, at_s } => {
-                ("key-rotate", vec![bytes(device.as_bytes()), bytes(key), (*at_s).into()])
+            Self::DeviceRevoke { device, at_s } => {
+                ("device-revoke", vec![bytes(device.as_bytes()), (*at_s).into()])
             }
-            Self::DeviceRejoin { device, at_s } => ("device-rejoin", vec![bytes(device.as_bytes()), (*at_s).into()]),
-            Self::PolicyBundle { version, digest, at_s } => {
-                ("policy-bundle", vec![(*version).into(), bytes(digest.as_bytes()), (*at_s).into()])
+            Self::KeyRotate { device, key, at_s } => (
+                "key-rotate",
+                vec![bytes(device.as_bytes()), bytes(key), (*at_s).into()],
+            ),
+            Self::DeviceRejoin { device, at_s } => {
+                ("device-rejoin", vec![bytes(device.as_bytes()), (*at_s).into()])
             }
+            Self::PolicyBundle {
+                version,
+                digest,
+                at_s,
+            } => (
+                "policy-bundle",
+                vec![(*version).into(), bytes(digest.as_bytes()), (*at_s).into()],
+            ),
             Self::HashList { digest, at_s } => ("hash-list", vec![bytes(digest.as_bytes()), (*at_s).into()]),
-            Self::AgentRelease { digest, at_s } => ("agent-release", vec![bytes(digest.as_bytes()), (*at_s).into()]),
+            Self::AgentRelease { digest, at_s } => {
+                ("agent-release", vec![bytes(digest.as_bytes()), (*at_s).into()])
+            }
         };
         let mut all = vec![Value::Text(kind.to_owned())];
         all.extend(fields);
@@ -141,42 +159,55 @@ impl DirectoryEntry {
                 device: DeviceId::from_bytes(array(device)?),
                 person: PersonId::from_bytes(array(person)?),
                 key: array(key)?,
-                class: class.as_text().and_then(|text| text.parse().ok()).ok_or(DirectoryError::Malformed)?,
+                class: class
+                    .as_text()
+                    .and_then(|text| text.parse().ok())
+                    .ok_or(DirectoryError::Malformed)?,
                 at_s: unsigned(at)?,
             }),
-            ("device-revoke", [device, at]) => {
-                Ok(Self::DeviceRevoke { device: DeviceId::from_bytes(array(device)?), at_s: unsigned(at)? })
-            }
+            ("device-revoke", [device, at]) => Ok(Self::DeviceRevoke {
+                device: DeviceId::from_bytes(array(device)?),
+                at_s: unsigned(at)?,
+            }),
             ("key-rotate", [device, key, at]) => Ok(Self::KeyRotate {
                 device: DeviceId::from_bytes(array(device)?),
                 key: array(key)?,
                 at_s: unsigned(at)?,
             }),
-            ("device-rejoin", [device, at]) => {
-                Ok(Self::DeviceRejoin { device: DeviceId::from_bytes(array(device)?), at_s: unsigned(at)? })
-            }
+            ("device-rejoin", [device, at]) => Ok(Self::DeviceRejoin {
+                device: DeviceId::from_bytes(array(device)?),
+                at_s: unsigned(at)?,
+            }),
             ("policy-bundle", [version, digest, at]) => Ok(Self::PolicyBundle {
                 version: unsigned(version)?,
                 digest: Digest::from_bytes(array(digest)?),
                 at_s: unsigned(at)?,
             }),
-            ("hash-list", [digest, at]) => {
-                Ok(Self::HashList { digest: Digest::from_bytes(array(digest)?), at_s: unsigned(at)? })
-            }
-            ("agent-release", [digest, at]) => {
-                Ok(Self::AgentRelease { digest: Digest::from_bytes(array(digest)?), at_s: unsigned(at)? })
-            }
+            ("hash-list", [digest, at]) => Ok(Self::HashList {
+                digest: Digest::from_bytes(array(digest)?),
+                at_s: unsigned(at)?,
+            }),
+            ("agent-release", [digest, at]) => Ok(Self::AgentRelease {
+                digest: Digest::from_bytes(array(digest)?),
+                at_s: unsigned(at)?,
+            }),
             _ => Err(DirectoryError::Malformed),
         }
     }
 }
 
 fn array<const N: usize>(value: &Value) -> Result<[u8; N], DirectoryError> {
-    value.as_bytes().and_then(|bytes| bytes.as_slice().try_into().ok()).ok_or(DirectoryError::Malformed)
+    value
+        .as_bytes()
+        .and_then(|bytes| bytes.as_slice().try_into().ok())
+        .ok_or(DirectoryError::Malformed)
 }
 
 fn unsigned(value: &Value) -> Result<u64, DirectoryError> {
-    value.as_integer().and_then(|integer| u64::try_from(integer).ok()).ok_or(DirectoryError::Malformed)
+    value
+        .as_integer()
+        .and_then(|integer| u64::try_from(integer).ok())
+        .ok_or(DirectoryError::Malformed)
 }
 
 /// A device as the log has it.
@@ -220,10 +251,19 @@ impl Directory {
     /// [`DirectoryError`]; the state is unchanged then.
     pub fn apply(&mut self, index: u64, entry: &DirectoryEntry) -> Result<(), DirectoryError> {
         if index != self.size {
-            return Err(DirectoryError::OutOfOrder { expected: self.size, found: index });
+            return Err(DirectoryError::OutOfOrder {
+                expected: self.size,
+                found: index,
+            });
         }
         match entry {
-            DirectoryEntry::DeviceAdd { device, person, key, class, at_s } => {
+            DirectoryEntry::DeviceAdd {
+                device,
+                person,
+                key,
+                class,
+                at_s,
+            } => {
                 let key = DevicePublicKey::from_sec1(key).map_err(|_| DirectoryError::Device(*device))?;
                 if self.devices.contains_key(device) {
                     return Err(DirectoryError::Device(*device));
@@ -261,7 +301,10 @@ impl Directory {
     }
 
     fn current(&mut self, device: DeviceId) -> Result<&mut LoggedDevice, DirectoryError> {
-        self.devices.get_mut(&device).filter(|logged| !logged.revoked).ok_or(DirectoryError::Device(device))
+        self.devices
+            .get_mut(&device)
+            .filter(|logged| !logged.revoked)
+            .ok_or(DirectoryError::Device(device))
     }
 
     /// Entries folded in.
@@ -279,12 +322,17 @@ impl Directory {
     /// The key of a device that is in the log and not revoked.
     #[must_use]
     pub fn key_in_force(&self, device: DeviceId) -> Option<DevicePublicKey> {
-        self.devices.get(&device).filter(|logged| !logged.revoked).map(|logged| logged.key.clone())
+        self.devices
+            .get(&device)
+            .filter(|logged| !logged.revoked)
+            .map(|logged| logged.key.clone())
     }
 
     /// The devices of a person that are not revoked.
     pub fn devices_of(&self, person: PersonId) -> impl Iterator<Item = &LoggedDevice> {
-        self.devices.values().filter(move |logged| logged.person == person && !logged.revoked)
+        self.devices
+            .values()
+            .filter(move |logged| logged.person == person && !logged.revoked)
     }
 
     /// Every device, in order of id.
@@ -322,7 +370,10 @@ mod tests {
     }
 
     fn revoke(n: u8) -> DirectoryEntry {
-        DirectoryEntry::DeviceRevoke { device: DeviceId::from_bytes([n; 16]), at_s: 2 }
+        DirectoryEntry::DeviceRevoke {
+            device: DeviceId::from_bytes([n; 16]),
+            at_s: 2,
+        }
     }
 
     #[test]
@@ -335,7 +386,11 @@ mod tests {
             revoke(1),
             DirectoryEntry::KeyRotate { device, key, at_s: 3 },
             DirectoryEntry::DeviceRejoin { device, at_s: 4 },
-            DirectoryEntry::PolicyBundle { version: 1, digest, at_s: 5 },
+            DirectoryEntry::PolicyBundle {
+                version: 1,
+                digest,
+                at_s: 5,
+            },
             DirectoryEntry::HashList { digest, at_s: 6 },
             DirectoryEntry::AgentRelease { digest, at_s: 7 },
         ] {
@@ -358,10 +413,23 @@ mod tests {
     fn entries_that_do_not_fit_are_refused() {
         let mut directory = Directory::new();
         directory.apply(0, &add(1)).unwrap();
-        assert_eq!(directory.apply(2, &add(2)), Err(DirectoryError::OutOfOrder { expected: 1, found: 2 }));
-        assert_eq!(directory.apply(1, &add(1)), Err(DirectoryError::Device(DeviceId::from_bytes([1; 16]))));
+        assert_eq!(
+            directory.apply(2, &add(2)),
+            Err(DirectoryError::OutOfOrder {
+                expected: 1,
+                found: 2
+            })
+        );
+        assert_eq!(
+            directory.apply(1, &add(1)),
+            Err(DirectoryError::Device(DeviceId::from_bytes([1; 16])))
+        );
         assert!(directory.apply(1, &revoke(9)).is_err());
-        let bundle = |version| DirectoryEntry::PolicyBundle { version, digest: Digest::of(b"x"), at_s: 5 };
+        let bundle = |version| DirectoryEntry::PolicyBundle {
+            version,
+            digest: Digest::of(b"x"),
+            at_s: 5,
+        };
         directory.apply(1, &bundle(2)).unwrap();
         assert_eq!(directory.apply(2, &bundle(2)), Err(DirectoryError::Version(2)));
         assert_eq!(directory.size(), 2);

@@ -109,29 +109,54 @@ fn check_with(folder: &Folder, packs: Packs) -> Result<Checked, Problems> {
     let checked = read(folder, packs, &collector);
     collector.into_result()?;
     checked.ok_or_else(|| {
-        Problems::one(POLICY, "the folder cannot be read", "check that every key has the type that the others have")
+        Problems::one(
+            POLICY,
+            "the folder cannot be read",
+            "check that every key has the type that the others have",
+        )
     })
 }
 
 fn read(folder: &Folder, packs: Packs, collector: &Collector) -> Option<Checked> {
     check_files(folder, packs, collector);
     let policy = source(folder, POLICY, collector).and_then(policy_file::read);
-    let mut detectors = Detectors { collector, found: Vec::new() };
+    let mut detectors = Detectors {
+        collector,
+        found: Vec::new(),
+    };
     let mut parts = own_parts(folder);
-    let packs_are_there = policy.as_ref().is_some_and(|policy| read_packs(folder, policy, packs, &mut detectors, &mut parts));
+    let packs_are_there = policy
+        .as_ref()
+        .is_some_and(|policy| read_packs(folder, policy, packs, &mut detectors, &mut parts));
     for file in own_detector_files(folder) {
         if let Some(pack) = source(folder, file, collector).and_then(detectors::read) {
             detectors.add(file, source(folder, file, collector), pack);
         }
     }
-    let found: Vec<Detector> = detectors.found.into_iter().map(|(detector, _)| detector).collect();
+    let found: Vec<Detector> = detectors
+        .found
+        .into_iter()
+        .map(|(detector, _)| detector)
+        .collect();
     let labels = policy.as_ref().map(|policy| policy.labels.as_slice());
-    let known = rules::Known { labels, detectors: packs_are_there.then_some(found.as_slice()) };
-    let rules = source(folder, RULES, collector).map(|source| rules::read(source, &known)).unwrap_or_default();
+    let known = rules::Known {
+        labels,
+        detectors: packs_are_there.then_some(found.as_slice()),
+    };
+    let rules = source(folder, RULES, collector)
+        .map(|source| rules::read(source, &known))
+        .unwrap_or_default();
     let sharing = read_sharing(folder, policy.as_ref(), collector);
     let policy = policy?;
     let cases = read_cases(folder, &policy, &found, &rules, collector);
-    Some(Checked { parts, policy, detectors: found, rules, sharing: sharing?, cases })
+    Some(Checked {
+        parts,
+        policy,
+        detectors: found,
+        rules,
+        sharing: sharing?,
+        cases,
+    })
 }
 
 /// One text file of the folder; it is a problem if it is not there.
@@ -147,10 +172,18 @@ fn source<'a>(folder: &'a Folder, file: &'a str, collector: &'a Collector) -> Op
         return None;
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
-        collector.file(file, "the file is not UTF-8 text".to_owned(), "save it as UTF-8".to_owned());
+        collector.file(
+            file,
+            "the file is not UTF-8 text".to_owned(),
+            "save it as UTF-8".to_owned(),
+        );
         return None;
     };
-    Some(Source { file, text, collector })
+    Some(Source {
+        file,
+        text,
+        collector,
+    })
 }
 
 fn is_left_alone(file: &str) -> bool {
@@ -158,20 +191,31 @@ fn is_left_alone(file: &str) -> bool {
 }
 
 fn is_own_detectors(file: &str) -> bool {
-    file.strip_prefix("detectors/").is_some_and(|name| name.ends_with(".toml") && !name.contains('/'))
+    file.strip_prefix("detectors/")
+        .is_some_and(|name| name.ends_with(".toml") && !name.contains('/'))
 }
 
 fn is_tests(file: &str) -> bool {
-    file.strip_prefix("tests/").is_some_and(|name| name.ends_with(".toml") && !name.contains('/'))
+    file.strip_prefix("tests/")
+        .is_some_and(|name| name.ends_with(".toml") && !name.contains('/'))
 }
 
 fn own_detector_files(folder: &Folder) -> impl Iterator<Item = &str> {
-    folder.files.keys().map(String::as_str).filter(|file| is_own_detectors(file) && !is_left_alone(file))
+    folder
+        .files
+        .keys()
+        .map(String::as_str)
+        .filter(|file| is_own_detectors(file) && !is_left_alone(file))
 }
 
 fn own_parts(folder: &Folder) -> Folder {
-    let parts = folder.files.iter().filter(|(file, _)| !is_left_alone(file) && !file.starts_with(PACKS));
-    Folder { files: parts.map(|(file, bytes)| (file.clone(), bytes.clone())).collect() }
+    let parts = folder
+        .files
+        .iter()
+        .filter(|(file, _)| !is_left_alone(file) && !file.starts_with(PACKS));
+    Folder {
+        files: parts.map(|(file, bytes)| (file.clone(), bytes.clone())).collect(),
+    }
 }
 
 fn check_files(folder: &Folder, packs: Packs, collector: &Collector) {
@@ -182,13 +226,25 @@ fn check_files(folder: &Folder, packs: Packs, collector: &Collector) {
             || (packs == Packs::Brought && file.starts_with(PACKS));
         if !known {
             let help = "a folder has policy.toml, dlp.toml, detectors/*.toml, sharing/model.conf, sharing/policy.csv and tests/";
-            collector.file(file, "the file is no part of a policy".to_owned(), help.to_owned());
+            collector.file(
+                file,
+                "the file is no part of a policy".to_owned(),
+                help.to_owned(),
+            );
         }
     }
     let total: usize = folder.files.values().map(Vec::len).sum();
     if folder.files.len() > limits::PARTS_MAX || total > limits::BUNDLE_BYTES_MAX {
-        let message = format!("the folder has more than {} files or {} bytes", limits::PARTS_MAX, limits::BUNDLE_BYTES_MAX);
-        collector.file(POLICY, message, "remove files of tests, or make them smaller".to_owned());
+        let message = format!(
+            "the folder has more than {} files or {} bytes",
+            limits::PARTS_MAX,
+            limits::BUNDLE_BYTES_MAX
+        );
+        collector.file(
+            POLICY,
+            message,
+            "remove files of tests, or make them smaller".to_owned(),
+        );
     }
 }
 
@@ -201,7 +257,10 @@ struct Detectors<'a> {
 impl Detectors<'_> {
     fn add(&mut self, file: &str, source: Option<Source<'_>>, pack: detectors::Pack) {
         for detector in pack.detectors {
-            let earlier = self.found.iter().find(|(earlier, _)| earlier.id == detector.value.id);
+            let earlier = self
+                .found
+                .iter()
+                .find(|(earlier, _)| earlier.id == detector.value.id);
             if let (Some((_, first)), Some(source)) = (earlier, source) {
                 let message = format!("detector `{}` is already in {first}", detector.value.id);
                 source.problem(&detector.at, message, "give it an id of its own");
@@ -232,35 +291,62 @@ fn read_packs(
     parts: &mut Folder,
 ) -> bool {
     let collector = detectors.collector;
-    let Some(policy_source) = source(folder, POLICY, collector) else { return false };
+    let Some(policy_source) = source(folder, POLICY, collector) else {
+        return false;
+    };
     let mut complete = true;
     let mut seen: Vec<&str> = Vec::new();
     for name in &policy.packs {
         let id = name.value.id.as_str();
         let file = format!("{PACKS}{id}.toml");
         let text = match packs {
-            Packs::Shipped => packs::SHIPPED.iter().find(|(shipped, _)| *shipped == id).map(|(_, text)| *text),
-            Packs::Brought => folder.files.get(&file).and_then(|bytes| std::str::from_utf8(bytes).ok()),
+            Packs::Shipped => packs::SHIPPED
+                .iter()
+                .find(|(shipped, _)| *shipped == id)
+                .map(|(_, text)| *text),
+            Packs::Brought => folder
+                .files
+                .get(&file)
+                .and_then(|bytes| std::str::from_utf8(bytes).ok()),
         };
         let Some(text) = text else {
             let names: Vec<&str> = packs::SHIPPED.iter().map(|(shipped, _)| *shipped).collect();
-            policy_source.problem(&name.at, format!("there is no pack `{id}`"), format!("one of {}", names.join(", ")));
+            policy_source.problem(
+                &name.at,
+                format!("there is no pack `{id}`"),
+                format!("one of {}", names.join(", ")),
+            );
             complete = false;
             continue;
         };
         if seen.contains(&id) {
-            policy_source.problem(&name.at, format!("pack `{id}` is named twice"), "remove one of the two");
+            policy_source.problem(
+                &name.at,
+                format!("pack `{id}` is named twice"),
+                "remove one of the two",
+            );
             continue;
         }
         seen.push(id);
-        let source = Source { file: &file, text, collector };
+        let source = Source {
+            file: &file,
+            text,
+            collector,
+        };
         let Some(pack) = detectors::read(source) else {
             complete = false;
             continue;
         };
         if pack.id != id || pack.version != name.value.version {
-            let message = format!("pack `{id}` has version {}, not {}", pack.version, name.value.version);
-            policy_source.problem(&name.at, message, format!("say `{id}@{}` after reading what changed", pack.version));
+            let message = format!(
+                "pack `{id}` has version {}, not {}",
+                pack.version, name.value.version
+            );
+            policy_source.problem(
+                &name.at,
+                message,
+                format!("say `{id}@{}` after reading what changed", pack.version),
+            );
         }
         detectors.add(&file, Some(source), pack);
         parts.files.insert(file, text.as_bytes().to_vec());
@@ -281,7 +367,18 @@ fn read_cases(
     rules: &[Rule],
     collector: &Collector,
 ) -> Vec<Case> {
-    let known = cases::Known { folder, policy, detectors, rules };
-    let files = folder.files.keys().filter(|file| is_tests(file) && !is_left_alone(file));
-    files.filter_map(|file| source(folder, file, collector)).flat_map(|source| cases::read(source, &known)).collect()
+    let known = cases::Known {
+        folder,
+        policy,
+        detectors,
+        rules,
+    };
+    let files = folder
+        .files
+        .keys()
+        .filter(|file| is_tests(file) && !is_left_alone(file));
+    files
+        .filter_map(|file| source(folder, file, collector))
+        .flat_map(|source| cases::read(source, &known))
+        .collect()
 }

@@ -22,7 +22,9 @@ impl DevicePublicKey {
     /// # Errors
     /// [`InvalidKey`] unless it is a point of P-256.
     pub fn from_sec1(bytes: &[u8]) -> Result<Self, InvalidKey> {
-        P256VerifyingKey::from_sec1_bytes(bytes).map(Self).map_err(|_| InvalidKey)
+        P256VerifyingKey::from_sec1_bytes(bytes)
+            .map(Self)
+            .map_err(|_| InvalidKey)
     }
 
     /// The compressed SEC1 point, 33 B.
@@ -56,7 +58,11 @@ impl Ed25519PublicKey {
     /// [`InvalidKey`] unless they are a point of the curve, not of small order.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, InvalidKey> {
         let key = Ed25519VerifyingKey::from_bytes(bytes).map_err(|_| InvalidKey)?;
-        if key.is_weak() { Err(InvalidKey) } else { Ok(Self(key)) }
+        if key.is_weak() {
+            Err(InvalidKey)
+        } else {
+            Ok(Self(key))
+        }
     }
 
     /// The 32 bytes.
@@ -68,13 +74,21 @@ impl Ed25519PublicKey {
     /// Whether `signature` over `message` is this key's (strict verification).
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        self.0.verify_strict(message, &Ed25519Signature::from_bytes(signature)).is_ok()
+        self.0
+            .verify_strict(message, &Ed25519Signature::from_bytes(signature))
+            .is_ok()
     }
 
     /// The first eight bytes of the key's SHA-256, in hexadecimal: names the key in files and messages.
     #[must_use]
     pub fn key_id(&self) -> String {
-        hex::encode(Sha256::digest(self.to_bytes()).iter().take(8).copied().collect::<Vec<u8>>())
+        hex::encode(
+            Sha256::digest(self.to_bytes())
+                .iter()
+                .take(8)
+                .copied()
+                .collect::<Vec<u8>>(),
+        )
     }
 }
 

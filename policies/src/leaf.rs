@@ -68,7 +68,11 @@ pub fn verify_leaf(
     let (device, signature) = parse(credential)?;
     let key = lookup(device).ok_or(LeafError::UnknownDevice(device))?;
     let message = leaf_message(tenant, device, suite, leaf_key);
-    if key.verify(&message, &signature) { Ok(device) } else { Err(LeafError::Signature(device)) }
+    if key.verify(&message, &signature) {
+        Ok(device)
+    } else {
+        Err(LeafError::Signature(device))
+    }
 }
 
 fn parse(credential: &[u8]) -> Result<(DeviceId, [u8; 64]), LeafError> {
@@ -78,7 +82,10 @@ fn parse(credential: &[u8]) -> Result<(DeviceId, [u8; 64]), LeafError> {
         return Err(LeafError::Malformed);
     };
     let device = device.as_slice().try_into().map_err(|_| LeafError::Malformed)?;
-    let signature = signature.as_slice().try_into().map_err(|_| LeafError::Malformed)?;
+    let signature = signature
+        .as_slice()
+        .try_into()
+        .map_err(|_| LeafError::Malformed)?;
     Ok((DeviceId::from_bytes(device), signature))
 }
 
@@ -106,7 +113,9 @@ mod tests {
     fn leaf_signed_by_its_logged_device_is_admitted() {
         let tenant = TenantId::parse("acme").unwrap();
         let (id, _, public) = device();
-        let admitted = verify_leaf(&tenant, 1, &credential(&tenant, b"leaf"), b"leaf", |_| Some(public.clone()));
+        let admitted = verify_leaf(&tenant, 1, &credential(&tenant, b"leaf"), b"leaf", |_| {
+            Some(public.clone())
+        });
         assert_eq!(admitted, Ok(id));
     }
 
@@ -118,10 +127,25 @@ mod tests {
         let (id, _, public) = device();
         let bytes = credential(&tenant, b"leaf");
         let lookup = |_| Some(public.clone());
-        assert_eq!(verify_leaf(&tenant, 1, &bytes, b"elsewhere", lookup), Err(LeafError::Signature(id)));
-        assert_eq!(verify_leaf(&tenant, 2, &bytes, b"leaf", lookup), Err(LeafError::Signature(id)));
-        assert_eq!(verify_leaf(&other, 1, &bytes, b"leaf", lookup), Err(LeafError::Signature(id)));
-        assert_eq!(verify_leaf(&tenant, 1, &bytes, b"leaf", |_| None), Err(LeafError::UnknownDevice(id)));
-        assert_eq!(verify_leaf(&tenant, 1, b"rubbish", b"leaf", lookup), Err(LeafError::Malformed));
+        assert_eq!(
+            verify_leaf(&tenant, 1, &bytes, b"elsewhere", lookup),
+            Err(LeafError::Signature(id))
+        );
+        assert_eq!(
+            verify_leaf(&tenant, 2, &bytes, b"leaf", lookup),
+            Err(LeafError::Signature(id))
+        );
+        assert_eq!(
+            verify_leaf(&other, 1, &bytes, b"leaf", lookup),
+            Err(LeafError::Signature(id))
+        );
+        assert_eq!(
+            verify_leaf(&tenant, 1, &bytes, b"leaf", |_| None),
+            Err(LeafError::UnknownDevice(id))
+        );
+        assert_eq!(
+            verify_leaf(&tenant, 1, b"rubbish", b"leaf", lookup),
+            Err(LeafError::Malformed)
+        );
     }
 }

@@ -23,18 +23,34 @@ impl Plan {
     /// # Errors
     /// Every problem, with file and line.
     pub fn from_bundle(bundle: &VerifiedBundle) -> Result<Self, Problems> {
-        let checked = check_parts(&Folder { files: bundle.parts().clone() })?;
+        let checked = check_parts(&Folder {
+            files: bundle.parts().clone(),
+        })?;
         if checked.tenant() != bundle.tenant() {
-            return Err(Problems::one("policy.toml", "the policy is for another tenant than its bundle", "sign it again"));
+            return Err(Problems::one(
+                "policy.toml",
+                "the policy is for another tenant than its bundle",
+                "sign it again",
+            ));
         }
-        Ok(Self { reference: bundle.reference(), checked })
+        Ok(Self {
+            reference: bundle.reference(),
+            checked,
+        })
     }
 
     /// The plan of an author's folder, for tests: version 0, which no gateway accepts.
     #[must_use]
     pub fn draft(checked: &Checked) -> Self {
-        let reference = PolicyRef { version: 0, digest: Digest::from_bytes([0; 32]), log_index: 0 };
-        Self { reference, checked: checked.clone() }
+        let reference = PolicyRef {
+            version: 0,
+            digest: Digest::from_bytes([0; 32]),
+            log_index: 0,
+        };
+        Self {
+            reference,
+            checked: checked.clone(),
+        }
     }
 
     /// Which policy it is.

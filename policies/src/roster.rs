@@ -31,7 +31,12 @@ impl Roster {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let list = |people: &BTreeSet<PersonId>| {
-            Value::Array(people.iter().map(|person| Value::Bytes(person.as_bytes().to_vec())).collect())
+            Value::Array(
+                people
+                    .iter()
+                    .map(|person| Value::Bytes(person.as_bytes().to_vec()))
+                    .collect(),
+            )
         };
         cbor::canonical(&Value::Array(vec![list(&self.owners), list(&self.persons)]))
     }
@@ -44,16 +49,24 @@ impl Roster {
         let value = cbor::strict_value(bytes).map_err(|_| InvalidRoster)?;
         let lists = value.into_array().map_err(|_| InvalidRoster)?;
         let [owners, persons] = <[Value; 2]>::try_from(lists).map_err(|_| InvalidRoster)?;
-        let roster = Self { owners: people(owners)?, persons: people(persons)? };
+        let roster = Self {
+            owners: people(owners)?,
+            persons: people(persons)?,
+        };
         let sound = !roster.owners.is_empty() && roster.owners.is_subset(&roster.persons);
-        if sound && roster.encode() == bytes { Ok(roster) } else { Err(InvalidRoster) }
+        if sound && roster.encode() == bytes {
+            Ok(roster)
+        } else {
+            Err(InvalidRoster)
+        }
     }
 
     /// Whether `by` may replace `self` by `new`: an owner may change anything while an owner stays; anybody
     /// may take exactly themselves out, unless they are the last owner.
     #[must_use]
     pub fn change_allowed(&self, new: &Self, by: PersonId) -> bool {
-        let sound = !new.owners.is_empty() && new.owners.is_subset(&new.persons) && new.persons.len() <= PERSONS_MAX;
+        let sound =
+            !new.owners.is_empty() && new.owners.is_subset(&new.persons) && new.persons.len() <= PERSONS_MAX;
         if !sound || !self.persons.contains(&by) {
             return false;
         }
@@ -88,7 +101,10 @@ mod tests {
 
     fn roster(owners: &[u8], persons: &[u8]) -> Roster {
         let set = |list: &[u8]| list.iter().map(|n| person(*n)).collect();
-        Roster { owners: set(owners), persons: set(persons) }
+        Roster {
+            owners: set(owners),
+            persons: set(persons),
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use jiff::civil::{Date, Weekday};
 
 use crate::terms::{
-    Action, App, AudienceClass, Confidence, DetectorId, Family, GroupName, ItemKind, Label, RuleId, Tier, words,
+    Action, App, AudienceClass, Confidence, DetectorId, Family, GroupName, ItemKind, Label, RuleId, Tier,
+    words,
 };
 
 mod prose;
@@ -175,6 +176,10 @@ impl Rule {
     /// Whether it, or an exception of it, asks for labels.
     #[must_use]
     pub fn asks_for_labels(&self) -> bool {
-        self.when.asks_for_labels() || self.exceptions.iter().any(|exception| exception.when.asks_for_labels())
+        self.when.asks_for_labels()
+            || self
+                .exceptions
+                .iter()
+                .any(|exception| exception.when.asks_for_labels())
     }
 }

@@ -72,7 +72,11 @@ impl Sharing {
 pub(crate) fn read(model: Source<'_>, lines: Source<'_>, policy: Option<&PolicyFile>) -> Option<Sharing> {
     let model = model::read(model)?;
     let lines = lines::read(lines, &model, policy);
-    Some(Sharing { model: model.to_text(), request: model.request.clone(), lines })
+    Some(Sharing {
+        model: model.to_text(),
+        request: model.request.clone(),
+        lines,
+    })
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use crate::document::{Checked, Folder, check};
 use crate::terms::{
-    App, AudienceClass, AudienceId, Capabilities, Confidence, DetectorId, Digest, Evidence, Family, Finding, Tier,
-    Unscannable, UnscannableReason,
+    App, AudienceClass, AudienceId, Capabilities, Confidence, DetectorId, Digest, Evidence, Family, Finding,
+    Tier, Unscannable, UnscannableReason,
 };
 
 pub(crate) const POLICY: &str = r#"
@@ -41,10 +41,16 @@ findings = [{ family = "payment-card", confidence = "medium" }]
 
 /// A folder of the parts above, with one file replaced.
 pub(crate) fn folder(replaced: &str, text: &str) -> Folder {
-    let parts =
-        [("policy.toml", POLICY), ("dlp.toml", RULES), ("sharing/model.conf", MODEL), ("sharing/policy.csv", LINES)];
-    let mut files: std::collections::BTreeMap<_, _> =
-        parts.into_iter().map(|(file, text)| (file.to_owned(), text.as_bytes().to_vec())).collect();
+    let parts = [
+        ("policy.toml", POLICY),
+        ("dlp.toml", RULES),
+        ("sharing/model.conf", MODEL),
+        ("sharing/policy.csv", LINES),
+    ];
+    let mut files: std::collections::BTreeMap<_, _> = parts
+        .into_iter()
+        .map(|(file, text)| (file.to_owned(), text.as_bytes().to_vec()))
+        .collect();
     files.insert(replaced.to_owned(), text.as_bytes().to_vec());
     Folder { files }
 }
@@ -86,10 +92,19 @@ pub(crate) fn finding(detector: &str, family: &str, confidence: Confidence, coun
 
 pub(crate) fn evidence(findings: Vec<Finding>) -> Evidence {
     let (items, unscannable, capabilities) = (Vec::new(), Vec::new(), Capabilities::default());
-    Evidence { content: Digest::of(b"draft"), items, findings, unscannable, capabilities }
+    Evidence {
+        content: Digest::of(b"draft"),
+        items,
+        findings,
+        unscannable,
+        capabilities,
+    }
 }
 
 pub(crate) fn encrypted(mut evidence: Evidence) -> Evidence {
-    evidence.unscannable.push(Unscannable { item: 1, reason: UnscannableReason::Encrypted });
+    evidence.unscannable.push(Unscannable {
+        item: 1,
+        reason: UnscannableReason::Encrypted,
+    });
     evidence
 }

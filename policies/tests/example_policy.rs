@@ -1,6 +1,10 @@
 //! The shipped packs and the example policy hold.
 
-#![expect(clippy::disallowed_methods, reason = "tests read the folders that they check")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests read the folders that they check; a failed expectation fails the test"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,14 +19,21 @@ fn read(folder: &Path, below: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
         if folder.join(&path).is_dir() {
             read(folder, &path, files);
         } else {
-            files.insert(path.to_str().unwrap().to_owned(), std::fs::read(folder.join(&path)).unwrap());
+            files.insert(
+                path.to_str().unwrap().to_owned(),
+                std::fs::read(folder.join(&path)).unwrap(),
+            );
         }
     }
 }
 
 fn example() -> Folder {
     let mut files = BTreeMap::new();
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("example"), Path::new(""), &mut files);
+    read(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("example"),
+        Path::new(""),
+        &mut files,
+    );
     Folder { files }
 }
 
@@ -38,13 +49,21 @@ fn example_policy_has_no_problem() {
 fn every_shipped_pack_loads_and_is_listed() {
     let mut folder = example();
     let packs: Vec<String> = SHIPPED.iter().map(|(id, _)| format!("\"{id}@1\"")).collect();
-    let policy = format!("tenant = \"acme\"\nname = \"Acme\"\ntime_zone = \"UTC\"\nlabels = [\"public\", \"internal\", \"confidential\", \"restricted\"]\npacks = [{}]\n", packs.join(", "));
+    let policy = format!(
+        "tenant = \"acme\"\nname = \"Acme\"\ntime_zone = \"UTC\"\nlabels = [\"public\", \"internal\", \"confidential\", \"restricted\"]\npacks = [{}]\n",
+        packs.join(", ")
+    );
     folder.files.insert("policy.toml".to_owned(), policy.into_bytes());
     if let Err(problems) = check(&folder) {
         panic!("{problems}");
     }
     let on_disk = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("packs")).unwrap();
-    assert_eq!(on_disk.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), SHIPPED.len());
+    assert_eq!(
+        on_disk
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .count(),
+        SHIPPED.len()
+    );
 }
 
 #[test]
@@ -61,7 +80,11 @@ fn metadata_tests_of_the_example_hold() {
 #[test]
 fn every_rule_of_the_example_has_plain_words() {
     let plan = Plan::draft(&check(&example()).unwrap());
-    let words: Vec<String> = plan.rules().iter().map(policies::rule::Rule::in_plain_words).collect();
+    let words: Vec<String> = plan
+        .rules()
+        .iter()
+        .map(policies::rule::Rule::in_plain_words)
+        .collect();
     insta::assert_snapshot!(words.join("\n"), @r#"
 Payment card numbers do not belong in a story. When it holds something of the family `payment-card` (confidence medium or higher), nothing is sealed. A coarse event without content is reported.
 Passwords, keys and tokens are shared through the vault only. When it holds something of the family `secret` (confidence medium or higher), nothing is sealed. A coarse event without content is reported.

@@ -42,22 +42,47 @@ pub struct Part {
 
 impl Part {
     fn of(bytes: &[u8]) -> Self {
-        Self { sha256: Digest::of(bytes), size_bytes: bytes.len() as u64 }
+        Self {
+            sha256: Digest::of(bytes),
+            size_bytes: bytes.len() as u64,
+        }
     }
 }
 
 impl Manifest {
     pub(super) fn of(tenant: TenantId, fields: ManifestFields, parts: &BTreeMap<String, Vec<u8>>) -> Self {
-        let ManifestFields { channel, version, min_agent, issued_s, expires_s, previous } = fields;
-        let parts = parts.iter().map(|(path, bytes)| (path.clone(), Part::of(bytes))).collect();
-        Self { tenant, channel, version, min_agent, issued_s, expires_s, previous, parts }
+        let ManifestFields {
+            channel,
+            version,
+            min_agent,
+            issued_s,
+            expires_s,
+            previous,
+        } = fields;
+        let parts = parts
+            .iter()
+            .map(|(path, bytes)| (path.clone(), Part::of(bytes)))
+            .collect();
+        Self {
+            tenant,
+            channel,
+            version,
+            min_agent,
+            issued_s,
+            expires_s,
+            previous,
+            parts,
+        }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let text = |text: &str| Value::Text(text.to_owned());
         let bytes = |digest: &Digest| Value::Bytes(digest.as_bytes().to_vec());
         let parts = self.parts.iter().map(|(path, part)| {
-            (text(path), Value::Array(vec![bytes(&part.sha256), part.size_bytes.into()]))
+            (
+                text(path),
+                Value::Array(vec![bytes(&part.sha256), part.size_bytes.into()]),
+            )
         });
         let fields = [
             ("tenant", text(self.tenant.as_str())),
@@ -69,7 +94,12 @@ impl Manifest {
             ("previous", self.previous.as_ref().map_or(Value::Null, bytes)),
             ("parts", Value::Map(parts.collect())),
         ];
-        cbor::canonical(&Value::Map(fields.into_iter().map(|(name, value)| (text(name), value)).collect()))
+        cbor::canonical(&Value::Map(
+            fields
+                .into_iter()
+                .map(|(name, value)| (text(name), value))
+                .collect(),
+        ))
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, BundleError> {
@@ -82,10 +112,7 @@ impl Manifest {
             min_agent: map.text("min_agent")?,
             issued_s: map.unsigned("issued")?,
             expires_s: map.unsigned("expires")?,
-            previous: match map.take("previous")? {
-                Value::Null => None,
-                value => Some(Digest::from_bytes(array(value)?)),
-            },
+            previous: previous(map.take("previous")?)?,
             parts: parts(map.take("parts")?)?,
         };
         map.finish()?;
@@ -95,7 +122,9 @@ impl Manifest {
     /// Exactly the parts of the manifest, byte for byte.
     pub(super) fn check_parts(&self, parts: &BTreeMap<String, Vec<u8>>) -> Result<(), BundleError> {
         for (path, expected) in &self.parts {
-            let bytes = parts.get(path).ok_or_else(|| BundleError::PartMissing(path.clone()))?;
+            let bytes = parts
+                .get(path)
+                .ok_or_else(|| BundleError::PartMissing(path.clone()))?;
             if Part::of(bytes) != *expected {
                 return Err(BundleError::PartChanged(path.clone()));
             }
@@ -107,11 +136,20 @@ impl Manifest {
     }
 
     pub(super) fn check_times(&self, now_s: u64) -> Result<(), BundleError> {
-        let lifetime = self.expires_s.checked_sub(self.issued_s).ok_or(BundleError::BadTimes)?;
-        if lifetime > limits::BUNDLE_LIFETIME_S_MAX || self.issued_s > now_s.saturating_add(limits::CLOCK_SKEW_S) {
+        let lifetime = self
+            .expires_s
+            .checked_sub(self.issued_s)
+            .ok_or(BundleError::BadTimes)?;
+        if lifetime > limits::BUNDLE_LIFETIME_S_MAX
+            || self.issued_s > now_s.saturating_add(limits::CLOCK_SKEW_S)
+        {
             return Err(BundleError::BadTimes);
         }
-        if self.expires_s <= now_s { Err(BundleError::Expired) } else { Ok(()) }
+        if self.expires_s <= now_s {
+            Err(BundleError::Expired)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -120,14 +158,31 @@ fn array<const N: usize>(value: Value) -> Result<[u8; N], BundleError> {
     bytes.try_into().map_err(|_| BundleError::Malformed)
 }
 
+fn previous(value: Value) -> Result<Option<Digest>, BundleError> {
+    if value.is_null() {
+        Ok(None)
+    } else {
+        Ok(Some(Digest::from_bytes(array(value)?)))
+    }
+}
+
 fn parts(value: Value) -> Result<BTreeMap<String, Part>, BundleError> {
     let entries = value.into_map().map_err(|_| BundleError::Malformed)?;
     let part = |(path, value): (Value, Value)| {
         let path = path.into_text().map_err(|_| BundleError::Malformed)?;
         let fields = value.into_array().map_err(|_| BundleError::Malformed)?;
         let [sha256, size] = <[Value; 2]>::try_from(fields).map_err(|_| BundleError::Malformed)?;
-        let size_bytes = size.as_integer().and_then(|size| size.try_into().ok()).ok_or(BundleError::Malformed)?;
-        Ok((path, Part { sha256: Digest::from_bytes(array(sha256)?), size_bytes }))
+        let size_bytes = size
+            .as_integer()
+            .and_then(|size| size.try_into().ok())
+            .ok_or(BundleError::Malformed)?;
+        Ok((
+            path,
+            Part {
+                sha256: Digest::from_bytes(array(sha256)?),
+                size_bytes,
+            },
+        ))
     };
     entries.into_iter().map(part).collect()
 }

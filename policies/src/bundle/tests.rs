@@ -13,12 +13,23 @@ fn public(seed: u8) -> Ed25519PublicKey {
 }
 
 fn trust() -> Trust {
-    Trust { tenant: TenantId::parse("acme").unwrap(), authors: vec![public(1), public(3)], approvers: vec![public(2), public(1)] }
+    Trust {
+        tenant: TenantId::parse("acme").unwrap(),
+        authors: vec![public(1), public(3)],
+        approvers: vec![public(2), public(1)],
+    }
 }
 
 fn fields(version: u64) -> ManifestFields {
     let (issued_s, expires_s) = (NOW_S - 60, NOW_S + 86_400);
-    ManifestFields { channel: "stable".to_owned(), version, min_agent: "0.1.0".to_owned(), issued_s, expires_s, previous: None }
+    ManifestFields {
+        channel: "stable".to_owned(),
+        version,
+        min_agent: "0.1.0".to_owned(),
+        issued_s,
+        expires_s,
+        previous: None,
+    }
 }
 
 fn unsigned(fields: ManifestFields) -> UnsignedBundle {
@@ -26,7 +37,9 @@ fn unsigned(fields: ManifestFields) -> UnsignedBundle {
 }
 
 fn signed(version: u64) -> UnsignedBundle {
-    unsigned(fields(version)).sign(Role::Author, &key(1)).sign(Role::Approver, &key(2))
+    unsigned(fields(version))
+        .sign(Role::Author, &key(1))
+        .sign(Role::Approver, &key(2))
 }
 
 fn verify(bytes: &[u8]) -> Result<VerifiedBundle, BundleError> {
@@ -41,10 +54,20 @@ fn refused(bundle: &UnsignedBundle) -> BundleError {
 fn bundle_of_two_signers_becomes_a_plan() {
     let bundle = signed(5);
     let verified = verify(&bundle.to_bytes()).unwrap();
-    let reference = PolicyRef { version: 5, digest: bundle.digest(), log_index: 9 };
-    assert_eq!((verified.reference(), verified.expires_s()), (reference, NOW_S + 86_400));
+    let reference = PolicyRef {
+        version: 5,
+        digest: bundle.digest(),
+        log_index: 9,
+    };
+    assert_eq!(
+        (verified.reference(), verified.expires_s()),
+        (reference, NOW_S + 86_400)
+    );
     let plan = Plan::from_bundle(&verified).unwrap();
-    assert_eq!((plan.policy(), plan.tenant().as_str(), plan.rules().len()), (reference, "acme", 1));
+    assert_eq!(
+        (plan.policy(), plan.tenant().as_str(), plan.rules().len()),
+        (reference, "acme", 1)
+    );
     assert!(plan.detectors().len() > 3);
 }
 
@@ -61,7 +84,10 @@ fn bundle_bytes_are_canonical() {
 fn second_signature_is_added_to_received_bytes() {
     let half = unsigned(fields(5)).sign(Role::Author, &key(1)).to_bytes();
     let received = UnsignedBundle::parse(&half).unwrap();
-    assert_eq!((received.roles(), received.check().unwrap().tenant().as_str()), (vec![Role::Author], "acme"));
+    assert_eq!(
+        (received.roles(), received.check().unwrap().tenant().as_str()),
+        (vec![Role::Author], "acme")
+    );
     assert!(verify(&received.sign(Role::Approver, &key(2)).to_bytes()).is_ok());
 }
 
@@ -74,19 +100,43 @@ fn unsigned_bundle_is_refused() {
 #[test]
 fn half_signed_bundle_is_refused() {
     let author = unsigned(fields(5)).sign(Role::Author, &key(1));
-    assert_eq!(refused(&author), BundleError::HalfSigned { missing: Role::Approver });
+    assert_eq!(
+        refused(&author),
+        BundleError::HalfSigned {
+            missing: Role::Approver
+        }
+    );
     let approver = unsigned(fields(5)).sign(Role::Approver, &key(2));
-    assert_eq!(refused(&approver), BundleError::HalfSigned { missing: Role::Author });
+    assert_eq!(
+        refused(&approver),
+        BundleError::HalfSigned {
+            missing: Role::Author
+        }
+    );
     let stranger = author.sign(Role::Approver, &key(9));
-    assert_eq!(refused(&stranger), BundleError::HalfSigned { missing: Role::Approver });
-    let wrong_role = unsigned(fields(5)).sign(Role::Author, &key(2)).sign(Role::Approver, &key(2));
-    assert_eq!(refused(&wrong_role), BundleError::HalfSigned { missing: Role::Author });
+    assert_eq!(
+        refused(&stranger),
+        BundleError::HalfSigned {
+            missing: Role::Approver
+        }
+    );
+    let wrong_role = unsigned(fields(5))
+        .sign(Role::Author, &key(2))
+        .sign(Role::Approver, &key(2));
+    assert_eq!(
+        refused(&wrong_role),
+        BundleError::HalfSigned {
+            missing: Role::Author
+        }
+    );
 }
 
 /// K6
 #[test]
 fn one_key_may_not_fill_both_roles() {
-    let same = unsigned(fields(5)).sign(Role::Author, &key(1)).sign(Role::Approver, &key(1));
+    let same = unsigned(fields(5))
+        .sign(Role::Author, &key(1))
+        .sign(Role::Approver, &key(1));
     assert_eq!(refused(&same), BundleError::SameKeyTwice);
     assert!(verify(&same.sign(Role::Author, &key(3)).to_bytes()).is_ok());
 }
@@ -107,24 +157,41 @@ fn signature_of_one_role_does_not_count_for_another() {
 
 #[test]
 fn changed_missing_and_extra_parts_are_refused() {
-    let change = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+    fn change(change: impl Fn(&mut BTreeMap<String, Vec<u8>>)) -> BundleError {
         let mut bundle = signed(5);
         change(&mut bundle.parts);
         refused(&bundle)
-    };
+    }
     let part = || "dlp.toml".to_owned();
-    assert_eq!(change(&|parts| parts.get_mut("dlp.toml").unwrap().push(b'\n')), BundleError::PartChanged(part()));
-    assert_eq!(change(&|parts| drop(parts.remove("dlp.toml"))), BundleError::PartMissing(part()));
+    assert_eq!(
+        change(|parts| parts.get_mut("dlp.toml").unwrap().push(b'\n')),
+        BundleError::PartChanged(part())
+    );
+    assert_eq!(
+        change(|parts| drop(parts.remove("dlp.toml"))),
+        BundleError::PartMissing(part())
+    );
     let extra = || "tests/x.toml".to_owned();
-    assert_eq!(change(&|parts| drop(parts.insert(extra(), Vec::new()))), BundleError::PartUnknown(extra()));
+    assert_eq!(
+        change(|parts| drop(parts.insert(extra(), Vec::new()))),
+        BundleError::PartUnknown(extra())
+    );
 }
 
 /// B3
 #[test]
 fn rolled_back_bundle_is_refused() {
-    assert_eq!(refused(&signed(3)), BundleError::RolledBack { found: 3, floor: 4 });
-    assert!(verify(&signed(4).to_bytes()).is_ok(), "the version in force may be loaded again");
-    let zero = UnverifiedBundle::parse(&signed(0).to_bytes()).unwrap().verify(&trust(), 0, NOW_S, Some(0));
+    assert_eq!(
+        refused(&signed(3)),
+        BundleError::RolledBack { found: 3, floor: 4 }
+    );
+    assert!(
+        verify(&signed(4).to_bytes()).is_ok(),
+        "the version in force may be loaded again"
+    );
+    let zero = UnverifiedBundle::parse(&signed(0).to_bytes())
+        .unwrap()
+        .verify(&trust(), 0, NOW_S, Some(0));
     assert_eq!(zero.unwrap_err(), BundleError::RolledBack { found: 0, floor: 0 });
 }
 
@@ -132,34 +199,63 @@ fn rolled_back_bundle_is_refused() {
 #[test]
 fn version_jump_is_refused() {
     let far = 5 + limits::VERSION_JUMP_MAX;
-    assert_eq!(refused(&signed(far)), BundleError::VersionJump { found: far, floor: 4 });
+    assert_eq!(
+        refused(&signed(far)),
+        BundleError::VersionJump { found: far, floor: 4 }
+    );
 }
 
 /// R2
 #[test]
 fn unlogged_bundle_is_refused() {
     let bundle = UnverifiedBundle::parse(&signed(5).to_bytes()).unwrap();
-    assert_eq!(bundle.verify(&trust(), 4, NOW_S, None).unwrap_err(), BundleError::Unlogged);
+    assert_eq!(
+        bundle.verify(&trust(), 4, NOW_S, None).unwrap_err(),
+        BundleError::Unlogged
+    );
 }
 
 #[test]
 fn bundle_of_another_tenant_is_refused() {
-    let other = Trust { tenant: TenantId::parse("other").unwrap(), ..trust() };
+    let other = Trust {
+        tenant: TenantId::parse("other").unwrap(),
+        ..trust()
+    };
     let bundle = UnverifiedBundle::parse(&signed(5).to_bytes()).unwrap();
     let error = bundle.verify(&other, 4, NOW_S, Some(9)).unwrap_err();
-    assert_eq!(error, BundleError::WrongTenant { found: trust().tenant, expected: other.tenant });
+    assert_eq!(
+        error,
+        BundleError::WrongTenant {
+            found: trust().tenant,
+            expected: other.tenant
+        }
+    );
 }
 
 /// B1
 #[test]
 fn expired_early_and_endless_bundles_are_refused() {
     let at = |issued_s, expires_s| {
-        let fields = ManifestFields { issued_s, expires_s, ..fields(5) };
-        refused(&unsigned(fields).sign(Role::Author, &key(1)).sign(Role::Approver, &key(2)))
+        let fields = ManifestFields {
+            issued_s,
+            expires_s,
+            ..fields(5)
+        };
+        refused(
+            &unsigned(fields)
+                .sign(Role::Author, &key(1))
+                .sign(Role::Approver, &key(2)),
+        )
     };
     assert_eq!(at(NOW_S - 10, NOW_S), BundleError::Expired);
-    assert_eq!(at(NOW_S + limits::CLOCK_SKEW_S + 1, NOW_S + 1_000), BundleError::BadTimes);
-    assert_eq!(at(NOW_S, NOW_S + limits::BUNDLE_LIFETIME_S_MAX + 1), BundleError::BadTimes);
+    assert_eq!(
+        at(NOW_S + limits::CLOCK_SKEW_S + 1, NOW_S + 1_000),
+        BundleError::BadTimes
+    );
+    assert_eq!(
+        at(NOW_S, NOW_S + limits::BUNDLE_LIFETIME_S_MAX + 1),
+        BundleError::BadTimes
+    );
     assert_eq!(at(NOW_S, NOW_S - 1), BundleError::BadTimes);
 }
 
@@ -167,16 +263,27 @@ fn expired_early_and_endless_bundles_are_refused() {
 fn other_bytes_are_refused() {
     let bytes = signed(5).to_bytes();
     assert_eq!(verify(&[]).unwrap_err(), BundleError::Malformed);
-    assert_eq!(verify(&bytes[..bytes.len() - 1]).unwrap_err(), BundleError::Malformed);
-    assert_eq!(verify(&[bytes.as_slice(), &[0]].concat()).unwrap_err(), BundleError::Malformed);
-    assert_eq!(verify(&vec![0; limits::BUNDLE_BYTES_MAX * 2]).unwrap_err(), BundleError::TooLarge);
+    assert_eq!(
+        verify(&bytes[..bytes.len() - 1]).unwrap_err(),
+        BundleError::Malformed
+    );
+    assert_eq!(
+        verify(&[bytes.as_slice(), &[0]].concat()).unwrap_err(),
+        BundleError::Malformed
+    );
+    assert_eq!(
+        verify(&vec![0; limits::BUNDLE_BYTES_MAX * 2]).unwrap_err(),
+        BundleError::TooLarge
+    );
 }
 
 #[test]
 fn every_refusal_says_what_to_do() {
     let errors = [
         BundleError::Unsigned,
-        BundleError::HalfSigned { missing: Role::Approver },
+        BundleError::HalfSigned {
+            missing: Role::Approver,
+        },
         BundleError::SameKeyTwice,
         BundleError::Tampered { role: Role::Author },
         BundleError::PartChanged("dlp.toml".to_owned()),
@@ -208,13 +315,23 @@ help: sealgate policy publish; a bundle that is not logged is never loaded
 /// B4
 #[test]
 fn timestamp_is_read_and_verified() {
-    let timestamp = Timestamp { bundle: Digest::of(b"manifest"), at_s: NOW_S, expires_s: NOW_S + 86_400 };
+    let timestamp = Timestamp {
+        bundle: Digest::of(b"manifest"),
+        at_s: NOW_S,
+        expires_s: NOW_S + 86_400,
+    };
     let bytes = timestamp.sign(&key(5));
     assert_eq!(Timestamp::parse_verify(&bytes, &public(5)), Ok(timestamp));
-    assert_eq!(Timestamp::parse_verify(&bytes, &public(6)), Err(TimestampError::Signature));
+    assert_eq!(
+        Timestamp::parse_verify(&bytes, &public(6)),
+        Err(TimestampError::Signature)
+    );
     for index in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[index] ^= 1;
-        assert!(Timestamp::parse_verify(&changed, &public(5)).is_err(), "byte {index}");
+        assert!(
+            Timestamp::parse_verify(&changed, &public(5)).is_err(),
+            "byte {index}"
+        );
     }
 }

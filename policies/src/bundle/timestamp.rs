@@ -36,10 +36,17 @@ impl Timestamp {
     /// Canonical CBOR `[payload, signature]` over `"sealgate/timestamp/1" || payload`.
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
-        let fields = vec![Value::Bytes(self.bundle.as_bytes().to_vec()), self.at_s.into(), self.expires_s.into()];
+        let fields = vec![
+            Value::Bytes(self.bundle.as_bytes().to_vec()),
+            self.at_s.into(),
+            self.expires_s.into(),
+        ];
         let payload = cbor::canonical(&Value::Array(fields));
         let signature = key.sign(&[CONTEXT, &payload].concat()).to_bytes().to_vec();
-        cbor::canonical(&Value::Array(vec![Value::Bytes(payload), Value::Bytes(signature)]))
+        cbor::canonical(&Value::Array(vec![
+            Value::Bytes(payload),
+            Value::Bytes(signature),
+        ]))
     }
 
     /// Reads and verifies received bytes. Whether it is of our bundle and not expired is the caller's to compare.
@@ -52,7 +59,10 @@ impl Timestamp {
         let [Value::Bytes(payload), Value::Bytes(signature)] = parts.as_slice() else {
             return Err(TimestampError::Malformed);
         };
-        let signature = signature.as_slice().try_into().map_err(|_| TimestampError::Malformed)?;
+        let signature = signature
+            .as_slice()
+            .try_into()
+            .map_err(|_| TimestampError::Malformed)?;
         if !key.verify(&[CONTEXT, payload].concat(), signature) {
             return Err(TimestampError::Signature);
         }
@@ -61,8 +71,16 @@ impl Timestamp {
         let [Value::Bytes(bundle), Value::Integer(at), Value::Integer(expires)] = fields.as_slice() else {
             return Err(TimestampError::Malformed);
         };
-        let seconds = |value: &ciborium::value::Integer| u64::try_from(*value).map_err(|_| TimestampError::Malformed);
-        let bundle = bundle.as_slice().try_into().map_err(|_| TimestampError::Malformed)?;
-        Ok(Self { bundle: Digest::from_bytes(bundle), at_s: seconds(at)?, expires_s: seconds(expires)? })
+        let seconds =
+            |value: &ciborium::value::Integer| u64::try_from(*value).map_err(|_| TimestampError::Malformed);
+        let bundle = bundle
+            .as_slice()
+            .try_into()
+            .map_err(|_| TimestampError::Malformed)?;
+        Ok(Self {
+            bundle: Digest::from_bytes(bundle),
+            at_s: seconds(at)?,
+            expires_s: seconds(expires)?,
+        })
     }
 }

@@ -23,14 +23,22 @@ pub(super) struct Signature {
 
 /// The id of a public key, as [`crate::keys::Ed25519PublicKey::key_id`] has it.
 pub(super) fn key_id(public: &[u8; 32]) -> String {
-    hex::encode(Sha256::digest(public).iter().take(8).copied().collect::<Vec<u8>>())
+    hex::encode(
+        Sha256::digest(public)
+            .iter()
+            .take(8)
+            .copied()
+            .collect::<Vec<u8>>(),
+    )
 }
 
 type Contents = (Vec<u8>, BTreeMap<String, Vec<u8>>, Vec<Signature>);
 
 pub(super) fn write(manifest: &[u8], parts: &BTreeMap<String, Vec<u8>>, signatures: &[Signature]) -> Vec<u8> {
     let text = |text: &str| Value::Text(text.to_owned());
-    let parts = parts.iter().map(|(path, bytes)| (text(path), Value::Bytes(bytes.clone())));
+    let parts = parts
+        .iter()
+        .map(|(path, bytes)| (text(path), Value::Bytes(bytes.clone())));
     let signatures = signatures.iter().map(|signature| {
         Value::Map(vec![
             (text("alg"), text(ED25519)),
@@ -51,9 +59,18 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, BundleError> {
         return Err(BundleError::TooLarge);
     }
     let mut map = Map::of(cbor::strict_value(bytes).map_err(|_| BundleError::Malformed)?)?;
-    let manifest = map.take("manifest")?.into_bytes().map_err(|_| BundleError::Malformed)?;
-    let parts = map.take("parts")?.into_map().map_err(|_| BundleError::Malformed)?;
-    let signatures = map.take("signatures")?.into_array().map_err(|_| BundleError::Malformed)?;
+    let manifest = map
+        .take("manifest")?
+        .into_bytes()
+        .map_err(|_| BundleError::Malformed)?;
+    let parts = map
+        .take("parts")?
+        .into_map()
+        .map_err(|_| BundleError::Malformed)?;
+    let signatures = map
+        .take("signatures")?
+        .into_array()
+        .map_err(|_| BundleError::Malformed)?;
     map.finish()?;
     if parts.len() > limits::PARTS_MAX || signatures.len() > limits::SIGNATURES_MAX {
         return Err(BundleError::TooLarge);
@@ -63,7 +80,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Contents, BundleError> {
         Ok((path, bytes.into_bytes().map_err(|_| BundleError::Malformed)?))
     };
     let parts = parts.into_iter().map(part).collect::<Result<_, _>>()?;
-    Ok((manifest, parts, signatures.into_iter().map(signature).collect::<Result<_, _>>()?))
+    Ok((
+        manifest,
+        parts,
+        signatures.into_iter().map(signature).collect::<Result<_, _>>()?,
+    ))
 }
 
 fn signature(value: Value) -> Result<Signature, BundleError> {
@@ -73,9 +94,16 @@ fn signature(value: Value) -> Result<Signature, BundleError> {
     }
     let key_id = map.text("key")?;
     let role = map.text("role")?.parse().map_err(|_| BundleError::Malformed)?;
-    let sig = map.take("sig")?.into_bytes().map_err(|_| BundleError::Malformed)?;
+    let sig = map
+        .take("sig")?
+        .into_bytes()
+        .map_err(|_| BundleError::Malformed)?;
     map.finish()?;
-    Ok(Signature { role, key_id, sig: sig.try_into().map_err(|_| BundleError::Malformed)? })
+    Ok(Signature {
+        role,
+        key_id,
+        sig: sig.try_into().map_err(|_| BundleError::Malformed)?,
+    })
 }
 
 /// A CBOR map with text keys, taken apart field by field.
@@ -85,7 +113,9 @@ impl Map {
     pub(super) fn of(value: Value) -> Result<Self, BundleError> {
         let entries = value.into_map().map_err(|_| BundleError::Malformed)?;
         let entries = entries.into_iter().map(|(key, value)| {
-            key.into_text().map(|key| (key, value)).map_err(|_| BundleError::Malformed)
+            key.into_text()
+                .map(|key| (key, value))
+                .map_err(|_| BundleError::Malformed)
         });
         Ok(Self(entries.collect::<Result<_, _>>()?))
     }
@@ -105,6 +135,10 @@ impl Map {
 
     /// Nothing else may be there.
     pub(super) fn finish(self) -> Result<(), BundleError> {
-        if self.0.is_empty() { Ok(()) } else { Err(BundleError::Malformed) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(BundleError::Malformed)
+        }
     }
 }

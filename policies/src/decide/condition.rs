@@ -19,14 +19,26 @@ pub(super) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    pub(super) fn new(facts: &'a Facts, evidence: &'a Evidence, zone: &TimeZone, labels: BTreeSet<Label>) -> Self {
-        Self { facts, evidence, labels, local: local(facts.now_s, zone) }
+    pub(super) fn new(
+        facts: &'a Facts,
+        evidence: &'a Evidence,
+        zone: &TimeZone,
+        labels: BTreeSet<Label>,
+    ) -> Self {
+        Self {
+            facts,
+            evidence,
+            labels,
+            local: local(facts.now_s, zone),
+        }
     }
 
     /// The action and trace of a rule that fires.
     pub(super) fn fires(&self, rule: &Rule) -> Option<(Action, Vec<String>)> {
         let by_conditions = self.holds(&rule.when).map(|trace| (rule.action, trace));
-        let by_unscannable = rule.on_unscannable.and_then(|action| Some((action, self.holds_unscannable(&rule.when)?)));
+        let by_unscannable = rule
+            .on_unscannable
+            .and_then(|action| Some((action, self.holds_unscannable(&rule.when)?)));
         let (action, mut trace) = match (by_conditions, by_unscannable) {
             (Some(first), Some(second)) if second.0 > first.0 => second,
             (Some(first), _) => first,
@@ -46,7 +58,11 @@ impl<'a> Scene<'a> {
 
     /// The conditions other than findings, over a draft of which something is unscannable.
     fn holds_unscannable(&self, when: &Condition) -> Option<Vec<String>> {
-        let when = Condition { findings: Vec::new(), unscannable: Some(true), ..when.clone() };
+        let when = Condition {
+            findings: Vec::new(),
+            unscannable: Some(true),
+            ..when.clone()
+        };
         self.holds(&when)
     }
 
@@ -60,42 +76,79 @@ impl<'a> Scene<'a> {
         };
         let facts = self.facts;
         let all = hold(!when.findings.is_empty(), self.finding(&when.findings))
-            && hold(!when.audience_class.is_empty(), named("audience", &when.audience_class, &facts.audience_class))
-            && hold(when.audience_size_over.is_some(), self.size_over(when.audience_size_over))
+            && hold(
+                !when.audience_class.is_empty(),
+                named("audience", &when.audience_class, &facts.audience_class),
+            )
+            && hold(
+                when.audience_size_over.is_some(),
+                self.size_over(when.audience_size_over),
+            )
             && hold(!when.app.is_empty(), named("app", &when.app, &facts.app))
             && hold(!when.tier.is_empty(), named("tier", &when.tier, &facts.tier))
-            && hold(!when.group.is_empty(), any_of("group", &when.group, &facts.groups))
+            && hold(
+                !when.group.is_empty(),
+                any_of("group", &when.group, &facts.groups),
+            )
             && hold(!when.label.is_empty(), any_of("label", &when.label, &self.labels))
-            && hold(when.item.is_some(), when.item.as_ref().and_then(|item| self.item(item)))
-            && hold(when.time.is_some(), when.time.as_ref().and_then(|time| self.within(time)))
-            && hold(when.unscannable.is_some(), when.unscannable.and_then(|wanted| self.unscannable(wanted)))
+            && hold(
+                when.item.is_some(),
+                when.item.as_ref().and_then(|item| self.item(item)),
+            )
+            && hold(
+                when.time.is_some(),
+                when.time.as_ref().and_then(|time| self.within(time)),
+            )
+            && hold(
+                when.unscannable.is_some(),
+                when.unscannable.and_then(|wanted| self.unscannable(wanted)),
+            )
             && hold(!when.without.is_empty(), self.without(&when.without));
         all.then_some(trace)
     }
 
     fn finding(&self, conditions: &[FindingCondition]) -> Option<String> {
         conditions.iter().find_map(|condition| {
-            let matching: Vec<&Finding> = self.evidence.findings.iter().filter(|finding| matches(condition, finding)).collect();
-            let count = matching.iter().fold(0, |sum: u32, finding| sum.saturating_add(finding.count));
-            let distinct = matching.iter().fold(0, |sum: u32, finding| sum.saturating_add(finding.distinct));
+            let matching: Vec<&Finding> = self
+                .evidence
+                .findings
+                .iter()
+                .filter(|finding| matches(condition, finding))
+                .collect();
+            let count = matching
+                .iter()
+                .fold(0, |sum: u32, finding| sum.saturating_add(finding.count));
+            let distinct = matching
+                .iter()
+                .fold(0, |sum: u32, finding| sum.saturating_add(finding.distinct));
             let held = !matching.is_empty() && count >= condition.count && distinct >= condition.distinct;
             held.then(|| {
-                let detectors: BTreeSet<&str> = matching.iter().map(|finding| finding.detector.as_str()).collect();
+                let detectors: BTreeSet<&str> =
+                    matching.iter().map(|finding| finding.detector.as_str()).collect();
                 let detectors: Vec<&str> = detectors.into_iter().collect();
-                format!("found {count} by {}: {}", detectors.join(", "), condition.in_plain_words())
+                format!(
+                    "found {count} by {}: {}",
+                    detectors.join(", "),
+                    condition.in_plain_words()
+                )
             })
         })
     }
 
     fn size_over(&self, size: Option<u32>) -> Option<String> {
         let size = size.filter(|size| self.facts.audience_size > *size)?;
-        Some(format!("the audience has {} people, more than {size}", self.facts.audience_size))
+        Some(format!(
+            "the audience has {} people, more than {size}",
+            self.facts.audience_size
+        ))
     }
 
     fn item(&self, condition: &ItemCondition) -> Option<String> {
         let found = self.evidence.items.iter().position(|item| {
             (condition.kind.is_empty() || condition.kind.contains(&item.kind))
-                && condition.size_over_bytes.is_none_or(|size| item.size_bytes > size)
+                && condition
+                    .size_over_bytes
+                    .is_none_or(|size| item.size_bytes > size)
         });
         found.map(|index| format!("item {index} is of the kind and size asked for"))
     }
@@ -124,22 +177,36 @@ impl<'a> Scene<'a> {
 }
 
 fn matches(condition: &FindingCondition, finding: &Finding) -> bool {
-    condition.family.as_ref().is_none_or(|family| *family == finding.family)
-        && condition.detector.as_ref().is_none_or(|detector| *detector == finding.detector)
+    condition
+        .family
+        .as_ref()
+        .is_none_or(|family| *family == finding.family)
+        && condition
+            .detector
+            .as_ref()
+            .is_none_or(|detector| *detector == finding.detector)
         && finding.confidence >= condition.confidence
 }
 
 fn named<T: PartialEq + ToString>(what: &str, wanted: &[T], has: &T) -> Option<String> {
-    wanted.contains(has).then(|| format!("{what} is {}", has.to_string()))
+    wanted
+        .contains(has)
+        .then(|| format!("{what} is {}", has.to_string()))
 }
 
 fn any_of<T: Ord + ToString>(what: &str, wanted: &[T], has: &BTreeSet<T>) -> Option<String> {
-    wanted.iter().find(|name| has.contains(name)).map(|name| format!("{what} is {}", name.to_string()))
+    wanted
+        .iter()
+        .find(|name| has.contains(name))
+        .map(|name| format!("{what} is {}", name.to_string()))
 }
 
 /// The local time; a moment past the end of jiff's calendar is its last one.
 fn local(now_s: u64, zone: &TimeZone) -> DateTime {
-    let now = i64::try_from(now_s).ok().and_then(|now_s| Timestamp::from_second(now_s).ok()).unwrap_or(Timestamp::MAX);
+    let now = i64::try_from(now_s)
+        .ok()
+        .and_then(|now_s| Timestamp::from_second(now_s).ok())
+        .unwrap_or(Timestamp::MAX);
     zone.to_datetime(now)
 }
 

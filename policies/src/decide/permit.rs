@@ -31,7 +31,10 @@ pub struct Permit {
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").field("content", &self.content).field("code", &self.code).finish_non_exhaustive()
+        f.debug_struct("Permit")
+            .field("content", &self.content)
+            .field("code", &self.code)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,7 +141,13 @@ impl Verdict {
             return Err(self.held("the reason is too long: say it in a sentence or two"));
         }
         let (content, audience, policy) = (self.content, self.audience, self.policy);
-        Ok(Justification { content, audience, policy, given_s: now_s, text: text.to_owned() })
+        Ok(Justification {
+            content,
+            audience,
+            policy,
+            given_s: now_s,
+            text: text.to_owned(),
+        })
     }
 
     /// A permit with a reason. `now_s` in Unix seconds.
@@ -150,9 +159,17 @@ impl Verdict {
         if self.action != Action::Justify {
             return Err(self.held("the policy asks for no reason"));
         }
-        let Justification { content, audience, policy, given_s, text } = justification;
+        let Justification {
+            content,
+            audience,
+            policy,
+            given_s,
+            text,
+        } = justification;
         if (content, audience, policy) != (self.content, self.audience, self.policy) {
-            return Err(self.held("the reason was given for another draft, audience or policy: give it again"));
+            return Err(
+                self.held("the reason was given for another draft, audience or policy: give it again")
+            );
         }
         if now_s < given_s || now_s - given_s > limits::JUSTIFICATION_LIFETIME_S {
             return Err(self.held("the reason was given more than ten minutes ago: give it again"));
@@ -170,21 +187,36 @@ impl Verdict {
             return Err(original.held("the policy asks for no redaction of this draft"));
         }
         if (self.audience, self.policy) != (original.audience, original.policy) {
-            return Err(self.held("the redacted draft was decided for another audience or policy: decide both again"));
+            return Err(
+                self.held("the redacted draft was decided for another audience or policy: decide both again")
+            );
         }
         if self.action >= Action::Redact {
             return Err(self.held("redaction did not remove everything: change the draft"));
         }
-        self.redacted_by = Some(original.rules.iter().map(|outcome| outcome.rule.clone()).collect());
+        self.redacted_by = Some(
+            original
+                .rules
+                .iter()
+                .map(|outcome| outcome.rule.clone())
+                .collect(),
+        );
         Ok(self)
     }
 
     fn held(&self, message: &str) -> Held {
-        Held { action: self.action, message: message.to_owned() }
+        Held {
+            action: self.action,
+            message: message.to_owned(),
+        }
     }
 
     fn into_permit(self, code: VerdictCode, justification: Option<String>) -> Permit {
-        let code = if self.redacted_by.is_some() { VerdictCode::Redacted } else { code };
+        let code = if self.redacted_by.is_some() {
+            VerdictCode::Redacted
+        } else {
+            code
+        };
         let mut rules = self.redacted_by.unwrap_or_default();
         for outcome in self.rules {
             if !rules.contains(&outcome.rule) {

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits;
-use crate::testing::{encrypted, evidence, facts, finding, with_rules};
 use crate::terms::{Confidence, Finding, ItemFacts, ItemKind};
+use crate::testing::{encrypted, evidence, facts, finding, with_rules};
 
 const NOON_MONDAY_S: u64 = 1_767_610_800;
 
@@ -15,7 +15,9 @@ fn plan(rules: &str) -> Plan {
 
 /// One enforced rule with this action and these conditions.
 fn rule(id: &str, action: &str, rest: &str) -> String {
-    format!("[[rule]]\nid = \"{id}\"\nmode = \"enforce\"\naction = \"{action}\"\nsentence = \"Because.\"\n{rest}\n")
+    format!(
+        "[[rule]]\nid = \"{id}\"\nmode = \"enforce\"\naction = \"{action}\"\nsentence = \"Because.\"\n{rest}\n"
+    )
 }
 
 fn cards(count: u32, confidence: Confidence) -> Finding {
@@ -32,17 +34,34 @@ fn action(rules: &str, facts: &Facts, evidence: &Evidence) -> Action {
 /// P5
 #[test]
 fn highest_action_wins_and_every_rule_is_told() {
-    let rules = rule("first", "warn", ANY_CARD) + &rule("second", "block", ANY_CARD) + &rule("third", "audit", ANY_CARD);
-    let verdict = decide(&plan(&rules), &facts(), &evidence(vec![cards(1, Confidence::High)]));
+    let rules = rule("first", "warn", ANY_CARD)
+        + &rule("second", "block", ANY_CARD)
+        + &rule("third", "audit", ANY_CARD);
+    let verdict = decide(
+        &plan(&rules),
+        &facts(),
+        &evidence(vec![cards(1, Confidence::High)]),
+    );
     assert_eq!(verdict.action(), Action::Block);
-    let fired: Vec<&str> = verdict.rules().iter().map(|outcome| outcome.rule.as_str()).collect();
+    let fired: Vec<&str> = verdict
+        .rules()
+        .iter()
+        .map(|outcome| outcome.rule.as_str())
+        .collect();
     assert_eq!(fired, ["first", "second", "third"]);
 }
 
 #[test]
 fn no_rule_means_allow() {
-    let verdict = decide(&plan(&rule("cards", "block", ANY_CARD)), &facts(), &evidence(Vec::new()));
-    assert_eq!((verdict.action(), verdict.report()), (Action::Allow, ReportLevel::None));
+    let verdict = decide(
+        &plan(&rule("cards", "block", ANY_CARD)),
+        &facts(),
+        &evidence(Vec::new()),
+    );
+    assert_eq!(
+        (verdict.action(), verdict.report()),
+        (Action::Allow, ReportLevel::None)
+    );
     assert_eq!(verdict.permit().unwrap().code(), VerdictCode::Allow);
 }
 
@@ -58,9 +77,21 @@ fn counts_confidence_and_distinct_values_are_thresholds() {
     check(vec![cards(3, Confidence::Medium)], Action::Block);
     check(vec![cards(3, Confidence::Low)], Action::Allow);
     check(vec![cards(2, Confidence::High)], Action::Allow);
-    check(vec![cards(2, Confidence::High), cards(1, Confidence::Medium)], Action::Block);
-    check(vec![Finding { distinct: 1, ..cards(3, Confidence::High) }], Action::Allow);
-    check(vec![finding("email-address", "email", Confidence::High, 9)], Action::Allow);
+    check(
+        vec![cards(2, Confidence::High), cards(1, Confidence::Medium)],
+        Action::Block,
+    );
+    check(
+        vec![Finding {
+            distinct: 1,
+            ..cards(3, Confidence::High)
+        }],
+        Action::Allow,
+    );
+    check(
+        vec![finding("email-address", "email", Confidence::High, 9)],
+        Action::Allow,
+    );
 }
 
 #[test]
@@ -71,31 +102,66 @@ fn context_conditions_must_all_hold() {
         "[rule.when]\naudience = { class = [\"guest\"], size_over = 2 }\napp = \"sealgate\"\ntier = [\"file\"]\ngroup = [\"finance\"]\nitem = { kind = [\"image\"], size_over_bytes = 10 }",
     );
     let finance: BTreeSet<GroupName> = [GroupName::parse("finance").unwrap()].into();
-    let good = Facts { audience_class: AudienceClass::Guest, groups: finance, ..facts() };
+    let good = Facts {
+        audience_class: AudienceClass::Guest,
+        groups: finance,
+        ..facts()
+    };
     let mut with_photo = evidence(Vec::new());
-    with_photo.items = vec![ItemFacts { kind: ItemKind::Image, size_bytes: 11 }];
+    with_photo.items = vec![ItemFacts {
+        kind: ItemKind::Image,
+        size_bytes: 11,
+    }];
     assert_eq!(action(&rules, &good, &with_photo), Action::Block);
     let wrong = [
-        Facts { audience_class: AudienceClass::Internal, ..good.clone() },
-        Facts { audience_size: 2, ..good.clone() },
-        Facts { app: App::parse("other").unwrap(), ..good.clone() },
-        Facts { tier: Tier::Hardware, ..good.clone() },
-        Facts { groups: BTreeSet::new(), ..good.clone() },
+        Facts {
+            audience_class: AudienceClass::Internal,
+            ..good.clone()
+        },
+        Facts {
+            audience_size: 2,
+            ..good.clone()
+        },
+        Facts {
+            app: App::parse("other").unwrap(),
+            ..good.clone()
+        },
+        Facts {
+            tier: Tier::Hardware,
+            ..good.clone()
+        },
+        Facts {
+            groups: BTreeSet::new(),
+            ..good.clone()
+        },
     ];
     for facts in wrong {
         assert_eq!(action(&rules, &facts, &with_photo), Action::Allow, "{facts:?}");
     }
-    with_photo.items = vec![ItemFacts { kind: ItemKind::Image, size_bytes: 10 }];
+    with_photo.items = vec![ItemFacts {
+        kind: ItemKind::Image,
+        size_bytes: 10,
+    }];
     assert_eq!(action(&rules, &good, &with_photo), Action::Allow);
 }
 
 /// P6
 #[test]
 fn unscannable_item_fires_on_unscannable_without_a_finding() {
-    let rules = rule("cards", "audit", &format!("on_unscannable = \"block\"\n{ANY_CARD}"));
-    assert_eq!(action(&rules, &facts(), &encrypted(evidence(Vec::new()))), Action::Block);
+    let rules = rule(
+        "cards",
+        "audit",
+        &format!("on_unscannable = \"block\"\n{ANY_CARD}"),
+    );
+    assert_eq!(
+        action(&rules, &facts(), &encrypted(evidence(Vec::new()))),
+        Action::Block
+    );
     assert_eq!(action(&rules, &facts(), &evidence(Vec::new())), Action::Allow);
-    assert_eq!(action(&rules, &facts(), &evidence(vec![cards(1, Confidence::Low)])), Action::Audit);
+    assert_eq!(
+        action(&rules, &facts(), &evidence(vec![cards(1, Confidence::Low)])),
+        Action::Audit
+    );
 }
 
 /// P6
@@ -104,7 +170,17 @@ fn rule_may_block_while_offline() {
     let rules = rule("cards", "warn", &format!("offline = \"block\"\n{ANY_CARD}"));
     let found = evidence(vec![cards(1, Confidence::High)]);
     assert_eq!(action(&rules, &facts(), &found), Action::Warn);
-    assert_eq!(action(&rules, &Facts { offline: true, ..facts() }, &found), Action::Block);
+    assert_eq!(
+        action(
+            &rules,
+            &Facts {
+                offline: true,
+                ..facts()
+            },
+            &found
+        ),
+        Action::Block
+    );
 }
 
 /// K21
@@ -120,23 +196,59 @@ fn rule_may_ask_for_a_capability() {
 /// P15
 #[test]
 fn shadow_rule_is_shown_and_changes_nothing() {
-    let shadow = rule("trial", "block", &format!("set_labels = [\"confidential\"]\n{ANY_CARD}")).replace("enforce", "shadow");
-    let verdict = decide(&plan(&shadow), &facts(), &evidence(vec![cards(1, Confidence::High)]));
-    assert_eq!((verdict.action(), verdict.rules().len(), verdict.shadow().len()), (Action::Allow, 0, 1));
+    let shadow = rule(
+        "trial",
+        "block",
+        &format!("set_labels = [\"confidential\"]\n{ANY_CARD}"),
+    )
+    .replace("enforce", "shadow");
+    let verdict = decide(
+        &plan(&shadow),
+        &facts(),
+        &evidence(vec![cards(1, Confidence::High)]),
+    );
+    assert_eq!(
+        (verdict.action(), verdict.rules().len(), verdict.shadow().len()),
+        (Action::Allow, 0, 1)
+    );
     assert!(verdict.labels().is_empty());
 }
 
 /// P4, K24: the last day counts in the tenant's zone.
 #[test]
 fn exception_holds_until_the_end_of_its_last_day() {
-    let exception = "[[rule.except]]\nwhen = { group = [\"press\"] }\nuntil = \"2026-01-05\"\nwhy = \"They may.\"";
+    let exception =
+        "[[rule.except]]\nwhen = { group = [\"press\"] }\nuntil = \"2026-01-05\"\nwhy = \"They may.\"";
     let rules = rule("cards", "block", &format!("{ANY_CARD}\n{exception}"));
-    let press = Facts { groups: [GroupName::parse("press").unwrap()].into(), ..facts() };
+    let press = Facts {
+        groups: [GroupName::parse("press").unwrap()].into(),
+        ..facts()
+    };
     let found = evidence(vec![cards(1, Confidence::High)]);
     let end_of_day_in_berlin_s = 1_767_654_000;
     assert_eq!(action(&rules, &press, &found), Action::Allow);
-    assert_eq!(action(&rules, &Facts { now_s: end_of_day_in_berlin_s - 1, ..press.clone() }, &found), Action::Allow);
-    assert_eq!(action(&rules, &Facts { now_s: end_of_day_in_berlin_s, ..press }, &found), Action::Block);
+    assert_eq!(
+        action(
+            &rules,
+            &Facts {
+                now_s: end_of_day_in_berlin_s - 1,
+                ..press.clone()
+            },
+            &found
+        ),
+        Action::Allow
+    );
+    assert_eq!(
+        action(
+            &rules,
+            &Facts {
+                now_s: end_of_day_in_berlin_s,
+                ..press
+            },
+            &found
+        ),
+        Action::Block
+    );
     assert_eq!(action(&rules, &facts(), &found), Action::Block);
 }
 
@@ -145,8 +257,14 @@ fn exception_holds_until_the_end_of_its_last_day() {
 fn time_window_is_read_in_the_tenants_zone() {
     let check = |time: &str, hours_from_noon_monday: i64, expected: Action| {
         let rules = rule("hours", "block", &format!("[rule.when]\ntime = {time}"));
-        let now_s = NOON_MONDAY_S.checked_add_signed(hours_from_noon_monday * 3_600).unwrap();
-        assert_eq!(action(&rules, &Facts { now_s, ..facts() }, &evidence(Vec::new())), expected, "{time} {hours_from_noon_monday}");
+        let now_s = NOON_MONDAY_S
+            .checked_add_signed(hours_from_noon_monday * 3_600)
+            .unwrap();
+        assert_eq!(
+            action(&rules, &Facts { now_s, ..facts() }, &evidence(Vec::new())),
+            expected,
+            "{time} {hours_from_noon_monday}"
+        );
     };
     let office = "{ from = \"12:00\", to = \"18:00\" }";
     check(office, 0, Action::Block);
@@ -164,12 +282,18 @@ fn time_window_is_read_in_the_tenants_zone() {
 /// K24: labels of other rules and of the author are seen; nothing is ever taken away.
 #[test]
 fn labels_are_set_added_and_asked_for() {
-    let rules = rule("sets", "audit", &format!("set_labels = [\"confidential\"]\n{ANY_CARD}"))
-        + &rule("asks", "block", "[rule.when]\nlabel = [\"confidential\"]");
+    let rules = rule(
+        "sets",
+        "audit",
+        &format!("set_labels = [\"confidential\"]\n{ANY_CARD}"),
+    ) + &rule("asks", "block", "[rule.when]\nlabel = [\"confidential\"]");
     let found = evidence(vec![cards(1, Confidence::High)]);
     assert_eq!(action(&rules, &facts(), &found), Action::Block);
     assert_eq!(action(&rules, &facts(), &evidence(Vec::new())), Action::Allow);
-    let added = Facts { labels_added: [Label::parse("confidential").unwrap()].into(), ..facts() };
+    let added = Facts {
+        labels_added: [Label::parse("confidential").unwrap()].into(),
+        ..facts()
+    };
     assert_eq!(action(&rules, &added, &evidence(Vec::new())), Action::Block);
 }
 
@@ -181,8 +305,16 @@ fn trace_says_which_conditions_held() {
         "block",
         "[rule.when]\nfindings = [{ family = \"payment-card\", confidence = \"medium\" }]\naudience = { class = [\"internal\"] }\ntime = { from = \"08:00\", to = \"18:00\" }",
     );
-    let verdict = decide(&plan(&rules), &facts(), &evidence(vec![cards(2, Confidence::High)]));
-    let trace: Vec<String> = verdict.rules().iter().flat_map(|outcome| outcome.trace.clone()).collect();
+    let verdict = decide(
+        &plan(&rules),
+        &facts(),
+        &evidence(vec![cards(2, Confidence::High)]),
+    );
+    let trace: Vec<String> = verdict
+        .rules()
+        .iter()
+        .flat_map(|outcome| outcome.trace.clone())
+        .collect();
     insta::assert_snapshot!(trace.join("\n"), @r#"
 audience is internal
 found 2 by card-number: something of the family `payment-card` (confidence medium or higher)
@@ -191,7 +323,11 @@ it is between 08:00 and 18:00
 }
 
 fn verdict_of(action: &str) -> Verdict {
-    decide(&plan(&rule("rule", action, ANY_STORY)), &facts(), &evidence(Vec::new()))
+    decide(
+        &plan(&rule("rule", action, ANY_STORY)),
+        &facts(),
+        &evidence(Vec::new()),
+    )
 }
 
 /// K1
@@ -200,7 +336,10 @@ fn only_the_fitting_way_leads_to_a_permit() {
     for (word, code) in [("allow", VerdictCode::Allow), ("audit", VerdictCode::Audit)] {
         assert_eq!(verdict_of(word).permit().unwrap().code(), code);
     }
-    assert_eq!(verdict_of("warn").accept_warning().unwrap().code(), VerdictCode::WarnAccepted);
+    assert_eq!(
+        verdict_of("warn").accept_warning().unwrap().code(),
+        VerdictCode::WarnAccepted
+    );
     for word in ["warn", "justify", "redact", "block"] {
         assert_eq!(verdict_of(word).permit().unwrap_err().action.as_str(), word);
     }
@@ -208,25 +347,53 @@ fn only_the_fitting_way_leads_to_a_permit() {
         assert!(verdict_of(word).accept_warning().is_err(), "{word}");
     }
     for word in ["allow", "audit", "warn", "redact", "block"] {
-        assert!(verdict_of(word).justification("because".to_owned(), 1).is_err(), "{word}");
+        assert!(
+            verdict_of(word).justification("because".to_owned(), 1).is_err(),
+            "{word}"
+        );
     }
 }
 
 /// P9
 #[test]
 fn reason_is_for_one_draft_one_audience_and_ten_minutes() {
-    let reason = || verdict_of("justify").justification("  the customer asked ".to_owned(), 1_000).unwrap();
+    let reason = || {
+        verdict_of("justify")
+            .justification("  the customer asked ".to_owned(), 1_000)
+            .unwrap()
+    };
     let permit = verdict_of("justify").permit_justified(reason(), 1_600).unwrap();
-    assert_eq!((permit.code(), permit.justification()), (VerdictCode::Justified, Some("the customer asked")));
+    assert_eq!(
+        (permit.code(), permit.justification()),
+        (VerdictCode::Justified, Some("the customer asked"))
+    );
     assert!(verdict_of("justify").permit_justified(reason(), 1_601).is_err());
     assert!(verdict_of("justify").permit_justified(reason(), 999).is_err());
     let plan = plan(&rule("rule", "justify", ANY_STORY));
-    let elsewhere = Facts { audience: AudienceId::from_bytes([8; 16]), ..facts() };
-    assert!(decide(&plan, &elsewhere, &evidence(Vec::new())).permit_justified(reason(), 1_000).is_err());
-    let other = Evidence { content: Digest::of(b"another draft"), ..evidence(Vec::new()) };
-    assert!(decide(&plan, &facts(), &other).permit_justified(reason(), 1_000).is_err());
+    let elsewhere = Facts {
+        audience: AudienceId::from_bytes([8; 16]),
+        ..facts()
+    };
+    assert!(
+        decide(&plan, &elsewhere, &evidence(Vec::new()))
+            .permit_justified(reason(), 1_000)
+            .is_err()
+    );
+    let other = Evidence {
+        content: Digest::of(b"another draft"),
+        ..evidence(Vec::new())
+    };
+    assert!(
+        decide(&plan, &facts(), &other)
+            .permit_justified(reason(), 1_000)
+            .is_err()
+    );
     assert!(verdict_of("justify").justification(" ".to_owned(), 1).is_err());
-    assert!(verdict_of("justify").justification("x".repeat(limits::JUSTIFICATION_BYTES_MAX + 1), 1).is_err());
+    assert!(
+        verdict_of("justify")
+            .justification("x".repeat(limits::JUSTIFICATION_BYTES_MAX + 1), 1)
+            .is_err()
+    );
 }
 
 /// K1: a redacted draft is decided again, and what it was redacted by stays on record.
@@ -234,21 +401,45 @@ fn reason_is_for_one_draft_one_audience_and_ten_minutes() {
 fn redacted_draft_gets_its_own_permit() {
     let plan = plan(&(rule("location", "redact", ANY_CARD) + &rule("always", "audit", ANY_STORY)));
     let original = || decide(&plan, &facts(), &evidence(vec![cards(1, Confidence::High)]));
-    let clean = Evidence { content: Digest::of(b"redacted"), ..evidence(Vec::new()) };
-    let redacted = decide(&plan, &facts(), &clean).redacted_from(&original()).unwrap();
+    let clean = Evidence {
+        content: Digest::of(b"redacted"),
+        ..evidence(Vec::new())
+    };
+    let redacted = decide(&plan, &facts(), &clean)
+        .redacted_from(&original())
+        .unwrap();
     let permit = redacted.permit().unwrap();
-    assert_eq!((permit.code(), permit.content()), (VerdictCode::Redacted, Digest::of(b"redacted")));
-    assert_eq!(permit.rules().iter().map(RuleId::as_str).collect::<Vec<_>>(), ["location", "always"]);
+    assert_eq!(
+        (permit.code(), permit.content()),
+        (VerdictCode::Redacted, Digest::of(b"redacted"))
+    );
+    assert_eq!(
+        permit.rules().iter().map(RuleId::as_str).collect::<Vec<_>>(),
+        ["location", "always"]
+    );
     assert!(original().redacted_from(&original()).is_err());
-    let elsewhere = Facts { audience: AudienceId::from_bytes([8; 16]), ..facts() };
-    assert!(decide(&plan, &elsewhere, &clean).redacted_from(&original()).is_err());
+    let elsewhere = Facts {
+        audience: AudienceId::from_bytes([8; 16]),
+        ..facts()
+    };
+    assert!(
+        decide(&plan, &elsewhere, &clean)
+            .redacted_from(&original())
+            .is_err()
+    );
     let nothing_to_redact = decide(&plan, &facts(), &clean);
-    assert!(decide(&plan, &facts(), &clean).redacted_from(&nothing_to_redact).is_err());
+    assert!(
+        decide(&plan, &facts(), &clean)
+            .redacted_from(&nothing_to_redact)
+            .is_err()
+    );
 }
 
 #[test]
 fn debug_of_a_justification_shows_its_size_only() {
-    let reason = verdict_of("justify").justification("because of Mr X".to_owned(), 1).unwrap();
+    let reason = verdict_of("justify")
+        .justification("because of Mr X".to_owned(), 1)
+        .unwrap();
     assert_eq!(format!("{reason:?}"), "Justification(15 B)");
 }
 

@@ -20,16 +20,31 @@ pub(super) fn read(source: Source<'_>) -> Option<Pack> {
     let id = fields.required_text("id").value;
     let version = fields.number("version", 1..=u64::from(u32::MAX));
     if version.is_none() && !fields.has("version") {
-        fields.wrong(&(0..0), "`version` is missing", "add `version = 1`, and raise it when what is found changes");
+        fields.wrong(
+            &(0..0),
+            "`version` is missing",
+            "add `version = 1`, and raise it when what is found changes",
+        );
     }
     fields.required_text("title");
     let tables = fields.tables("detector");
     if tables.is_empty() {
-        fields.wrong(&(0..0), "there is no `[[detector]]` in this file", "add one, or remove the file");
+        fields.wrong(
+            &(0..0),
+            "there is no `[[detector]]` in this file",
+            "add one, or remove the file",
+        );
     }
-    let detectors = tables.into_iter().filter_map(|table| detector(&id, table)).collect();
+    let detectors = tables
+        .into_iter()
+        .filter_map(|table| detector(&id, table))
+        .collect();
     fields.finish();
-    Some(Pack { id, version: version?, detectors })
+    Some(Pack {
+        id,
+        version: version?,
+        detectors,
+    })
 }
 
 fn detector(pack: &str, fields: Fields<'_>) -> Option<Placed<Detector>> {
@@ -92,23 +107,43 @@ fn pattern(fields: &Fields<'_>) -> (String, u32) {
     if pattern.value.is_empty() {
         return (pattern.value, group);
     }
-    match regex_syntax::ParserBuilder::new().utf8(false).nest_limit(50).build().parse(&pattern.value) {
+    match regex_syntax::ParserBuilder::new()
+        .utf8(false)
+        .nest_limit(50)
+        .build()
+        .parse(&pattern.value)
+    {
         Err(error) => {
             let why = match &error {
                 regex_syntax::Error::Parse(error) => error.kind().to_string(),
                 regex_syntax::Error::Translate(error) => error.kind().to_string(),
                 _ => "it is not valid".to_owned(),
             };
-            fields.wrong(&pattern.at, format!("`pattern` is no regular expression: {why}"), "see https://docs.rs/regex#syntax");
+            fields.wrong(
+                &pattern.at,
+                format!("`pattern` is no regular expression: {why}"),
+                "see https://docs.rs/regex#syntax",
+            );
         }
         Ok(tree) => {
             let properties = tree.properties();
             if properties.minimum_len().is_none_or(|length| length == 0) {
-                fields.wrong(&pattern.at, "`pattern` matches the empty text", "make at least one character necessary");
+                fields.wrong(
+                    &pattern.at,
+                    "`pattern` matches the empty text",
+                    "make at least one character necessary",
+                );
             }
             if usize::try_from(group).is_ok_and(|group| group > properties.explicit_captures_len()) {
-                let message = format!("`group` is {group}, but the pattern has {} groups", properties.explicit_captures_len());
-                fields.wrong(&pattern.at, message, "number the group of the value from 1, or leave `group` out");
+                let message = format!(
+                    "`group` is {group}, but the pattern has {} groups",
+                    properties.explicit_captures_len()
+                );
+                fields.wrong(
+                    &pattern.at,
+                    message,
+                    "number the group of the value from 1, or leave `group` out",
+                );
             }
         }
     }
@@ -123,10 +158,17 @@ fn check_keywords(fields: &Fields<'_>, role: KeywordRole, keywords: &[String]) {
 }
 
 fn check_examples(fields: &Fields<'_>, detector: &Detector) {
-    for (key, examples) in [("examples", &detector.examples), ("counter_examples", &detector.counter_examples)] {
+    for (key, examples) in [
+        ("examples", &detector.examples),
+        ("counter_examples", &detector.counter_examples),
+    ] {
         if examples.is_empty() {
             let message = format!("detector `{}` has no `{key}`", detector.id);
-            fields.wrong(&fields.at, message, "a detector shows what it finds and what it leaves alone: add at least one of each");
+            fields.wrong(
+                &fields.at,
+                message,
+                "a detector shows what it finds and what it leaves alone: add at least one of each",
+            );
         }
     }
 }

@@ -31,14 +31,23 @@ pub(crate) fn parse<'a>(source: Source<'a>) -> Option<Spanned<DeTable<'a>>> {
     let (table, errors) = DeTable::parse_recoverable(source.text);
     for error in &errors {
         let at = error.span().unwrap_or(0..0);
-        source.problem(&at, error.message().to_owned(), "write it as TOML: key = value, texts in quotes (https://toml.io)");
+        source.problem(
+            &at,
+            error.message().to_owned(),
+            "write it as TOML: key = value, texts in quotes (https://toml.io)",
+        );
     }
     errors.is_empty().then_some(table)
 }
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(source: Source<'a>, table: &'a DeTable<'a>, at: Range<usize>) -> Self {
-        Self { source, at, table, known: RefCell::default() }
+        Self {
+            source,
+            at,
+            table,
+            known: RefCell::default(),
+        }
     }
 
     fn find(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
@@ -56,7 +65,11 @@ impl<'a> Fields<'a> {
     }
 
     fn missing(&self, key: &str, wanted: &str) {
-        self.wrong(&self.at, format!("`{key}` is missing"), format!("add `{key}` with {wanted}"));
+        self.wrong(
+            &self.at,
+            format!("`{key}` is missing"),
+            format!("add `{key}` with {wanted}"),
+        );
     }
 
     pub(crate) fn has(&self, key: &'static str) -> bool {
@@ -78,7 +91,10 @@ impl<'a> Fields<'a> {
             let message = format!("`{key}` is longer than {} bytes", limits::PATTERN_BYTES_MAX);
             self.wrong(&at, message, "shorten it");
         }
-        Placed { value: text.to_owned(), at }
+        Placed {
+            value: text.to_owned(),
+            at,
+        }
     }
 
     /// A text that must be given and not be empty.
@@ -86,7 +102,12 @@ impl<'a> Fields<'a> {
         if !self.has(key) {
             self.missing(key, "a text in quotes");
         }
-        let Some(text) = self.text(key) else { return Placed { value: String::new(), at: self.at.clone() } };
+        let Some(text) = self.text(key) else {
+            return Placed {
+                value: String::new(),
+                at: self.at.clone(),
+            };
+        };
         if text.value.trim().is_empty() {
             self.wrong(&text.at, format!("`{key}` is empty"), "say something here");
         }
@@ -96,7 +117,11 @@ impl<'a> Fields<'a> {
     fn word<T: FromStr>(&self, key: &str, text: &str, at: &Range<usize>, wanted: &str) -> Option<T> {
         let parsed = text.parse().ok();
         if parsed.is_none() {
-            self.wrong(at, format!("`{key}` cannot be `{text}`"), format!("give {wanted}"));
+            self.wrong(
+                at,
+                format!("`{key}` cannot be `{text}`"),
+                format!("give {wanted}"),
+            );
         }
         parsed
     }
@@ -123,7 +148,11 @@ impl<'a> Fields<'a> {
             return &[];
         };
         if items.len() > limits::LIST_MAX {
-            self.wrong(&value.span(), format!("`{key}` has more than {} entries", limits::LIST_MAX), "shorten the list");
+            self.wrong(
+                &value.span(),
+                format!("`{key}` has more than {} entries", limits::LIST_MAX),
+                "shorten the list",
+            );
         }
         items
     }
@@ -170,11 +199,17 @@ impl<'a> Fields<'a> {
     pub(crate) fn number(&self, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let value = self.find(key)?;
         let number = value.get_ref().as_integer().and_then(|number| {
-            u64::from_str_radix(number.as_str(), number.radix()).ok().filter(|number| range.contains(number))
+            u64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .filter(|number| range.contains(number))
         });
         if number.is_none() {
             let wanted = format!("give a whole number from {} to {}", range.start(), range.end());
-            self.wrong(&value.span(), format!("`{key}` is no number in its range"), wanted);
+            self.wrong(
+                &value.span(),
+                format!("`{key}` is no number in its range"),
+                wanted,
+            );
         }
         number
     }
@@ -182,17 +217,29 @@ impl<'a> Fields<'a> {
     /// The same in 32 bits.
     pub(crate) fn number_u32(&self, key: &'static str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
         let range = u64::from(*range.start())..=u64::from(*range.end());
-        self.number(key, range).and_then(|number| u32::try_from(number).ok())
+        self.number(key, range)
+            .and_then(|number| u32::try_from(number).ok())
     }
 
     /// A number with a fraction, not negative, if it is given.
     pub(crate) fn fraction(&self, key: &'static str) -> Option<f64> {
         let value = self.find(key)?;
         let text = value.get_ref().as_float().map(|float| float.as_str().to_owned());
-        let text = text.or_else(|| value.get_ref().as_integer().map(|integer| integer.as_str().to_owned()));
-        let number = text.and_then(|text| text.parse::<f64>().ok()).filter(|number| (0.0..=64.0).contains(number));
+        let text = text.or_else(|| {
+            value
+                .get_ref()
+                .as_integer()
+                .map(|integer| integer.as_str().to_owned())
+        });
+        let number = text
+            .and_then(|text| text.parse::<f64>().ok())
+            .filter(|number| (0.0..=64.0).contains(number));
         if number.is_none() {
-            self.wrong(&value.span(), format!("`{key}` is no number in its range"), "give a number from 0.0 to 64.0");
+            self.wrong(
+                &value.span(),
+                format!("`{key}` is no number in its range"),
+                "give a number from 0.0 to 64.0",
+            );
         }
         number
     }
@@ -239,7 +286,11 @@ impl<'a> Fields<'a> {
             if !known.contains(key.get_ref().as_ref()) {
                 let names: Vec<&str> = known.iter().copied().collect();
                 let help = format!("known here: {}", names.join(", "));
-                self.source.problem(&key.span(), format!("`{}` is not known here", key.get_ref()), help);
+                self.source.problem(
+                    &key.span(),
+                    format!("`{}` is not known here", key.get_ref()),
+                    help,
+                );
             }
         }
     }
@@ -247,5 +298,8 @@ impl<'a> Fields<'a> {
 
 /// Every word of a closed set, for help lines.
 pub(crate) fn words_help<T: ToString>(all: &[T]) -> String {
-    format!("one of {}", all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    format!(
+        "one of {}",
+        all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )
 }

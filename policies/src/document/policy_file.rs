@@ -45,7 +45,14 @@ impl std::str::FromStr for PackName {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (id, version) = text.split_once('@').ok_or(())?;
         let version = version.parse().map_err(|_| ())?;
-        if id.is_empty() { Err(()) } else { Ok(Self { id: id.to_owned(), version }) }
+        if id.is_empty() {
+            Err(())
+        } else {
+            Ok(Self {
+                id: id.to_owned(),
+                version,
+            })
+        }
     }
 }
 
@@ -57,13 +64,20 @@ fn zone(name: &str) -> Option<TimeZone> {
 pub(super) fn read(source: Source<'_>) -> Option<PolicyFile> {
     let table = parse(source)?;
     let fields = Fields::new(source, table.get_ref(), 0..0);
-    let tenant = fields.required("tenant", "the tenant's id: lower-case letters, digits, `.`, `_`, `-`");
+    let tenant = fields.required(
+        "tenant",
+        "the tenant's id: lower-case letters, digits, `.`, `_`, `-`",
+    );
     let name = fields.required_text("name").value;
     let zone_name = fields.required_text("time_zone");
     let zone = zone(&zone_name.value);
     if zone.is_none() && !zone_name.value.is_empty() {
         let message = format!("`{}` is no time zone", zone_name.value);
-        fields.wrong(&zone_name.at, message, "give an IANA name, such as `Europe/Berlin` or `UTC`");
+        fields.wrong(
+            &zone_name.at,
+            message,
+            "give an IANA name, such as `Europe/Berlin` or `UTC`",
+        );
     }
     let labels = labels(&fields);
     let packs = fields.parsed_list::<PackName>("packs", "a pack and its version, such as `bank@1`");
@@ -74,7 +88,8 @@ pub(super) fn read(source: Source<'_>) -> Option<PolicyFile> {
         tenant: tenant?.value,
         name,
         zone_name: zone_name.value,
-        zone: zone?,
+        // A wrong zone is a problem by now; the rest of the folder is still checked.
+        zone: zone.unwrap_or(TimeZone::UTC),
         labels,
         packs,
         offline_mode: offline_mode.map_or(OfflineMode::Keep, |mode| mode.value),
@@ -86,14 +101,26 @@ fn labels(fields: &Fields<'_>) -> Vec<Label> {
     let placed = fields.parsed_list::<Label>("labels", "a label: lower-case letters, digits, `.`, `_`, `-`");
     if let Some(extra) = placed.get(limits::LABELS_MAX) {
         let message = format!("there are more than {} labels", limits::LABELS_MAX);
-        fields.wrong(&extra.at, message, "labels leave the device: keep them few and coarse");
+        fields.wrong(
+            &extra.at,
+            message,
+            "labels leave the device: keep them few and coarse",
+        );
     }
     let mut labels: Vec<Label> = Vec::new();
     for Placed { value, at } in placed {
         if labels.contains(&value) {
-            fields.wrong(&at, format!("label `{value}` is given twice"), "remove one of the two");
+            fields.wrong(
+                &at,
+                format!("label `{value}` is given twice"),
+                "remove one of the two",
+            );
         } else if value.as_str() == "none" {
-            fields.wrong(&at, "`none` cannot be a label", "sharing rules use it for stories without labels");
+            fields.wrong(
+                &at,
+                "`none` cannot be a label",
+                "sharing rules use it for stories without labels",
+            );
         } else {
             labels.push(value);
         }

@@ -23,7 +23,13 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, message, help } = self;
+        let Self {
+            file,
+            line,
+            column,
+            message,
+            help,
+        } = self;
         write!(f, "{file}:{line}:{column}: {message}\n  help: {help}")
     }
 }
@@ -35,7 +41,13 @@ pub struct Problems(pub Vec<Problem>);
 impl Problems {
     pub(crate) fn one(file: &str, message: &str, help: &str) -> Self {
         let (file, message, help) = (file.to_owned(), message.to_owned(), help.to_owned());
-        Self(vec![Problem { file, line: 1, column: 1, message, help }])
+        Self(vec![Problem {
+            file,
+            line: 1,
+            column: 1,
+            message,
+            help,
+        }])
     }
 }
 
@@ -63,7 +75,13 @@ impl Collector {
     }
 
     pub(crate) fn file(&self, file: &str, message: String, help: String) {
-        self.add(Problem { file: file.to_owned(), line: 1, column: 1, message, help });
+        self.add(Problem {
+            file: file.to_owned(),
+            line: 1,
+            column: 1,
+            message,
+            help,
+        });
     }
 
     pub(crate) fn into_result(self) -> Result<(), Problems> {
@@ -71,7 +89,11 @@ impl Collector {
         problems.sort();
         problems.dedup();
         problems.truncate(limits::PROBLEMS_MAX);
-        if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Problems(problems))
+        }
     }
 }
 
@@ -87,7 +109,13 @@ impl Source<'_> {
     pub(crate) fn problem(&self, at: &Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         let (line, column) = self.place(at.start);
         let file = self.file.to_owned();
-        self.collector.add(Problem { file, line, column, message: message.into(), help: help.into() });
+        self.collector.add(Problem {
+            file,
+            line,
+            column,
+            message: message.into(),
+            help: help.into(),
+        });
     }
 
     pub(crate) fn line(&self, at: &Range<usize>) -> u32 {

@@ -7,7 +7,8 @@ use super::problem::Source;
 use crate::detector::{BUILT_IN, Detector};
 use crate::limits;
 use crate::rule::{
-    Capability, Condition, Exception, FindingCondition, ItemCondition, Mode, OfflineRule, ReportLevel, Rule, TimeWindow,
+    Capability, Condition, Exception, FindingCondition, ItemCondition, Mode, OfflineRule, ReportLevel, Rule,
+    TimeWindow,
 };
 use crate::terms::{Action, AudienceClass, Confidence, DetectorId, Family, ItemKind, Label, Tier};
 
@@ -24,19 +25,23 @@ pub(super) struct Known<'a> {
 
 impl Known<'_> {
     fn has_family(&self, family: &Family) -> bool {
-        self.detectors.is_none_or(|known| known.iter().any(|detector| detector.family == *family))
+        self.detectors
+            .is_none_or(|known| known.iter().any(|detector| detector.family == *family))
             || BUILT_IN.iter().any(|(_, built_in)| *built_in == family.as_str())
     }
 
     fn has_detector(&self, id: &DetectorId) -> bool {
-        self.detectors.is_none_or(|known| known.iter().any(|detector| detector.id == *id))
+        self.detectors
+            .is_none_or(|known| known.iter().any(|detector| detector.id == *id))
             || BUILT_IN.iter().any(|(built_in, _)| *built_in == id.as_str())
     }
 }
 
 /// Reads the file. Problems are collected; rules that could be read come back in their order.
 pub(super) fn read(source: Source<'_>, known: &Known<'_>) -> Vec<Rule> {
-    let Some(table) = parse(source) else { return Vec::new() };
+    let Some(table) = parse(source) else {
+        return Vec::new();
+    };
     let fields = Fields::new(source, table.get_ref(), 0..0);
     let mut rules: Vec<Rule> = Vec::new();
     for table in fields.tables("rule") {
@@ -49,7 +54,11 @@ pub(super) fn read(source: Source<'_>, known: &Known<'_>) -> Vec<Rule> {
         rules.push(rule);
     }
     if rules.len() > limits::RULES_MAX {
-        source.problem(&(0..0), format!("there are more than {} rules", limits::RULES_MAX), "merge some");
+        source.problem(
+            &(0..0),
+            format!("there are more than {} rules", limits::RULES_MAX),
+            "merge some",
+        );
     }
     fields.finish();
     rules
@@ -72,11 +81,19 @@ fn rule(fields: Fields<'_>, known: &Known<'_>) -> Option<Rule> {
     let when = match fields.table("when") {
         Some(table) => condition(table, known),
         None => {
-            fields.wrong(&fields.at, "the rule has no `[rule.when]`", "say when it fires, such as [rule.when] findings = [...]");
+            fields.wrong(
+                &fields.at,
+                "the rule has no `[rule.when]`",
+                "say when it fires, such as [rule.when] findings = [...]",
+            );
             Condition::default()
         }
     };
-    let exceptions = fields.tables("except").into_iter().filter_map(|table| exception(table, known)).collect();
+    let exceptions = fields
+        .tables("except")
+        .into_iter()
+        .filter_map(|table| exception(table, known))
+        .collect();
     fields.finish();
     let line = fields.source.line(&fields.at);
     let file = fields.source.file.to_owned();
@@ -108,12 +125,20 @@ fn rule(fields: Fields<'_>, known: &Known<'_>) -> Option<Rule> {
 fn exception(fields: Fields<'_>, known: &Known<'_>) -> Option<Exception> {
     let when = fields.table("when").map(|table| condition(table, known));
     if when.is_none() {
-        fields.wrong(&fields.at, "the exception has no `when`", "say for what it holds: when = { group = [\"...\"] }");
+        fields.wrong(
+            &fields.at,
+            "the exception has no `when`",
+            "say for what it holds: when = { group = [\"...\"] }",
+        );
     }
     let until = fields.required::<Date>("until", "its last day: \"2027-01-31\"");
     let why = fields.required_text("why").value;
     fields.finish();
-    Some(Exception { when: when?, until: until?.value, why })
+    Some(Exception {
+        when: when?,
+        until: until?.value,
+        why,
+    })
 }
 
 fn known_labels(fields: &Fields<'_>, key: &'static str, known: &Known<'_>) -> Vec<Label> {
@@ -128,7 +153,11 @@ fn known_labels(fields: &Fields<'_>, key: &'static str, known: &Known<'_>) -> Ve
 }
 
 fn join<T: ToString>(items: &[T]) -> String {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn values<T>(placed: Vec<Placed<T>>) -> Vec<T> {
@@ -136,7 +165,11 @@ fn values<T>(placed: Vec<Placed<T>>) -> Vec<T> {
 }
 
 fn condition(fields: Fields<'_>, known: &Known<'_>) -> Condition {
-    let findings = fields.tables("findings").into_iter().filter_map(|table| finding(table, known)).collect();
+    let findings = fields
+        .tables("findings")
+        .into_iter()
+        .filter_map(|table| finding(table, known))
+        .collect();
     let (audience_class, audience_size_over) = match fields.table("audience") {
         Some(audience) => {
             let class = values(audience.one_or_more("class", &words_help(AudienceClass::ALL)));
@@ -174,19 +207,31 @@ fn finding(fields: Fields<'_>, known: &Known<'_>) -> Option<FindingCondition> {
     let count = fields.number_u32("count", 1..=u32::MAX);
     let distinct = fields.number_u32("distinct", 1..=u32::MAX);
     if !fields.has("family") && !fields.has("detector") {
-        fields.wrong(&fields.at, "the condition names neither `family` nor `detector`", "name one of the two");
+        fields.wrong(
+            &fields.at,
+            "the condition names neither `family` nor `detector`",
+            "name one of the two",
+        );
     }
     if let Some(family) = &family
         && !known.has_family(&family.value)
     {
         let message = format!("no detector of the family `{}` is in this policy", family.value);
-        fields.wrong(&family.at, message, "add its pack to `packs` in policy.toml, or correct the name");
+        fields.wrong(
+            &family.at,
+            message,
+            "add its pack to `packs` in policy.toml, or correct the name",
+        );
     }
     if let Some(id) = &detector
         && !known.has_detector(&id.value)
     {
         let message = format!("detector `{}` is not in this policy", id.value);
-        fields.wrong(&id.at, message, "add its pack to `packs` in policy.toml, or correct the name");
+        fields.wrong(
+            &id.at,
+            message,
+            "add its pack to `packs` in policy.toml, or correct the name",
+        );
     }
     let condition = FindingCondition {
         family: family.map(|family| family.value),
@@ -203,10 +248,17 @@ fn item(fields: Fields<'_>) -> ItemCondition {
     let kind = values(fields.one_or_more("kind", &words_help(ItemKind::ALL)));
     let size_over_bytes = fields.number("size_over_bytes", 0..=u64::MAX);
     if kind.is_empty() && size_over_bytes.is_none() {
-        fields.wrong(&fields.at, "`item` has no condition", "give `kind`, `size_over_bytes`, or both");
+        fields.wrong(
+            &fields.at,
+            "`item` has no condition",
+            "give `kind`, `size_over_bytes`, or both",
+        );
     }
     fields.finish();
-    ItemCondition { kind, size_over_bytes }
+    ItemCondition {
+        kind,
+        size_over_bytes,
+    }
 }
 
 fn time(fields: Fields<'_>) -> TimeWindow {
@@ -214,7 +266,11 @@ fn time(fields: Fields<'_>) -> TimeWindow {
         let text = fields.text(key)?;
         let minute = minute_of_day(&text.value);
         if minute.is_none() {
-            fields.wrong(&text.at, format!("`{key}` is no time of day"), "write hours and minutes: \"18:00\"");
+            fields.wrong(
+                &text.at,
+                format!("`{key}` is no time of day"),
+                "write hours and minutes: \"18:00\"",
+            );
         }
         minute
     };
@@ -222,18 +278,30 @@ fn time(fields: Fields<'_>) -> TimeWindow {
     let to_minute = minute("to").unwrap_or(0) % MINUTES_OF_DAY;
     let days = fields.texts("days");
     if days.is_empty() && !fields.has("from") && !fields.has("to") {
-        fields.wrong(&fields.at, "`time` has no condition", "give `from` and `to`, `days`, or all three");
+        fields.wrong(
+            &fields.at,
+            "`time` has no condition",
+            "give `from` and `to`, `days`, or all three",
+        );
     }
     let days = days.into_iter().filter_map(|day| {
         let parsed = weekday(&day.value);
         if parsed.is_none() {
-            fields.wrong(&day.at, format!("`{}` is no day", day.value), "one of mon, tue, wed, thu, fri, sat, sun");
+            fields.wrong(
+                &day.at,
+                format!("`{}` is no day", day.value),
+                "one of mon, tue, wed, thu, fri, sat, sun",
+            );
         }
         parsed
     });
     let days = days.collect();
     fields.finish();
-    TimeWindow { from_minute, to_minute, days }
+    TimeWindow {
+        from_minute,
+        to_minute,
+        days,
+    }
 }
 
 /// Minutes since midnight of a text such as `18:00`.

@@ -23,7 +23,13 @@ until = "2027-02-30"
 why = 7
 "#,
     );
-    broken.files.insert("policy.toml".to_owned(), POLICY.replace("Europe/Berlin", "Berlin").replace("@1", "@2").into());
+    broken.files.insert(
+        "policy.toml".to_owned(),
+        POLICY
+            .replace("Europe/Berlin", "Berlin")
+            .replace("@1", "@2")
+            .into(),
+    );
     broken.files.insert("notes.txt".to_owned(), Vec::new());
     broken.files.remove("sharing/policy.csv");
     insta::assert_snapshot!(check(&broken).unwrap_err(), @r#"
@@ -41,6 +47,12 @@ dlp.toml:6:12: `sentence` is empty
 
 dlp.toml:7:1: `repotr` is not known here
   help: known here: action, except, fixes, id, link, mode, offline, on_unscannable, owner, reasons, report, sentence, set_labels, when
+
+dlp.toml:8:15: there is no label `secret`
+  help: policy.toml has: internal, confidential
+
+dlp.toml:10:24: no detector of the family `payment-crad` is in this policy
+  help: add its pack to `packs` in policy.toml, or correct the name
 
 dlp.toml:10:48: `count` is no number in its range
   help: give a whole number from 1 to 4294967295
@@ -65,6 +77,12 @@ notes.txt:1:1: the file is no part of a policy
 
 policy.toml:4:13: `Berlin` is no time zone
   help: give an IANA name, such as `Europe/Berlin` or `UTC`
+
+policy.toml:6:10: pack `payment-cards` has version 1, not 2
+  help: say `payment-cards@1` after reading what changed
+
+policy.toml:6:29: pack `contact` has version 1, not 2
+  help: say `contact@1` after reading what changed
 
 sharing/policy.csv:1:1: the file is missing
   help: every policy folder has policy.toml, dlp.toml, sharing/model.conf and sharing/policy.csv
@@ -136,7 +154,11 @@ fn detector_ids_are_unique_over_packs_and_own_files() {
              confidence = \"low\"\nexamples = [\"a\"]\ncounter_examples = [\"b\"]\n"
         )
     };
-    let own = format!("id = \"own\"\nversion = 1\ntitle = \"Own\"\n{}{}", detector("card-number"), detector("image-location"));
+    let own = format!(
+        "id = \"own\"\nversion = 1\ntitle = \"Own\"\n{}{}",
+        detector("card-number"),
+        detector("image-location")
+    );
     insta::assert_snapshot!(problems("detectors/own.toml", &own), @r#"
 detectors/own.toml:4:1: detector `card-number` is already in packs/payment-cards.toml
   help: give it an id of its own
@@ -148,7 +170,9 @@ detectors/own.toml:13:1: detector `image-location` comes with the inspector
 
 #[test]
 fn rules_are_unique_and_never_empty() {
-    let twice = format!("{RULES}{RULES}[[rule]]\nid = \"all\"\nmode = \"enforce\"\naction = \"warn\"\nsentence = \"x\"\n");
+    let twice = format!(
+        "{RULES}{RULES}[[rule]]\nid = \"all\"\nmode = \"enforce\"\naction = \"warn\"\nsentence = \"x\"\n"
+    );
     insta::assert_snapshot!(problems("dlp.toml", &twice), @r#"
 dlp.toml:10:1: rule `cards` is already on line 2
   help: give every rule its own id
@@ -172,8 +196,13 @@ dlp.toml:1:1: a rule that asks for labels cannot set labels
 /// R9
 #[test]
 fn labels_are_few_and_none_is_taken() {
-    let labels: Vec<String> = (0..9).map(|index| format!("\"l{index}\"")).chain(["\"none\"".to_owned()]).collect();
-    let policy = POLICY.replace("\"internal\", \"confidential\"", &labels.join(", ")).replace("payment-cards@1", "cards@1");
+    let labels: Vec<String> = (0..9)
+        .map(|index| format!("\"l{index}\""))
+        .chain(["\"none\"".to_owned()])
+        .collect();
+    let policy = POLICY
+        .replace("\"internal\", \"confidential\"", &labels.join(", "))
+        .replace("payment-cards@1", "cards@1");
     insta::assert_snapshot!(check(&folder("policy.toml", &policy)).unwrap_err(), @r#"
 policy.toml:5:59: there are more than 8 labels
   help: labels leave the device: keep them few and coarse
@@ -207,11 +236,19 @@ expect = { sharing = "allow", line = 1 }
     let mut folder = folder("tests/all.toml", text);
     folder.files.insert("tests/files/a.txt".to_owned(), b"a".to_vec());
     let plan = crate::plan::Plan::draft(&check(&folder).unwrap());
-    let [metadata, draft, sharing] = plan.tests() else { panic!("three tests") };
+    let [metadata, draft, sharing] = plan.tests() else {
+        panic!("three tests")
+    };
     assert_eq!(metadata.run_metadata(&plan), Some(Ok(())));
     assert_eq!(draft.run_metadata(&plan), None);
-    assert_eq!((draft.context.now_s, draft.context.audience_size), (1_795_455_000, 9));
-    assert!(matches!(sharing.given, crate::cases::Given::Sharing { minute: 1110 }));
+    assert_eq!(
+        (draft.context.now_s, draft.context.audience_size),
+        (1_795_455_000, 9)
+    );
+    assert!(matches!(
+        sharing.given,
+        crate::cases::Given::Sharing { minute: 1110 }
+    ));
     assert_eq!(plan.file("tests/files/a.txt"), Some(b"a".as_slice()));
 }
 
@@ -220,7 +257,10 @@ fn failing_metadata_test_says_what_came_instead() {
     let text = "[[test]]\nname = \"x\"\nmetadata = { findings = [{ detector = \"card-number\" }] }\nexpect = { action = \"warn\" }\n";
     let plan = crate::plan::Plan::draft(&check(&folder("tests/all.toml", text)).unwrap());
     let case = plan.tests().first().unwrap();
-    assert_eq!(case.run_metadata(&plan), Some(Err("expected `warn`, got `block` by cards".to_owned())));
+    assert_eq!(
+        case.run_metadata(&plan),
+        Some(Err("expected `warn`, got `block` by cards".to_owned()))
+    );
 }
 
 #[test]
@@ -252,15 +292,26 @@ tests/all.toml:9:22: `sharing` is neither `allow` nor `deny`
 #[test]
 fn parts_of_a_checked_folder_check_by_themselves() {
     let checked = with_rules(RULES);
-    let parts = Folder { files: checked.parts() };
+    let parts = Folder {
+        files: checked.parts(),
+    };
     assert!(parts.files.contains_key("packs/payment-cards.toml"));
     assert_eq!(check_parts(&parts).unwrap().parts(), checked.parts());
-    assert!(check(&parts).is_err(), "an author's folder has no packs of its own");
+    assert!(
+        check(&parts).is_err(),
+        "an author's folder has no packs of its own"
+    );
 }
 
 #[test]
 fn readme_and_dot_files_are_left_alone() {
     let mut folder = folder("README.md", "# Mine");
     folder.files.insert(".git/HEAD".to_owned(), vec![0xff]);
-    assert!(check(&folder).unwrap().parts().keys().all(|file| !file.contains("README") && !file.contains(".git")));
+    assert!(
+        check(&folder)
+            .unwrap()
+            .parts()
+            .keys()
+            .all(|file| !file.contains("README") && !file.contains(".git"))
+    );
 }

@@ -9,7 +9,12 @@ impl Rule {
     /// The rule as a few plain sentences: when it fires, what then happens, what is reported, and who is excepted.
     #[must_use]
     pub fn in_plain_words(&self) -> String {
-        let mut words = format!("{} When {}, {}.", self.sentence, self.when.in_plain_words(), self.consequence());
+        let mut words = format!(
+            "{} When {}, {}.",
+            self.sentence,
+            self.when.in_plain_words(),
+            self.consequence()
+        );
         if let Some(action) = self.on_unscannable {
             words += &format!(" If something in the story cannot be read, {}.", in_words(action));
         }
@@ -21,7 +26,10 @@ impl Rule {
         }
         for exception in &self.exceptions {
             let when = exception.when.in_plain_words();
-            words += &format!(" Until the end of {} it does not apply when {when}: {}", exception.until, exception.why);
+            words += &format!(
+                " Until the end of {} it does not apply when {when}: {}",
+                exception.until, exception.why
+            );
         }
         words += match self.report {
             ReportLevel::None => " Nothing is reported.",
@@ -33,8 +41,14 @@ impl Rule {
 
     fn consequence(&self) -> String {
         match self.mode {
-            Mode::Off => format!("nothing happens: the rule is off (otherwise: {})", in_words(self.action)),
-            Mode::Shadow => format!("nothing happens: the rule is on trial (otherwise: {})", in_words(self.action)),
+            Mode::Off => format!(
+                "nothing happens: the rule is off (otherwise: {})",
+                in_words(self.action)
+            ),
+            Mode::Shadow => format!(
+                "nothing happens: the rule is on trial (otherwise: {})",
+                in_words(self.action)
+            ),
             Mode::Enforce => in_words(self.action).to_owned(),
         }
     }
@@ -64,29 +78,47 @@ impl Condition {
     fn in_plain_words(&self) -> String {
         let mut parts = Vec::new();
         if !self.findings.is_empty() {
-            parts.push(format!("it holds {}", list(self.findings.iter().map(FindingCondition::in_plain_words), "or")));
+            parts.push(format!(
+                "it holds {}",
+                list(self.findings.iter().map(FindingCondition::in_plain_words), "or")
+            ));
         }
         parts.extend(self.unscannable.map(|unscannable| {
-            if unscannable { "something in it cannot be read" } else { "everything in it can be read" }.to_owned()
+            if unscannable {
+                "something in it cannot be read"
+            } else {
+                "everything in it can be read"
+            }
+            .to_owned()
         }));
         let classes = self.audience_class.iter().map(|class| match class {
             AudienceClass::Internal => "only colleagues are in the audience",
             AudienceClass::Guest => "a guest is in the audience",
         });
         parts.extend(one_of("", classes));
-        parts.extend(self.audience_size_over.map(|size| format!("the audience has more than {size} people")));
+        parts.extend(
+            self.audience_size_over
+                .map(|size| format!("the audience has more than {size} people")),
+        );
         parts.extend(one_of("it comes from the app ", &self.app));
         parts.extend(one_of("the device's key is kept in ", &self.tier));
         parts.extend(one_of("you are in the group ", &self.group));
         parts.extend(one_of("it has the label ", &self.label));
         parts.extend(self.item.as_ref().map(|item| {
             let kind = one_of("of the kind ", &item.kind).unwrap_or_else(|| "of any kind".to_owned());
-            let size = item.size_over_bytes.map(|size| format!(" of more than {size} bytes")).unwrap_or_default();
+            let size = item
+                .size_over_bytes
+                .map(|size| format!(" of more than {size} bytes"))
+                .unwrap_or_default();
             format!("it has an item {kind}{size}")
         }));
         parts.extend(self.time.as_ref().map(TimeWindow::in_plain_words));
         parts.extend(one_of("the agent cannot use ", &self.without));
-        if parts.is_empty() { "anything is shared".to_owned() } else { parts.join(" and ") }
+        if parts.is_empty() {
+            "anything is shared".to_owned()
+        } else {
+            parts.join(" and ")
+        }
     }
 }
 
@@ -102,10 +134,20 @@ impl FindingCondition {
             (None, Some(family)) => format!("something of the family `{family}`"),
             (None, None) => "any finding".to_owned(),
         };
-        let count = if self.count > 1 { format!(", {} times or more", self.count) } else { String::new() };
-        let distinct =
-            if self.distinct > 1 { format!(", {} different ones or more", self.distinct) } else { String::new() };
-        format!("{what} (confidence {} or higher{count}{distinct})", self.confidence)
+        let count = if self.count > 1 {
+            format!(", {} times or more", self.count)
+        } else {
+            String::new()
+        };
+        let distinct = if self.distinct > 1 {
+            format!(", {} different ones or more", self.distinct)
+        } else {
+            String::new()
+        };
+        format!(
+            "{what} (confidence {} or higher{count}{distinct})",
+            self.confidence
+        )
     }
 }
 
@@ -116,7 +158,11 @@ impl TimeWindow {
         if self.from_minute == 0 && self.to_minute == 0 {
             return format!("it is any time{days}");
         }
-        format!("it is between {} and {}{days}", clock(self.from_minute), clock(self.to_minute))
+        format!(
+            "it is between {} and {}{days}",
+            clock(self.from_minute),
+            clock(self.to_minute)
+        )
     }
 }
 

@@ -21,10 +21,19 @@ pub(super) fn read(source: Source<'_>, model: &Model, policy: Option<&PolicyFile
         if text.is_empty() || text.starts_with('#') {
             continue;
         }
-        let Some(line) = line(source, model, text, &at) else { continue };
-        let whole: Vec<String> = std::iter::once(&line.ptype).chain(&line.fields).cloned().collect();
+        let Some(line) = line(source, model, text, &at) else {
+            continue;
+        };
+        let whole: Vec<String> = std::iter::once(&line.ptype)
+            .chain(&line.fields)
+            .cloned()
+            .collect();
         if let Some(first) = seen.get(&whole) {
-            source.problem(&at, format!("this line is the same as line {first}"), "remove one of the two");
+            source.problem(
+                &at,
+                format!("this line is the same as line {first}"),
+                "remove one of the two",
+            );
             continue;
         }
         seen.insert(whole, line.line);
@@ -34,7 +43,11 @@ pub(super) fn read(source: Source<'_>, model: &Model, policy: Option<&PolicyFile
         lines.push((line, at));
     }
     if !lines.iter().any(|(line, _)| line.ptype == "p") {
-        source.problem(&(0..0), "there is no `p` line", "add what may be shared; without any line casbin decides by the matcher alone");
+        source.problem(
+            &(0..0),
+            "there is no `p` line",
+            "add what may be shared; without any line casbin decides by the matcher alone",
+        );
     }
     if lines.len() > limits::SHARING_LINES_MAX {
         let message = format!("there are more than {} lines", limits::SHARING_LINES_MAX);
@@ -57,21 +70,41 @@ fn line(source: Source<'_>, model: &Model, text: &str, at: &Range<usize>) -> Opt
         "p" => model.policy.len(),
         "g" if model.role_arity > 0 => model.role_arity,
         _ => {
-            let help = if model.role_arity > 0 { "`p` or `g`" } else { "`p`; `g` needs a [role_definition] in model.conf" };
-            source.problem(at, format!("there is no kind of line `{ptype}`"), format!("a line starts with {help}"));
+            let help = if model.role_arity > 0 {
+                "`p` or `g`"
+            } else {
+                "`p`; `g` needs a [role_definition] in model.conf"
+            };
+            source.problem(
+                at,
+                format!("there is no kind of line `{ptype}`"),
+                format!("a line starts with {help}"),
+            );
             return None;
         }
     };
     if fields.len() != arity {
-        let message = format!("the line has {} fields after `{ptype}`, model.conf defines {arity}", fields.len());
+        let message = format!(
+            "the line has {} fields after `{ptype}`, model.conf defines {arity}",
+            fields.len()
+        );
         source.problem(at, message, format!("give exactly: {}", expected(model, &ptype)));
         return None;
     }
     if fields.iter().any(String::is_empty) {
-        source.problem(at, "a field is empty", format!("give every one of: {}", expected(model, &ptype)));
+        source.problem(
+            at,
+            "a field is empty",
+            format!("give every one of: {}", expected(model, &ptype)),
+        );
         return None;
     }
-    Some(SharingLine { file: source.file.to_owned(), line: source.line(at), ptype, fields })
+    Some(SharingLine {
+        file: source.file.to_owned(),
+        line: source.line(at),
+        ptype,
+        fields,
+    })
 }
 
 fn expected(model: &Model, ptype: &str) -> String {
@@ -79,16 +112,29 @@ fn expected(model: &Model, ptype: &str) -> String {
         return model.policy.join(", ");
     }
     let all = ["person, group or role", "its role", "tenant"];
-    all.iter().take(model.role_arity).copied().collect::<Vec<_>>().join(", ")
+    all.iter()
+        .take(model.role_arity)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// A value that no request can have makes a line that never applies: a denial that does not deny.
-fn check_values(source: Source<'_>, model: &Model, policy: Option<&PolicyFile>, line: &SharingLine, at: &Range<usize>) {
+fn check_values(
+    source: Source<'_>,
+    model: &Model,
+    policy: Option<&PolicyFile>,
+    line: &SharingLine,
+    at: &Range<usize>,
+) {
     for (name, value) in model.policy.iter().zip(&line.fields) {
         let possible = if name == "eft" {
             Some(vec!["allow".to_owned(), "deny".to_owned()])
         } else {
-            model.matcher.equal_request_field(name).and_then(|field| possible(field, policy))
+            model
+                .matcher
+                .equal_request_field(name)
+                .and_then(|field| possible(field, policy))
         };
         if let Some(possible) = possible
             && !possible.contains(value)
@@ -123,10 +169,18 @@ struct Roles<'a> {
 fn check_roles(source: Source<'_>, lines: &[(SharingLine, Range<usize>)]) {
     let mut domains: BTreeMap<&str, Roles<'_>> = BTreeMap::new();
     for (line, at) in lines.iter().filter(|(line, _)| line.ptype == "g") {
-        let [member, role, domain @ ..] = line.fields.as_slice() else { continue };
-        let roles = domains.entry(domain.first().map_or("", String::as_str)).or_default();
+        let [member, role, domain @ ..] = line.fields.as_slice() else {
+            continue;
+        };
+        let roles = domains
+            .entry(domain.first().map_or("", String::as_str))
+            .or_default();
         if reaches(&roles.above, role, member) {
-            source.problem(at, format!("`{member}` would be its own role"), "remove a line of the circle");
+            source.problem(
+                at,
+                format!("`{member}` would be its own role"),
+                "remove a line of the circle",
+            );
             continue;
         }
         roles.above.entry(member).or_default().insert(role);
@@ -134,7 +188,11 @@ fn check_roles(source: Source<'_>, lines: &[(SharingLine, Range<usize>)]) {
         // The membership of a person in a group is one more level, which is not in this file (P22).
         if levels(&roles.below, member) + 1 + levels(&roles.above, role) + 1 > limits::ROLE_DEPTH_MAX {
             let message = format!("roles are more than {} levels deep", limits::ROLE_DEPTH_MAX);
-            source.problem(at, message, "casbin follows ten levels and no more: flatten the roles");
+            source.problem(
+                at,
+                message,
+                "casbin follows ten levels and no more: flatten the roles",
+            );
         }
     }
 }
@@ -157,7 +215,12 @@ fn reaches(above: &BTreeMap<&str, BTreeSet<&str>>, from: &str, to: &str) -> bool
 fn levels(next: &BTreeMap<&str, BTreeSet<&str>>, name: &str) -> usize {
     let mut level: BTreeSet<&str> = BTreeSet::from([name]);
     for depth in 0..=limits::ROLE_DEPTH_MAX {
-        let following: BTreeSet<&str> = level.iter().filter_map(|name| next.get(name)).flatten().copied().collect();
+        let following: BTreeSet<&str> = level
+            .iter()
+            .filter_map(|name| next.get(name))
+            .flatten()
+            .copied()
+            .collect();
         if following.is_empty() {
             return depth;
         }

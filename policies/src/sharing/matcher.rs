@@ -57,7 +57,9 @@ impl Matcher {
             return None;
         }
         self.equalities.iter().find_map(|pair| match pair {
-            (Value::Request(name), policy) | (policy, Value::Request(name)) if ours(policy) => Some(name.as_str()),
+            (Value::Request(name), policy) | (policy, Value::Request(name)) if ours(policy) => {
+                Some(name.as_str())
+            }
             _ => None,
         })
     }
@@ -66,7 +68,10 @@ impl Matcher {
 /// Understands a matcher, or says why not.
 pub(super) fn parse(text: &str) -> Result<Matcher, Fault> {
     let tokens = tokens(text)?;
-    let mut parser = Parser { rest: &tokens, matcher: Matcher::default() };
+    let mut parser = Parser {
+        rest: &tokens,
+        matcher: Matcher::default(),
+    };
     parser.or(0)?;
     match parser.rest.first() {
         None => Ok(parser.matcher),
@@ -85,7 +90,10 @@ enum Token {
 const SYMBOLS: &[&str] = &["&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "(", ")", ","];
 
 fn fault(message: impl Into<String>, help: &'static str) -> Fault {
-    Fault { message: message.into(), help }
+    Fault {
+        message: message.into(),
+        help,
+    }
 }
 
 fn tokens(text: &str) -> Result<Vec<Token>, Fault> {
@@ -106,8 +114,12 @@ fn tokens(text: &str) -> Result<Vec<Token>, Fault> {
 }
 
 fn quoted(rest: &str, tokens: &mut Vec<Token>) -> Result<usize, Fault> {
-    let inner = rest.strip_prefix('"').ok_or_else(|| fault("a text stands in single quotes", "use double quotes"))?;
-    let end = inner.find('"').ok_or_else(|| fault("a text has no closing quote", "close it"))?;
+    let inner = rest
+        .strip_prefix('"')
+        .ok_or_else(|| fault("a text stands in single quotes", "use double quotes"))?;
+    let end = inner
+        .find('"')
+        .ok_or_else(|| fault("a text has no closing quote", "close it"))?;
     if !inner.get(..end).is_some_and(is_plain) {
         let help = "use letters, digits, space and `_ - : / . @` between the quotes, and nothing like `r.x` or `p.x`";
         return Err(fault("a text holds what casbin would rewrite or cut", help));
@@ -120,7 +132,10 @@ fn quoted(rest: &str, tokens: &mut Vec<Token>) -> Result<usize, Fault> {
 fn is_plain(text: &str) -> bool {
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || " _-:/.@".contains(letter);
     let is_side = |word: &str| {
-        let name = word.rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').next().unwrap_or_default();
+        let name = word
+            .rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+            .next()
+            .unwrap_or_default();
         let digits = name.strip_prefix('r').or_else(|| name.strip_prefix('p'));
         digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
     };
@@ -133,10 +148,14 @@ fn word(rest: &str, first: char, tokens: &mut Vec<Token>) -> Result<usize, Fault
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.';
     let end = rest.find(|letter| !is_part(letter)).unwrap_or(rest.len());
     let word = rest.get(..end).filter(|word| !word.is_empty()).ok_or_else(|| {
-        fault(format!("`{first}` is not understood"), "use ==, !=, <, <=, >, >=, &&, ||, !, g(...), keyMatch(...)")
+        fault(
+            format!("`{first}` is not understood"),
+            "use ==, !=, <, <=, >, >=, &&, ||, !, g(...), keyMatch(...)",
+        )
     })?;
     if first.is_ascii_digit() {
-        word.parse::<i32>().map_err(|_| fault(format!("`{word}` is no number of 32 bits"), "use a whole number"))?;
+        word.parse::<i32>()
+            .map_err(|_| fault(format!("`{word}` is no number of 32 bits"), "use a whole number"))?;
         tokens.push(Token::Number);
     } else {
         tokens.push(Token::Word(word.to_owned()));
@@ -176,7 +195,11 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, symbol: &str) -> Result<(), Fault> {
-        if self.take(symbol) { Ok(()) } else { Err(unexpected(self.rest.first())) }
+        if self.take(symbol) {
+            Ok(())
+        } else {
+            Err(unexpected(self.rest.first()))
+        }
     }
 
     fn or(&mut self, depth: usize) -> Result<(), Fault> {
@@ -202,7 +225,10 @@ impl Parser<'_> {
         if self.take("!") {
             let is_call = matches!(self.rest, [Token::Word(_), Token::Symbol("("), ..]);
             if !is_call && !matches!(self.rest.first(), Some(Token::Symbol("("))) {
-                return Err(fault("`!` stands before a comparison", "put the comparison in brackets: `!(r.label == p.label)`"));
+                return Err(fault(
+                    "`!` stands before a comparison",
+                    "put the comparison in brackets: `!(r.label == p.label)`",
+                ));
             }
             return self.not(depth + 1);
         }
@@ -235,12 +261,21 @@ impl Parser<'_> {
         }
         self.expect(")")?;
         if values.iter().any(is_number) {
-            return Err(fault(format!("`{name}` takes texts"), "give fields or texts in quotes"));
+            return Err(fault(
+                format!("`{name}` takes texts"),
+                "give fields or texts in quotes",
+            ));
         }
         if name == "g" {
             self.matcher.role_calls.push(values.len());
-        } else if !matches!(values.as_slice(), [Value::Request(_), Value::Policy(_) | Value::Text]) {
-            return Err(fault("`keyMatch` takes a request field and a pattern", "write keyMatch(r.field, p.field)"));
+        } else if !matches!(
+            values.as_slice(),
+            [Value::Request(_), Value::Policy(_) | Value::Text]
+        ) {
+            return Err(fault(
+                "`keyMatch` takes a request field and a pattern",
+                "write keyMatch(r.field, p.field)",
+            ));
         }
         Ok(())
     }
@@ -265,7 +300,10 @@ impl Parser<'_> {
 
     fn compare(&mut self, left: Value) -> Result<(), Fault> {
         let Some(Token::Symbol(operator @ ("==" | "!=" | "<" | "<=" | ">" | ">="))) = self.next() else {
-            return Err(fault("a value stands alone", "compare it with another: `r.label == p.label`"));
+            return Err(fault(
+                "a value stands alone",
+                "compare it with another: `r.label == p.label`",
+            ));
         };
         let token = self.next().ok_or_else(|| unexpected(None))?;
         let right = self.value(token)?;
@@ -274,7 +312,10 @@ impl Parser<'_> {
             return Err(fault("a number is compared with a text", help));
         }
         if !matches!(operator, "==" | "!=") && !is_number(&left) {
-            return Err(fault(format!("`{operator}` compares texts"), "order only `r.minute` and numbers"));
+            return Err(fault(
+                format!("`{operator}` compares texts"),
+                "order only `r.minute` and numbers",
+            ));
         }
         if operator == "==" {
             self.matcher.equalities.push((left, right));

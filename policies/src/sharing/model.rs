@@ -31,7 +31,13 @@ enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 5] = [Self::Request, Self::Policy, Self::Role, Self::Effect, Self::Matchers];
+    const ALL: [Self; 5] = [
+        Self::Request,
+        Self::Policy,
+        Self::Role,
+        Self::Effect,
+        Self::Matchers,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -72,9 +78,15 @@ impl Model {
         let mut text = format!("[request_definition]\nr = {}\n\n", request.join(", "));
         text += &format!("[policy_definition]\np = {}\n\n", self.policy.join(", "));
         if self.role_arity > 0 {
-            text += &format!("[role_definition]\ng = {}\n\n", vec!["_"; self.role_arity].join(", "));
+            text += &format!(
+                "[role_definition]\ng = {}\n\n",
+                vec!["_"; self.role_arity].join(", ")
+            );
         }
-        text + &format!("[policy_effect]\ne = {}\n\n[matchers]\nm = {}\n", self.effect, self.matcher_text)
+        text + &format!(
+            "[policy_effect]\ne = {}\n\n[matchers]\nm = {}\n",
+            self.effect, self.matcher_text
+        )
     }
 }
 
@@ -91,7 +103,11 @@ pub(super) fn read(source: Source<'_>) -> Option<Model> {
     for section in Section::ALL {
         if section != Section::Role && find(section).is_none() {
             let message = format!("the model has no `{}` in [{}]", section.key(), section.name());
-            source.problem(&(0..0), message, format!("add [{}] with `{} = ...`", section.name(), section.key()));
+            source.problem(
+                &(0..0),
+                message,
+                format!("add [{}] with `{} = ...`", section.name(), section.key()),
+            );
         }
     }
     let request = request(source, find(Section::Request)?);
@@ -142,10 +158,16 @@ fn settings(source: Source<'_>) -> Vec<Setting> {
         }
         let at = start..offset;
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            section = Section::ALL.into_iter().find(|section| section.name() == name.trim());
+            section = Section::ALL
+                .into_iter()
+                .find(|section| section.name() == name.trim());
             if section.is_none() {
                 let names: Vec<&str> = Section::ALL.into_iter().map(Section::name).collect();
-                source.problem(&at, format!("there is no section `{name}`"), format!("one of {}", names.join(", ")));
+                source.problem(
+                    &at,
+                    format!("there is no section `{name}`"),
+                    format!("one of {}", names.join(", ")),
+                );
             }
             continue;
         }
@@ -153,33 +175,63 @@ fn settings(source: Source<'_>) -> Vec<Setting> {
         add_setting(source, section, &line, at, &mut settings);
     }
     if let Some((start, _)) = continued {
-        source.problem(&(start..offset), "the last line is continued, but nothing follows", "remove the backslash");
+        source.problem(
+            &(start..offset),
+            "the last line is continued, but nothing follows",
+            "remove the backslash",
+        );
     }
     settings
 }
 
-fn add_setting(source: Source<'_>, section: Option<Section>, line: &str, at: Range<usize>, settings: &mut Vec<Setting>) {
+fn add_setting(
+    source: Source<'_>,
+    section: Option<Section>,
+    line: &str,
+    at: Range<usize>,
+    settings: &mut Vec<Setting>,
+) {
     let Some((key, value)) = line.split_once('=') else {
-        source.problem(&at, "this line is no `key = value`", "write `r = ...`, `p = ...`, `g = ...`, `e = ...` or `m = ...`");
+        source.problem(
+            &at,
+            "this line is no `key = value`",
+            "write `r = ...`, `p = ...`, `g = ...`, `e = ...` or `m = ...`",
+        );
         return;
     };
     let Some(section) = section else {
-        source.problem(&at, "this line stands in no known section", "put it under its section, such as [matchers]");
+        source.problem(
+            &at,
+            "this line stands in no known section",
+            "put it under its section, such as [matchers]",
+        );
         return;
     };
     let (key, value) = (key.trim(), value.trim());
     if key != section.key() {
         let message = format!("`{key}` is not read in [{}]", section.name());
-        source.problem(&at, message, format!("only `{}` is: put everything into one definition", section.key()));
+        source.problem(
+            &at,
+            message,
+            format!("only `{}` is: put everything into one definition", section.key()),
+        );
     } else if settings.iter().any(|setting| setting.section == section) {
         source.problem(&at, format!("`{key}` is defined twice"), "remove one of the two");
     } else {
-        settings.push(Setting { section, value: value.to_owned(), at });
+        settings.push(Setting {
+            section,
+            value: value.to_owned(),
+            at,
+        });
     }
 }
 
 fn names(setting: &Setting) -> Vec<String> {
-    setting.value.split(',').map(|name| name.trim().to_owned()).collect()
+    setting
+        .value
+        .split(',')
+        .map(|name| name.trim().to_owned())
+        .collect()
 }
 
 fn request(source: Source<'_>, setting: &Setting) -> Vec<RequestField> {
@@ -187,13 +239,21 @@ fn request(source: Source<'_>, setting: &Setting) -> Vec<RequestField> {
     for name in names(setting) {
         match name.parse::<RequestField>() {
             Ok(field) if fields.contains(&field) => {
-                source.problem(&setting.at, format!("request field `{name}` is given twice"), "remove one of the two");
+                source.problem(
+                    &setting.at,
+                    format!("request field `{name}` is given twice"),
+                    "remove one of the two",
+                );
             }
             Ok(field) => fields.push(field),
             Err(_) => {
                 let known: Vec<&str> = RequestField::ALL.iter().map(|field| field.as_str()).collect();
                 let message = format!("a request has no field `{name}`");
-                source.problem(&setting.at, message, format!("the gateway knows: {}", known.join(", ")));
+                source.problem(
+                    &setting.at,
+                    message,
+                    format!("the gateway knows: {}", known.join(", ")),
+                );
             }
         }
     }
@@ -208,16 +268,26 @@ fn policy(source: Source<'_>, setting: &Setting) -> Vec<String> {
     let names = names(setting);
     for (index, name) in names.iter().enumerate() {
         let valid = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         if !valid {
-            source.problem(&setting.at, format!("`{name}` is no field name"), "lower-case letters, digits and `_`");
+            source.problem(
+                &setting.at,
+                format!("`{name}` is no field name"),
+                "lower-case letters, digits and `_`",
+            );
         }
         if name == "priority" {
             let help = "casbin-rs does not honour it: order the lines instead, with the effect `priority(p.eft) || deny`";
             source.problem(&setting.at, "a `priority` field is not read", help);
         }
         if names.iter().take(index).any(|earlier| earlier == name) {
-            source.problem(&setting.at, format!("policy field `{name}` is given twice"), "remove one of the two");
+            source.problem(
+                &setting.at,
+                format!("policy field `{name}` is given twice"),
+                "remove one of the two",
+            );
         }
     }
     names
@@ -229,22 +299,41 @@ fn roles(source: Source<'_>, setting: &Setting) -> Option<usize> {
     if names.iter().all(|name| name == "_") && (2..=3).contains(&arity) {
         return Some(arity);
     }
-    source.problem(&setting.at, "`g` is neither `_, _` nor `_, _, _`", "write `g = _, _` or, with the tenant, `g = _, _, _`");
+    source.problem(
+        &setting.at,
+        "`g` is neither `_, _` nor `_, _, _`",
+        "write `g = _, _` or, with the tenant, `g = _, _, _`",
+    );
     None
 }
 
 fn effect(source: Source<'_>, setting: &Setting, policy: &[String]) -> Option<&'static str> {
-    let without_spaces = |text: &str| text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>();
+    let without_spaces = |text: &str| {
+        text.chars()
+            .filter(|letter| !letter.is_whitespace())
+            .collect::<String>()
+    };
     let wanted = without_spaces(&setting.value).replace("p_eft", "p.eft");
-    let found = EFFECTS.iter().copied().find(|effect| without_spaces(effect) == wanted);
+    let found = EFFECTS
+        .iter()
+        .copied()
+        .find(|effect| without_spaces(effect) == wanted);
     if found.is_none() {
         let known: Vec<String> = EFFECTS.iter().map(|effect| format!("`{effect}`")).collect();
-        source.problem(&setting.at, "casbin has no such effect", format!("one of {}", known.join(", ")));
+        source.problem(
+            &setting.at,
+            "casbin has no such effect",
+            format!("one of {}", known.join(", ")),
+        );
     }
     let denies = found.is_some_and(|effect| Some(&effect) != EFFECTS.first());
     if denies && !policy.iter().any(|field| field == "eft") {
         let help = "add `eft` to [policy_definition], and `allow` or `deny` to every line";
-        source.problem(&setting.at, "the effect asks for denials, but lines have no `eft`", help);
+        source.problem(
+            &setting.at,
+            "the effect asks for denials, but lines have no `eft`",
+            help,
+        );
     }
     found
 }
@@ -263,19 +352,35 @@ fn check_names(
             _ => policy.iter().any(|field| field == name),
         };
         if !known {
-            let section = if side == 'r' { Section::Request } else { Section::Policy };
+            let section = if side == 'r' {
+                Section::Request
+            } else {
+                Section::Policy
+            };
             let message = format!("`{side}.{name}` is not defined");
-            source.problem(&setting.at, message, format!("add `{name}` to [{}], or correct the name", section.name()));
+            source.problem(
+                &setting.at,
+                message,
+                format!("add `{name}` to [{}], or correct the name", section.name()),
+            );
         }
     }
     if !matcher.names().any(|(side, _)| side == 'p') {
         let help = "compare a field of the request with one of the policy: `r.label == p.label`";
-        source.problem(&setting.at, "the matcher reads no field of the policy, so every line would apply", help);
+        source.problem(
+            &setting.at,
+            "the matcher reads no field of the policy, so every line would apply",
+            help,
+        );
     }
     for arity in matcher.role_calls() {
         if role_arity.is_some_and(|defined| defined != arity) {
             let message = format!("`g` is called with {arity} values");
-            source.problem(&setting.at, message, "call it with as many as [role_definition] has");
+            source.problem(
+                &setting.at,
+                message,
+                "call it with as many as [role_definition] has",
+            );
         }
     }
     if setting.value.len() > limits::MATCHER_BYTES_MAX {

@@ -3,12 +3,16 @@ use crate::document::check;
 use crate::testing::{LINES, MODEL, folder, problems};
 
 fn sharing(file: &str, text: &str) -> Sharing {
-    check(&folder(file, text)).unwrap_or_else(|problems| panic!("{problems}")).sharing
+    check(&folder(file, text))
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .sharing
 }
 
 #[test]
 fn model_is_written_out_again_without_comments() {
-    let commented = MODEL.replace("[matchers]", "# when\n; when\n[matchers]").replace(" && r.act", " \\\n  && r.act");
+    let commented = MODEL
+        .replace("[matchers]", "# when\n; when\n[matchers]")
+        .replace(" && r.act", " \\\n  && r.act");
     let read = sharing("sharing/model.conf", &commented);
     insta::assert_snapshot!(read.model, @r#"
 [request_definition]
@@ -31,10 +35,20 @@ m = g(r.sub, p.sub, r.dom) && r.dom == p.dom && r.audience == p.audience && r.la
 
 #[test]
 fn lines_keep_their_place_in_the_file() {
-    let read = sharing("sharing/policy.csv", "# roles\n\ng, staff, anyone, acme\np,anyone , acme, guest, confidential, share, deny\n");
-    let places: Vec<(u32, &str)> = read.lines.iter().map(|line| (line.line, line.ptype.as_str())).collect();
+    let read = sharing(
+        "sharing/policy.csv",
+        "# roles\n\ng, staff, anyone, acme\np,anyone , acme, guest, confidential, share, deny\n",
+    );
+    let places: Vec<(u32, &str)> = read
+        .lines
+        .iter()
+        .map(|line| (line.line, line.ptype.as_str()))
+        .collect();
     assert_eq!(places, [(3, "g"), (4, "p")]);
-    assert_eq!(read.lines[1].fields, ["anyone", "acme", "guest", "confidential", "share", "deny"]);
+    assert_eq!(
+        read.lines[1].fields,
+        ["anyone", "acme", "guest", "confidential", "share", "deny"]
+    );
 }
 
 /// Z2: what casbin-rs takes in silence.
@@ -102,7 +116,12 @@ sharing/policy.csv:4:1: `c` would be its own role
 sharing/policy.csv:6:1: `d` would be its own role
   help: remove a line of the circle
 "#);
-    let chain = |length: usize| LINES.to_owned() + &(0..length).map(|step| format!("g, r{step}, r{}, acme\n", step + 1)).collect::<String>();
+    let chain = |length: usize| {
+        LINES.to_owned()
+            + &(0..length)
+                .map(|step| format!("g, r{step}, r{}, acme\n", step + 1))
+                .collect::<String>()
+    };
     assert_eq!(sharing("sharing/policy.csv", &chain(8)).lines.len(), 9);
     assert!(problems("sharing/policy.csv", &chain(9)).contains("roles are more than 9 levels deep"));
 }
@@ -115,7 +134,10 @@ fn models_outside_of_the_subset_are_refused() {
         check("r = sub, dom", "r = person, dom"),
         check("p = sub, dom, audience", "p = priority, sub, dom, audience"),
         check("g = _, _, _", "g = _, _, _, _"),
-        check("some(where (p.eft == allow)) && ", "some(where (p.eft == allow)) || "),
+        check(
+            "some(where (p.eft == allow)) && ",
+            "some(where (p.eft == allow)) || ",
+        ),
         check("[matchers]\nm", "[matchers]\nm2"),
         check("[policy_effect]", "[policy_effects]"),
         check("m = g(", "m = eval(p.rule) && g("),
@@ -133,7 +155,10 @@ fn models_outside_of_the_subset_are_refused() {
         check("r.act == p.act", "keyMatch(p.act, r.act)"),
         check("r.act == p.act", "r.act = p.act"),
         check("label, act, eft", "label, act"),
-        problems("sharing/model.conf", &format!("{}m = r.act == \"share\"\n", MODEL.split("m = ").next().unwrap())),
+        problems(
+            "sharing/model.conf",
+            &format!("{}m = r.act == \"share\"\n", MODEL.split("m = ").next().unwrap()),
+        ),
         problems("sharing/policy.csv", "# nothing\n"),
         check("r.act == p.act", &format!("{}r.act == p.act", "!".repeat(40))),
     ];
@@ -239,24 +264,42 @@ sharing/model.conf:11:1: `!` stands before a comparison
 /// Texts in which nothing is rewritten are accepted.
 #[test]
 fn plain_texts_negations_and_patterns_are_accepted() {
-    let more = "m = !(r.sub == \"corp.example\") && !g(r.sub, \"x y\", r.dom) && keyMatch(r.label, p.label) && g(";
-    assert!(sharing("sharing/model.conf", &MODEL.replace("m = g(", more)).model.contains("corp.example"));
+    let more =
+        "m = !(r.sub == \"corp.example\") && !g(r.sub, \"x y\", r.dom) && keyMatch(r.label, p.label) && g(";
+    assert!(
+        sharing("sharing/model.conf", &MODEL.replace("m = g(", more))
+            .model
+            .contains("corp.example")
+    );
 }
 
 /// Z3
 #[test]
 fn minutes_are_compared_as_numbers() {
-    let model = MODEL.replace("label, act\n[pol", "label, act, minute\n[pol").replace("m = g(", "m = r.minute >= 480 && (r.minute < 1080 || !(r.dom == \"acme\")) && g(");
-    assert_eq!(sharing("sharing/model.conf", &model).request_fields().last(), Some(&RequestField::Minute));
+    let model = MODEL
+        .replace("label, act\n[pol", "label, act, minute\n[pol")
+        .replace(
+            "m = g(",
+            "m = r.minute >= 480 && (r.minute < 1080 || !(r.dom == \"acme\")) && g(",
+        );
+    assert_eq!(
+        sharing("sharing/model.conf", &model).request_fields().last(),
+        Some(&RequestField::Minute)
+    );
     let text = model.replace("r.minute < 1080", "r.minute < \"1080\"");
     assert!(problems("sharing/model.conf", &text).contains("a number is compared with a text"));
 }
 
 #[test]
 fn model_without_roles_takes_no_role_lines() {
-    let model = MODEL.replace("[role_definition]\ng = _, _, _\n", "").replace("g(r.sub, p.sub, r.dom)", "r.sub == p.sub");
+    let model = MODEL
+        .replace("[role_definition]\ng = _, _, _\n", "")
+        .replace("g(r.sub, p.sub, r.dom)", "r.sub == p.sub");
     let mut parts = folder("sharing/model.conf", &model);
-    parts.files.insert("sharing/policy.csv".to_owned(), format!("{LINES}g, a, b, acme\n").into_bytes());
+    parts.files.insert(
+        "sharing/policy.csv".to_owned(),
+        format!("{LINES}g, a, b, acme\n").into_bytes(),
+    );
     let told = check(&parts).unwrap_err().to_string();
     assert!(told.contains("there is no kind of line `g`"), "{told}");
 }
