@@ -1,7 +1,7 @@
 //! A story at the door: every check, then its row, its record and its ciphertext, ready for the relay (K12-K14).
 //!
 //! ```text
-//! parse -> issuer's signature -> cti unknown -> issuer is the sender -> envelope, audience, time, lifetime
+//! parse -> issuer's signature -> audience -> cti unknown -> issuer is the sender -> envelope, time, lifetime
 //!       -> bundle, labels -> member, epoch -> blobs -> sharing rules (casbin) -> encrypt under the bucket's key
 //! ```
 
@@ -74,6 +74,7 @@ async fn admit(
     let claims = verified.claims();
     let with_cti = |fault: Fault| Refused { fault, cti: Some(claims.cti), rule: None };
     let envelope_digest = Digest::of(envelope);
+    clearance::check_audience(claims, group).map_err(with_cti)?;
     if let Some(acceptance) = replayed(gateway, device, claims, envelope_digest, verified.digest()).await.map_err(with_cti)? {
         return Ok(acceptance);
     }
@@ -81,7 +82,7 @@ async fn admit(
         return Err(with_cti(Fault::new(ErrorCode::ClearanceDevice, "another device issued this clearance")));
     }
     let now_s = gateway.clock.now_s();
-    clearance::check_subject(claims, envelope_digest, group).map_err(with_cti)?;
+    clearance::check_envelope(claims, envelope_digest).map_err(with_cti)?;
     clearance::check_time(claims, now_s).map_err(with_cti)?;
     let bundle = bundle(gateway, device, claims, now_s).await.map_err(with_cti)?;
     let width_s = gateway.config.expiry.bucket_s;

@@ -10,17 +10,23 @@ use crate::limits;
 use crate::store::audiences::Audience;
 use crate::store::bucket_keys;
 
-/// The clearance is for this envelope and this audience.
-pub(crate) fn check_subject(claims: &Claims, envelope: Digest, group: AudienceId) -> Result<(), Fault> {
-    if claims.env != envelope {
-        return Err(Fault::new(ErrorCode::ClearanceEnvelope, "the clearance names another envelope"));
-    }
+/// The clearance is for this audience.
+pub(crate) fn check_audience(claims: &Claims, group: AudienceId) -> Result<(), Fault> {
     match &claims.audience {
         AudienceBinding::Mls { group: bound, .. } if *bound == group => Ok(()),
         AudienceBinding::Mls { .. } => Err(Fault::new(ErrorCode::ClearanceAudience, "the clearance names another group")),
         AudienceBinding::Devices { .. } => {
             Err(Fault::new(ErrorCode::ClearanceAudience, "the clearance is for a list of devices"))
         }
+    }
+}
+
+/// The clearance is for this envelope.
+pub(crate) fn check_envelope(claims: &Claims, envelope: Digest) -> Result<(), Fault> {
+    if claims.env == envelope {
+        Ok(())
+    } else {
+        Err(Fault::new(ErrorCode::ClearanceEnvelope, "the clearance names another envelope"))
     }
 }
 
