@@ -3,11 +3,28 @@
 use std::fmt::Write as _;
 
 use policies::terms::Action;
+use serde_json::Value;
 
 use crate::local::wire::{Outcome, ShareAnswer};
 
+/// Whether a card tells what was done, or what would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tense {
+    Done,
+    Would,
+}
+
+impl Tense {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Done => "What is reported about it",
+            Self::Would => "What sharing it would report",
+        }
+    }
+}
+
 /// The card of an answer.
-pub(crate) fn render(answer: &ShareAnswer) -> String {
+pub(crate) fn render(answer: &ShareAnswer, tense: Tense) -> String {
     let mut card = headline(answer);
     section(
         &mut card,
@@ -60,17 +77,51 @@ pub(crate) fn render(answer: &ShareAnswer) -> String {
             std::iter::once(format!("{}{rule}", refusal.reason)),
         );
     }
-    let reported = match &answer.reported {
-        Some(event) => event.to_string(),
-        None => "nothing".to_owned(),
-    };
-    section(&mut card, "What is reported about it", std::iter::once(reported));
+    section(
+        &mut card,
+        tense.title(),
+        reported(answer.reported.as_ref()).into_iter(),
+    );
     card
 }
 
-/// The reason file beside a file that the outbox holds.
-pub(crate) fn reason_file(answer: &ShareAnswer) -> String {
-    render(answer)
+/// An event field by field, as `activity --json` shows it whole.
+pub(crate) fn reported(event: Option<&Value>) -> Vec<String> {
+    let Some(fields) = event.and_then(Value::as_object) else {
+        return vec!["nothing".to_owned()];
+    };
+    fields
+        .iter()
+        .filter(|(_, value)| !is_empty(value))
+        .map(|(name, value)| field(name, value))
+        .collect()
+}
+
+fn field(name: &str, value: &Value) -> String {
+    if name == "sealed" {
+        return "sealed: which detectors, how often, and your reason; only the compliance officer can open it".to_owned();
+    }
+    if let Some(list) = value.as_array() {
+        let items: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+        return format!("{name}: {}", items.join(", "));
+    }
+    if let Some(families) = value.as_object() {
+        let families = families.iter().map(|(family, feature)| {
+            let part = |name: &str| feature.get(name).and_then(Value::as_str).unwrap_or_default();
+            format!("{family} {} ({} confidence)", part("count"), part("confidence"))
+        });
+        return format!("{name}: {}", families.collect::<Vec<_>>().join(", "));
+    }
+    format!(
+        "{name}: {}",
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    )
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null()
+        || value.as_array().is_some_and(Vec::is_empty)
+        || value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 fn headline(answer: &ShareAnswer) -> String {
@@ -207,7 +258,7 @@ mod tests {
             item: 0,
             place: "found in the text, line 1".to_owned(),
         }];
-        insta::assert_snapshot!(render(&blocked), @r#"
+        insta::assert_snapshot!(render(&blocked, Tense::Done), @r#"
         BLOCKED: nothing was sealed, nothing left this device
 
         Found:
@@ -230,8 +281,11 @@ mod tests {
     fn a_question_names_the_option_that_answers_it() {
         let mut question = answer(Outcome::NeedsReason, Action::Justify);
         question.rules = vec![rule(Action::Justify, &["a customer asked"])];
-        assert!(render(&question).contains("--reason \"...\", for example: a customer asked"));
-        assert!(render(&answer(Outcome::NeedsAcceptance, Action::Warn)).contains("--accept-warning"));
+        assert!(render(&question, Tense::Would).contains("--reason \"...\", for example: a customer asked"));
+        assert!(
+            render(&answer(Outcome::NeedsAcceptance, Action::Warn), Tense::Would)
+                .contains("--accept-warning")
+        );
     }
 
     #[test]
@@ -244,11 +298,32 @@ mod tests {
             help: "choose another audience".to_owned(),
             signed: true,
         });
-        let card = render(&refused);
+        let card = render(&refused, Tense::Done);
         assert!(
             card.contains("confidential stories stay inside (rule sharing/policy.csv:7)"),
             "{card}"
         );
         assert!(card.contains("choose another audience"), "{card}");
+    }
+
+    /// R5, K25
+    #[test]
+    fn an_event_is_told_field_by_field() {
+        let event = serde_json::json!({
+            "action": "block",
+            "features": { "payment-card": { "count": "1", "confidence": "high" } },
+            "labels": [],
+            "rules": ["card-numbers"],
+            "sealed": "AAAA",
+            "size": "<4KiB",
+        });
+        insta::assert_snapshot!(reported(Some(&event)).join("\n"), @"
+        action: block
+        features: payment-card 1 (high confidence)
+        rules: card-numbers
+        sealed: which detectors, how often, and your reason; only the compliance officer can open it
+        size: <4KiB
+        ");
+        assert_eq!(reported(None), ["nothing"]);
     }
 }

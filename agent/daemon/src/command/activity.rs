@@ -1,6 +1,7 @@
 //! `activity`
 
 use super::Context;
+use crate::card;
 use crate::exit::Exit;
 use crate::local::client::LocalAgent;
 use crate::local::wire::{self, ActivityAnswer, ActivityEntry};
@@ -41,10 +42,7 @@ fn line(entry: &ActivityEntry) -> String {
     };
     let outcome = serde_json::to_value(entry.outcome).unwrap_or_default();
     let outcome = outcome.as_str().unwrap_or_default().replace('_', " ");
-    let reported = entry
-        .reported
-        .as_ref()
-        .map_or_else(|| "nothing".to_owned(), ToString::to_string);
+    let reported = card::reported(entry.reported.as_ref()).join("; ");
     format!(
         "{at} to {}: {} ({outcome}){rules}\n  reported: {reported}",
         entry.audience, entry.action

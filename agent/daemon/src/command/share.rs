@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{Context, duration};
 use crate::agent::Agent;
-use crate::card;
+use crate::card::{self, Tense};
 use crate::compose::{draft, share as compose};
 use crate::daemon;
 use crate::exit::Exit;
@@ -78,10 +78,10 @@ impl Share {
         // R5: the verdict, the readers and what will be reported are shown before anything leaves.
         let verdict: ShareAnswer = agent.post_frame(wire::CHECK, &frame).await?;
         if verdict.outcome == Outcome::Clear {
-            print::line(&card::render(&verdict));
+            print::line(&card::render(&verdict, Tense::Would));
         }
         let answer: ShareAnswer = agent.post_frame(wire::SHARE, &frame).await?;
-        print::line(&card::render(&answer));
+        print::line(&card::render(&answer, Tense::Done));
         Ok(answer.outcome.exit())
     }
 }
@@ -89,17 +89,20 @@ impl Share {
 impl Check {
     pub(crate) async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
         let frame = self.draft.frame(self.audience, None)?;
-        let answer: ShareAnswer = if context.paths.socket().exists() {
-            LocalAgent::of(&context.paths)?
-                .post_frame(wire::CHECK, &frame)
-                .await?
-        } else {
-            check_alone(context, &frame).await?
+        crate::config::enrollment::Enrollment::load(&context.paths)?;
+        // Whoever gets the folder's lock knows that no agent runs on it.
+        let answer: ShareAnswer = match daemon::lock(&context.paths) {
+            Ok(_lock) => check_alone(context, &frame).await?,
+            Err(_) => {
+                LocalAgent::of(&context.paths)?
+                    .post_frame(wire::CHECK, &frame)
+                    .await?
+            }
         };
         if context.json {
             print::json(&answer)?;
         } else {
-            print::line(&card::render(&answer));
+            print::line(&card::render(&answer, Tense::Would));
         }
         Ok(answer.outcome.exit())
     }
@@ -107,13 +110,8 @@ impl Check {
 
 /// Without a running agent: with the last good policy of the folder, and without any network.
 async fn check_alone(context: &Context, bytes: &[u8]) -> anyhow::Result<ShareAnswer> {
-    let agent = {
-        crate::config::enrollment::Enrollment::load(&context.paths)?;
-        let _lock = daemon::lock(&context.paths)?;
-        let agent = Agent::open(context.paths.clone()).await?;
-        policy::load_last_good(&agent).await?;
-        agent
-    };
+    let agent = Agent::open(context.paths.clone()).await?;
+    policy::load_last_good(&agent).await?;
     let (header, draft) = draft::from_frame(bytes)?;
     let answer = compose::check(&agent, &header, draft).await;
     agent.vault.close().await;

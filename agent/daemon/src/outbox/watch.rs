@@ -21,7 +21,9 @@ impl Watch {
     pub(crate) fn start(hurry: Arc<Notify>) -> anyhow::Result<Self> {
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // A read is no news, nor is a change of rights; a lost event (`need_rescan`) and an error are.
-            let is_quiet = event.as_ref().is_ok_and(|event| !event.need_rescan() && leaves_content(event));
+            let is_quiet = event
+                .as_ref()
+                .is_ok_and(|event| !event.need_rescan() && leaves_content(event));
             if !is_quiet {
                 hurry.notify_one();
             }
@@ -48,7 +50,9 @@ fn leaves_content(event: &notify::Event) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use notify::event::{AccessKind, AccessMode, CreateKind, DataChange, EventKind, MetadataKind, ModifyKind, RenameMode};
+    use notify::event::{
+        AccessKind, AccessMode, CreateKind, DataChange, EventKind, MetadataKind, ModifyKind, RenameMode,
+    };
 
     use super::*;
 

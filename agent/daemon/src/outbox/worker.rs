@@ -14,7 +14,7 @@ use super::places::{Found, Places};
 use super::quiet::Rest;
 use super::watch::Watch;
 use crate::agent::Agent;
-use crate::card;
+use crate::card::{self, Tense};
 use crate::compose::draft;
 use crate::compose::share::{Offline, share};
 use crate::limits::{OUTBOX_FILES_PER_ROUND, OUTBOX_RECONCILE};
@@ -190,7 +190,7 @@ async fn process(agent: &Agent, places: &Places, claim: &Claim) -> End {
 /// What a decision means for a file: only `shared` sends it; a question that nobody can answer
 /// here holds it like a block.
 fn end_of(answer: &ShareAnswer) -> End {
-    let reason = Some(card::reason_file(answer));
+    let reason = Some(card::render(answer, Tense::Done));
     match answer.outcome {
         Outcome::Shared | Outcome::Clear => End {
             state: OutboxState::Sent,

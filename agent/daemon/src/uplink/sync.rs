@@ -169,7 +169,7 @@ async fn apply_item(
     match item.body {
         GroupBody::Commit { message } | GroupBody::Proposal { message } => {
             let processed = process(agent, member, follower, known.id, &message.0).await?;
-            handshake(agent, member, known.id, item.sequence, processed).await
+            handshake(agent, member, follower, known.id, item.sequence, processed).await
         }
         GroupBody::Story {
             envelope,
@@ -208,6 +208,7 @@ async fn process(
 async fn handshake(
     agent: &Agent,
     member: &mut Member,
+    follower: &Follower,
     group: AudienceId,
     sequence: u64,
     processed: Result<Processed, ProcessError>,
@@ -221,7 +222,7 @@ async fn handshake(
             ..
         }) => {
             tracing::info!(%group, epoch, added = added.len(), removed = removed.len(), "commit applied");
-            tell_of_members(agent, group, &added).await;
+            tell_of_members(agent, follower, group, &added);
         }
         Ok(Processed::ProposalStored { removes }) => tracing::info!(%group, %removes, "removal proposed"),
         Ok(Processed::Removed) => {
@@ -250,8 +251,13 @@ async fn handshake(
 }
 
 /// K8: members hear of each new device in their audience.
-async fn tell_of_members(agent: &Agent, group: AudienceId, added: &[DeviceId]) {
+fn tell_of_members(agent: &Agent, follower: &Follower, group: AudienceId, added: &[DeviceId]) {
     for device in added.iter().filter(|device| **device != agent.enrollment.device) {
-        agent.notice(format!("device {device} joined audience {group}"));
+        let person = follower
+            .directory()
+            .device(*device)
+            .map(|logged| agent.name_of(logged.person));
+        let person = person.unwrap_or_else(|| "an unknown person".to_owned());
+        agent.notice(format!("{person} joined audience {group} with device {device}"));
     }
 }
