@@ -7,6 +7,7 @@ pub(crate) mod enroll;
 pub(crate) mod feed;
 pub(crate) mod outbox;
 pub(crate) mod pending;
+pub(crate) mod policy_tests;
 pub(crate) mod revoke;
 pub(crate) mod rules;
 pub(crate) mod run;

@@ -160,7 +160,8 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
     let mut refreshed = Instant::now();
     loop {
         let response = sync::ask(agent, limits::LONG_POLL_S).await?;
-        let policy_is_newer = response.policy_version > agent.policy.version();
+        let offered = response.policy_version;
+        let policy_is_newer = offered > agent.policy.asked_version();
         let joined = !response.inbox.is_empty();
         let directory_moved = response.directory_size != agent.directory.read().await.size();
         {
@@ -171,6 +172,7 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
         let due = refreshed.elapsed() >= REFRESH;
         if policy_is_newer || due {
             policy::pull(agent).await?;
+            agent.policy.passed_over(offered);
         }
         if directory_moved || due {
             people::refresh(agent).await?;
@@ -180,10 +182,6 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
         }
         if due {
             refreshed = Instant::now();
-        }
-        if policy_is_newer && agent.policy.version() == 0 {
-            // A policy that is refused would end every wait at once.
-            tokio::time::sleep(limits::BACKOFF_FIRST).await;
         }
         pending::send_waiting(agent).await?;
     }
@@ -225,17 +223,19 @@ async fn upload_events(agent: Arc<Agent>) {
 async fn forget(agent: Arc<Agent>) {
     let mut changes = agent.subscribe();
     loop {
-        let pause = match until_next_expiry(&agent).await {
-            Ok(pause) => pause.min(FORGET_PAUSE_MAX),
-            Err(_) => FORGET_PAUSE_MAX,
-        };
-        let woken = tokio::select! {
-            () = tokio::time::sleep(pause) => true,
-            changed = changes.changed() => { if changed.is_err() { return; } false }
-        };
+        let pause = until_next_expiry(&agent)
+            .await
+            .map_or(FORGET_PAUSE_MAX, |pause| pause.min(FORGET_PAUSE_MAX));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            changed = changes.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        }
         let done = async {
             stories::forget_expired(&agent).await?;
-            if woken { forget_old(&agent).await } else { Ok(()) }
+            forget_old(&agent).await
         };
         if let Err(error) = done.await {
             tracing::error!(error = %format!("{error:#}"), "what expired could not be forgotten");
@@ -243,6 +243,7 @@ async fn forget(agent: Arc<Agent>) {
                 "forget",
                 "expired stories could not be forgotten; see the agent's log",
             );
+            tokio::time::sleep(limits::BACKOFF_MAX).await;
         }
     }
 }

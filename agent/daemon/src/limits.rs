@@ -56,6 +56,11 @@ pub(crate) const DIRECTORY_ENTRIES_MAX: u64 = 10_000_000;
 /// Seconds that the wall clock may be behind signed times before it is an alarm (C4).
 pub(crate) const CLOCK_BEHIND_S: u64 = 120;
 
+/// Bytes of an author's policy folder whose tests are run: those of a bundle, with room.
+pub(crate) const POLICY_FOLDER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Folders within it that wait to be read.
+pub(crate) const POLICY_FOLDERS_MAX: usize = 1_000;
+
 /// Quiet time of an outbox file before it is taken (O3).
 pub(crate) const OUTBOX_QUIET: Duration = Duration::from_millis(1_000);
 /// The reconciler's own pace; events only hurry it (O1).

@@ -9,7 +9,7 @@ use clap::Args;
 use policies::terms::Label;
 use zeroize::Zeroizing;
 
-use super::{Context, duration};
+use super::{Context, duration, policy_tests};
 use crate::agent::Agent;
 use crate::card::{self, Tense};
 use crate::compose::{draft, share as compose};
@@ -58,6 +58,9 @@ pub(crate) struct Share {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
+    /// Run the tests with a draft of a policy folder instead.
+    #[arg(long, value_name = "FOLDER")]
+    tests: Option<PathBuf>,
     /// The audience for which to check; by default none.
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
@@ -88,6 +91,9 @@ impl Share {
 
 impl Check {
     pub(crate) async fn execute(self, context: &Context) -> anyhow::Result<Exit> {
+        if let Some(folder) = &self.tests {
+            return policy_tests::execute(folder, context.json).await;
+        }
         let frame = self.draft.frame(self.audience, None)?;
         crate::config::enrollment::Enrollment::load(&context.paths)?;
         // Whoever gets the folder's lock knows that no agent runs on it.

@@ -7,6 +7,7 @@
 //! No policy, no sealing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use agent_inspect::Engine;
 use anyhow::Context as _;
@@ -35,6 +36,9 @@ pub(crate) struct ActivePolicy {
 #[derive(Default)]
 pub(crate) struct PolicySlot {
     active: ArcSwapOption<ActivePolicy>,
+    /// The newest version that was refused here: not news again, so that it does not end every
+    /// wait at once.
+    refused: AtomicU64,
 }
 
 impl PolicySlot {
@@ -55,6 +59,16 @@ impl PolicySlot {
     /// Version of the policy in force; 0 for none.
     pub(crate) fn version(&self) -> u64 {
         self.active.load().as_ref().map_or(0, |active| active.version)
+    }
+
+    /// The version to ask with: the one in force, or a newer one that was refused.
+    pub(crate) fn asked_version(&self) -> u64 {
+        self.version().max(self.refused.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the gateway's version did not come into force here.
+    pub(crate) fn passed_over(&self, version: u64) {
+        self.refused.fetch_max(version, Ordering::Relaxed);
     }
 
     fn digest(&self) -> Option<Digest> {

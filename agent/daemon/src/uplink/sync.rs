@@ -28,7 +28,7 @@ pub(crate) async fn ask(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncRespon
             .filter(|audience| audience.state == AudienceState::Member)
             .map(|audience| (audience.id, audience.cursor))
             .collect(),
-        policy_version: agent.policy.version(),
+        policy_version: agent.policy.asked_version(),
         directory_size: agent.directory.read().await.asked_size(),
         wait_s,
     };
