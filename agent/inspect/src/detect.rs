@@ -10,14 +10,14 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use policies::detector::{Detector, KeywordRole};
-use policies::terms::{Confidence, DetectorId, Family, Validator};
+use policies::terms::{Confidence, DetectorId, Family, UnscannableReason, Validator};
 use regex_automata::meta::{Config, Regex};
 use regex_automata::util::captures::Captures;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
 use crate::engine::EngineError;
-use crate::limits::{MATCHES_MAX, PATTERN_BYTES};
+use crate::limits::{Budget, MATCH_BYTES, MATCHES_MAX, PATTERN_BYTES};
 use crate::secret::compact;
 use context::Words;
 use gate::{Gate, Positions};
@@ -118,72 +118,30 @@ impl Compiled {
     }
 
     /// Every value in `text` that holds, in order. `literals` are the places where a required literal of the pattern
-    /// stands; `work` is charged with the bytes looked at.
+    /// stands.
+    ///
+    /// # Errors
+    /// The budget is used up.
     pub(crate) fn candidates(
         &self,
         text: &str,
         literals: &[usize],
         positions: &mut Positions,
-        work: &mut usize,
-    ) -> Vec<Candidate> {
-        let mut found = Vec::new();
-        match &self.gate {
-            Gate::Literals(_) => {
-                let mut from = 0;
-                for at in literals.iter().filter(|at| **at <= text.len()) {
-                    if *at >= from
-                        && self.search(text, *at..text.len(), Anchored::Yes, work, &mut found) > *at
-                    {
-                        from = found.last().map_or(0, |last: &Candidate| last.whole.end);
-                    }
-                }
-            }
-            Gate::Digits { count, reach } => {
-                for region in positions.dense(text, *count, *reach) {
-                    self.walk(text, region, work, &mut found);
-                }
-            }
-            Gate::Byte { byte, reach } => {
-                for region in positions.around(text, *byte, *reach) {
-                    self.walk(text, region, work, &mut found);
-                }
-            }
-            Gate::Whole => self.walk(text, 0..text.len(), work, &mut found),
-        }
-        found
-    }
-
-    fn walk(&self, text: &str, region: Range<usize>, work: &mut usize, found: &mut Vec<Candidate>) {
-        let mut at = region.start;
-        while at < region.end && found.len() < MATCHES_MAX {
-            at = self.search(text, at..region.end, Anchored::No, work, found);
-        }
-    }
-
-    /// Looks for the next match and gives the offset to go on from: behind a value that holds or is excluded, or
-    /// one byte on from the start of one that fails, since something else may be glued in front.
-    fn search(
-        &self,
-        text: &str,
-        range: Range<usize>,
-        anchored: Anchored,
-        work: &mut usize,
-        found: &mut Vec<Candidate>,
-    ) -> usize {
-        let end = range.end;
-        let input = Input::new(text).range(range).anchored(anchored);
-        let Some((whole, value)) = self.next(&input) else {
-            *work += input.end() - input.start();
-            return end;
+        budget: &mut Budget,
+    ) -> Result<Vec<Candidate>, UnscannableReason> {
+        let mut search = Search {
+            detector: self,
+            text,
+            budget,
+            found: Vec::new(),
         };
-        *work += whole.end - input.start();
-        let behind = whole.end.max(whole.start + 1);
-        match text.get(value.clone()).map(|value| self.judge(value)) {
-            Some(Judgement::Holds) => found.push(Candidate { whole, value }),
-            Some(Judgement::Excluded) => {}
-            Some(Judgement::Fails) | None => return whole.start + 1,
+        match &self.gate {
+            Gate::Literals(_) => search.at_each(literals)?,
+            Gate::Digits { count, reach } => search.in_each(positions.dense(text, *count, *reach))?,
+            Gate::Byte { byte, reach } => search.in_each(positions.around(text, *byte, *reach))?,
+            Gate::Whole => search.in_each(std::iter::once(0..text.len()).collect())?,
         }
-        behind
+        Ok(search.found)
     }
 
     fn next(&self, input: &Input<'_>) -> Option<(Range<usize>, Range<usize>)> {
@@ -241,5 +199,69 @@ impl Compiled {
             Confidence::Low if self.needs_keyword() => None,
             Confidence::Low => Some(Confidence::Low),
         }
+    }
+}
+
+/// One detector at work on one text.
+struct Search<'s> {
+    detector: &'s Compiled,
+    text: &'s str,
+    budget: &'s mut Budget,
+    found: Vec<Candidate>,
+}
+
+impl Search<'_> {
+    /// Where a literal stands, a match begins or not.
+    fn at_each(&mut self, literals: &[usize]) -> Result<(), UnscannableReason> {
+        let mut behind = 0;
+        for at in literals {
+            if *at >= behind && self.found.len() < MATCHES_MAX {
+                let before = self.found.len();
+                self.next(*at..self.text.len(), Anchored::Yes)?;
+                if let Some(last) = self.found.get(before) {
+                    behind = last.whole.end;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn in_each(&mut self, regions: Vec<Range<usize>>) -> Result<(), UnscannableReason> {
+        for region in regions {
+            let mut at = region.start;
+            while at < region.end && self.found.len() < MATCHES_MAX {
+                at = self.next(at..region.end, Anchored::No)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for the next match and gives the offset to go on from: behind a value that holds or is excluded, or
+    /// one byte on from the start of one that fails, since something else may be glued in front.
+    fn next(&mut self, range: Range<usize>, anchored: Anchored) -> Result<usize, UnscannableReason> {
+        let (start, end) = (range.start, range.end);
+        let input = Input::new(self.text).range(range).anchored(anchored);
+        let Some((whole, value)) = self.detector.next(&input) else {
+            // An anchored search gives up at the first byte that does not fit.
+            let looked_at = if anchored == Anchored::Yes {
+                MATCH_BYTES.min(end - start)
+            } else {
+                end - start
+            };
+            self.budget.work(looked_at)?;
+            return Ok(end);
+        };
+        self.budget.work(whole.end - start)?;
+        let behind = whole.end.max(whole.start + 1);
+        match self
+            .text
+            .get(value.clone())
+            .map(|value| self.detector.judge(value))
+        {
+            Some(Judgement::Holds) => self.found.push(Candidate { whole, value }),
+            Some(Judgement::Excluded) => {}
+            Some(Judgement::Fails) | None => return Ok(whole.start + 1),
+        }
+        Ok(behind)
     }
 }

@@ -12,7 +12,7 @@ use crate::detect::structural::STRUCTURAL;
 use crate::draft::Draft;
 use crate::extract::{Extractor, Origin, Segment, StructuralMatch};
 use crate::join;
-use crate::limits::{Budget, Limits, VIEWS_MAX};
+use crate::limits::{Budget, DRAFT_MATCHES_MAX, Limits, VIEW_WORK, VIEWS_MAX};
 use crate::place::{Place, Transform};
 use crate::report::{Located, Report, Unread};
 use crate::scan::{Scanner, TextWords};
@@ -88,9 +88,16 @@ impl Engine {
     #[must_use]
     pub fn inspect(&self, draft: &Draft, limits: &Limits) -> Report {
         let mut inspection = Inspection::new(self, limits);
-        for (item, name, bytes) in draft.items() {
-            let path = name.map(|name| vec![name.to_owned()]).unwrap_or_default();
-            inspection.item(bytes, Origin { item, path, depth: 0 });
+        inspection.text(draft.text());
+        for (item, file) in (1_u16..).zip(draft.files()) {
+            inspection.item(
+                &file.bytes,
+                Origin {
+                    item,
+                    path: vec![file.name.clone()],
+                    depth: 0,
+                },
+            );
         }
         inspection.joined();
         inspection.report(draft.digest())
@@ -111,6 +118,13 @@ impl Engine {
         );
         inspection.report(policies::terms::draft_digest(b"", std::iter::once(bytes)))
     }
+}
+
+/// What comes out of the views of one segment.
+#[derive(Default)]
+struct Walk {
+    found: Vec<Located>,
+    encoded: VecDeque<Segment>,
 }
 
 /// One run of the engine.
@@ -137,16 +151,30 @@ impl<'e> Inspection<'e> {
     }
 
     fn item(&mut self, bytes: &[u8], origin: Origin) {
-        let (kind, mut waiting) = self.extract(bytes, &origin);
+        let (kind, waiting) = self.extract(bytes, &origin);
+        self.segments(bytes, kind, waiting);
+    }
+
+    /// The text of a draft is a text, whatever it looks like.
+    fn text(&mut self, text: &str) {
+        let origin = Origin {
+            item: 0,
+            path: Vec::new(),
+            depth: 0,
+        };
+        let mut extractor = Extractor::new(&mut self.budget);
+        extractor.extract_text(text, &origin);
+        let segments = extractor.segments.into();
+        self.segments(text.as_bytes(), ItemKind::Text, segments);
+    }
+
+    fn segments(&mut self, bytes: &[u8], kind: ItemKind, mut waiting: VecDeque<Segment>) {
         self.items.push(ItemFacts {
             kind,
             size_bytes: bytes.len() as u64,
         });
         while let Some(segment) = waiting.pop_front() {
-            match self.segment(&segment) {
-                Ok(more) => waiting.extend(more),
-                Err(reason) => self.not_read(segment.item, segment.path.clone(), reason),
-            }
+            waiting.extend(self.segment(&segment));
             if segment.is_body {
                 self.bodies.push(segment);
             }
@@ -170,42 +198,50 @@ impl<'e> Inspection<'e> {
         (kind, segments.into())
     }
 
-    /// Scans a segment through all its views. Gives the segments of files that were encoded in it.
-    fn segment(&mut self, segment: &Segment) -> Result<Vec<Segment>, UnscannableReason> {
-        let scanner = &self.engine.scanner;
-        let root = scanner.words(&segment.text);
-        let mut encoded = Vec::new();
-        let mut found = Vec::new();
+    /// Scans a segment through all its views, and what is encoded in it. What was found before a limit stays found.
+    fn segment(&mut self, segment: &Segment) -> VecDeque<Segment> {
+        let mut walk = Walk::default();
+        if let Err(reason) = self.views(segment, &mut walk) {
+            self.not_read(segment.item, segment.path.clone(), reason);
+        }
+        self.matches.extend(correlate::distinct(walk.found));
+        walk.encoded
+    }
+
+    fn views(&mut self, segment: &Segment, walk: &mut Walk) -> Result<(), UnscannableReason> {
+        let root = self.engine.scanner.words(&segment.text, &mut self.budget)?;
         let mut seen = BTreeSet::new();
         let mut waiting = VecDeque::from([View::raw(segment.text.clone(), segment.chain.clone())]);
         while let Some(view) = waiting.pop_front() {
             if !seen.insert(fingerprint(&view)) {
                 continue;
             }
-            if seen.len() > VIEWS_MAX {
+            if seen.len() > VIEWS_MAX || self.matches.len() + walk.found.len() > DRAFT_MATCHES_MAX {
                 return Err(UnscannableReason::WorkLimit);
             }
-            self.view(&view, segment, &root, &mut found)?;
+            self.budget.work(VIEW_WORK)?;
+            self.view(&view, segment, &root, &mut walk.found)?;
             for step in view.steps(&mut self.budget)? {
                 match step.content {
                     Content::Text(_) if view.depth() >= self.budget.depth_max() => {
                         self.not_read(segment.item, segment.path.clone(), UnscannableReason::TooDeep);
                     }
                     Content::Text(text) => waiting.push_back(view.child(step.transform, text, step.map)),
-                    Content::Bytes(bytes) => {
-                        let origin = Origin {
-                            item: segment.item,
-                            path: segment.path.clone(),
-                            depth: segment.depth,
-                        };
-                        let (_, segments) = self.extract(&bytes, &origin.member("encoded file"));
-                        encoded.extend(segments);
-                    }
+                    Content::Bytes(bytes) => walk.encoded.extend(self.encoded(&bytes, segment)),
                 }
             }
         }
-        self.matches.extend(correlate::distinct(found));
-        Ok(encoded)
+        Ok(())
+    }
+
+    /// A file that was encoded in a text.
+    fn encoded(&mut self, bytes: &[u8], segment: &Segment) -> VecDeque<Segment> {
+        let origin = Origin {
+            item: segment.item,
+            path: segment.path.clone(),
+            depth: segment.depth,
+        };
+        self.extract(bytes, &origin.member("encoded file")).1
     }
 
     fn view(
@@ -219,15 +255,16 @@ impl<'e> Inspection<'e> {
         let hits = if view.is_raw() {
             scanner.scan(view, root, None, &mut self.budget)?
         } else {
-            let words = scanner.words(&view.text);
+            let words = scanner.words(&view.text, &mut self.budget)?;
             scanner.scan(view, &words, Some((&segment.text, root)), &mut self.budget)?
         };
+        let mut lines = Lines::new(&segment.text);
         for hit in hits {
             let Some(detector) = scanner.detectors.get(hit.detector) else {
                 continue;
             };
             let in_text = view.in_segment(hit.value.clone());
-            let line = line_of(&segment.text, in_text.start);
+            let line = lines.of(in_text.start);
             let place = Place {
                 span: segment.map.source(&in_text),
                 path: segment.path.clone(),
@@ -261,13 +298,18 @@ impl<'e> Inspection<'e> {
             is_body: false,
             depth: 0,
         };
-        let before = self.matches.len();
-        if let Err(reason) = self.segment(&whole) {
+        let mut walk = Walk::default();
+        let before = (self.unread.len(), self.matches.len());
+        let held = self.views(&whole, &mut walk);
+        // Files and depths in the bodies were dealt with in their items.
+        self.unread.truncate(before.0);
+        self.matches.truncate(before.1);
+        if let Err(reason) = held {
             self.not_read(0, Vec::new(), reason);
         }
-        let found = self.matches.split_off(before.min(self.matches.len()));
+        let spread = correlate::distinct(walk.found).into_iter();
         self.matches
-            .extend(found.into_iter().filter_map(|found| joined.place(found, &bodies)));
+            .extend(spread.filter_map(|found| joined.place(found, &bodies)));
     }
 
     fn not_read(&mut self, item: u16, path: Vec<String>, reason: UnscannableReason) {
@@ -280,18 +322,7 @@ impl<'e> Inspection<'e> {
         self.unread.push(Unread { item, place, reason });
     }
 
-    fn report(mut self, content: Digest) -> Report {
-        self.matches.sort_by(|a, b| {
-            let key = |m: &Located| {
-                (
-                    m.item,
-                    m.place.path.clone(),
-                    m.place.span.start,
-                    m.detector.clone(),
-                )
-            };
-            key(a).cmp(&key(b))
-        });
+    fn report(self, content: Digest) -> Report {
         let mut unread: Vec<Unread> = Vec::new();
         for entry in self.unread {
             if !unread.contains(&entry) {
@@ -342,9 +373,31 @@ fn fingerprint(view: &View) -> (u64, usize) {
     (hasher.finish(), view.in_segment(0..view.text.len()).start)
 }
 
-fn line_of(text: &str, offset: usize) -> u32 {
-    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
-    u32::try_from(memchr::memchr_iter(b'\n', before).count())
-        .unwrap_or(u32::MAX)
-        .saturating_add(1)
+/// Counts lines on from where it last stood, because matches come in rising order.
+struct Lines<'t> {
+    text: &'t [u8],
+    at: usize,
+    line: u32,
+}
+
+impl<'t> Lines<'t> {
+    fn new(text: &'t str) -> Self {
+        Self {
+            text: text.as_bytes(),
+            at: 0,
+            line: 1,
+        }
+    }
+
+    /// The line of an offset, from 1.
+    fn of(&mut self, offset: usize) -> u32 {
+        if offset < self.at {
+            (self.at, self.line) = (0, 1);
+        }
+        let between = self.text.get(self.at..offset).unwrap_or_default();
+        let breaks = u32::try_from(memchr::memchr_iter(b'\n', between).count()).unwrap_or(u32::MAX);
+        self.line = self.line.saturating_add(breaks);
+        self.at = offset;
+        self.line
+    }
 }

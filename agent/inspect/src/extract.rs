@@ -126,6 +126,11 @@ impl<'b> Extractor<'b> {
         kind.item_kind()
     }
 
+    /// Takes a text for a text.
+    pub(crate) fn extract_text(&mut self, text: &str, origin: &Origin) {
+        text::extract(self, text.as_bytes(), Encoding::Utf8, origin);
+    }
+
     pub(crate) fn unread(&mut self, origin: &Origin, reason: UnscannableReason) {
         let place = Place {
             span: 0..0,

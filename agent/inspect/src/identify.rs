@@ -91,10 +91,10 @@ fn is_foreign(bytes: &[u8]) -> bool {
     infer::get(bytes).is_some_and(|found| found.matcher_type() != infer::MatcherType::Text)
 }
 
-/// Readers accept a PDF header anywhere in the first kilobyte.
+/// Readers accept a PDF header anywhere in the first kilobyte. A text about PDF has no objects.
 fn starts_as_pdf(bytes: &[u8]) -> bool {
-    memchr::memmem::find(bytes.get(..HEAD).unwrap_or(bytes), b"%PDF-1.").is_some()
-        || memchr::memmem::find(bytes.get(..HEAD).unwrap_or(bytes), b"%PDF-2.").is_some()
+    let head = bytes.get(..HEAD).unwrap_or(bytes);
+    memchr::memmem::find(head, b"%PDF-").is_some() && memchr::memmem::find(bytes, b" obj").is_some()
 }
 
 /// An archive behind something else, such as a program that unpacks itself: its directory is at the end.

@@ -46,7 +46,13 @@ pub(crate) const MATCH_BYTES: usize = 1_024;
 /// Matches of one detector in one view; more say nothing more, and counts are reported in buckets (K25).
 pub(crate) const MATCHES_MAX: usize = 1_000;
 /// Views of one segment: escapes within escapes must end.
-pub(crate) const VIEWS_MAX: usize = 4_096;
+pub(crate) const VIEWS_MAX: usize = 65_536;
+/// What a view costs beside its bytes.
+pub(crate) const VIEW_WORK: usize = 1_024;
+/// What a keyword or literal that is found costs; a text of nothing but keywords must not fill the memory.
+pub(crate) const WORD_WORK: usize = 64;
+/// Matches of a whole draft; a table of a million addresses is no more sensitive than one of this many.
+pub(crate) const DRAFT_MATCHES_MAX: usize = 100_000;
 /// Memory of one compiled pattern.
 pub(crate) const PATTERN_BYTES: usize = 4 << 20;
 /// XML elements inside each other; office suites write less than forty.

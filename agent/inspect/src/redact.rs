@@ -125,7 +125,12 @@ fn item_without(
             return Err(NotRedactable::InsideContainer { item });
         }
     }
-    match identify(bytes) {
+    let kind = if item == 0 {
+        Kind::Text(Encoding::Utf8)
+    } else {
+        identify(bytes)
+    };
+    match kind {
         Kind::Jpeg => {
             changes.push(Change {
                 item,

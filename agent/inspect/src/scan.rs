@@ -11,7 +11,7 @@ use crate::detect::Compiled;
 use crate::detect::context::{Around, WordHits, Words, is_whole_word};
 use crate::detect::gate::{Gate, Positions};
 use crate::engine::EngineError;
-use crate::limits::Budget;
+use crate::limits::{Budget, WORD_WORK};
 use crate::views::View;
 use crate::views::fold::folded;
 
@@ -89,13 +89,18 @@ impl Scanner {
     }
 
     /// The shared pass.
-    pub(crate) fn words(&self, text: &str) -> TextWords {
+    ///
+    /// # Errors
+    /// The budget is used up.
+    pub(crate) fn words(&self, text: &str, budget: &mut Budget) -> Result<TextWords, UnscannableReason> {
+        budget.work(text.len())?;
         let count = self.detectors.len();
         let mut found = TextWords {
             literals: vec![Vec::new(); count],
             words: vec![WordHits::default(); count],
         };
         for hit in self.pass.find_overlapping_iter(text) {
+            budget.work(WORD_WORK)?;
             let mut whole = None;
             for meaning in self.meanings.get(hit.pattern().as_usize()).into_iter().flatten() {
                 let mut is_whole = || *whole.get_or_insert_with(|| is_whole_word(text, &hit.range()));
@@ -123,7 +128,7 @@ impl Scanner {
             places.sort_unstable();
             places.dedup();
         }
-        found
+        Ok(found)
     }
 
     /// Every value in a view. `outer` is the text that the view was made from, with its words.
@@ -134,7 +139,6 @@ impl Scanner {
         outer: Option<(&str, &TextWords)>,
         budget: &mut Budget,
     ) -> Result<Vec<Hit>, UnscannableReason> {
-        let mut work = view.text.len();
         let mut hits = Vec::new();
         let mut positions = Positions::default();
         for (index, detector) in self.detectors.iter().enumerate() {
@@ -148,7 +152,7 @@ impl Scanner {
             if detector.needs_keyword() && no_keyword {
                 continue;
             }
-            for candidate in detector.candidates(&view.text, literals, &mut positions, &mut work) {
+            for candidate in detector.candidates(&view.text, literals, &mut positions, budget)? {
                 let value = view.text.get(candidate.value.clone()).unwrap_or_default();
                 let inner = Around {
                     text: &view.text,
@@ -169,10 +173,7 @@ impl Scanner {
                     });
                 }
             }
-            budget.work(work)?;
-            work = 0;
         }
-        budget.work(work)?;
         Ok(hits)
     }
 }

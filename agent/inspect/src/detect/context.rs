@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// Longest keyword, in bytes.
+const WORD_BYTES: usize = 1_024;
+
 /// Words of one detector that stand in one text.
 #[derive(Clone, Default)]
 pub(crate) struct WordHits {
@@ -38,9 +41,13 @@ impl Words<'_> {
 
 impl Around<'_> {
     fn near(&self, words: &[Range<usize>], characters: usize) -> bool {
-        words
-            .iter()
-            .any(|word| self.distance(word).is_some_and(|distance| distance <= characters))
+        // In the order of their ends. A character is four bytes at most.
+        let reach = characters.saturating_mul(4);
+        let first = words.partition_point(|word| word.end < self.value.start.saturating_sub(reach));
+        let last_end = self.value.end.saturating_add(reach).saturating_add(WORD_BYTES);
+        let near = words.iter().skip(first).take_while(|word| word.end <= last_end);
+        near.map(|word| self.distance(word))
+            .any(|distance| distance.is_some_and(|d| d <= characters))
     }
 
     /// Characters between a word and the value; none if the word is part of the value.

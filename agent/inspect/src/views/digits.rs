@@ -10,9 +10,14 @@ const DIGITS_MAX: usize = 34;
 /// Longest separator between two groups.
 const SEPARATOR_MAX: usize = 3;
 
-/// Adds one view for each number whose groups are divided by one and the same separator.
+/// Parts numbers so that nothing is read across them.
+const APART: &str = "\n\u{1}\n";
+
+/// Adds one view of all numbers whose groups are divided by one and the same separator.
 pub(super) fn joined(text: &str, steps: &mut Vec<Decoded>) {
     let bytes = text.as_bytes();
+    let mut numbers = String::new();
+    let mut map = OffsetMap::default();
     let mut groups = groups(bytes).peekable();
     while let Some(first) = groups.next() {
         let mut run = Run {
@@ -26,7 +31,12 @@ pub(super) fn joined(text: &str, steps: &mut Vec<Decoded>) {
             }
             groups.next();
         }
-        steps.extend(run.view(bytes));
+        if run.is_number(bytes) {
+            run.write(bytes, &mut numbers, &mut map);
+        }
+    }
+    if !numbers.is_empty() {
+        steps.push(Decoded::text(Transform::Digits, numbers, map));
     }
 }
 
@@ -93,20 +103,22 @@ impl Run {
             || (tight(after(0)) && letter(after(1)))
     }
 
-    fn view(&self, bytes: &[u8]) -> Option<Decoded> {
-        if self.groups.len() < 2 || !(DIGITS_MIN..=DIGITS_MAX).contains(&self.digits) {
-            return None;
-        }
-        if self.continues(bytes) || !self.is_even() {
-            return None;
-        }
-        let mut text = String::with_capacity(self.digits);
-        let mut map = OffsetMap::default();
+    fn is_number(&self, bytes: &[u8]) -> bool {
+        self.groups.len() > 1
+            && (DIGITS_MIN..=DIGITS_MAX).contains(&self.digits)
+            && !self.continues(bytes)
+            && self.is_even()
+    }
+
+    fn write(&self, bytes: &[u8], numbers: &mut String, map: &mut OffsetMap) {
         for (start, end) in &self.groups {
-            text.extend(bytes.get(*start..*end)?.iter().map(|b| char::from(*b)));
+            let digits = bytes.get(*start..*end).unwrap_or_default();
+            numbers.extend(digits.iter().map(|b| char::from(*b)));
             map.copy(*start..*end);
         }
-        Some(Decoded::text(Transform::Digits, text, map))
+        let end = self.groups.last().map_or(0, |last| last.1);
+        numbers.push_str(APART);
+        map.unit(APART.len(), end.saturating_sub(1)..end);
     }
 }
 
@@ -125,14 +137,18 @@ mod tests {
                 Content::Bytes(_) => "",
             })
             .collect();
-        assert_eq!(texts, expected, "{text}");
+        let numbers: Vec<&str> = texts
+            .iter()
+            .flat_map(|text| text.split_terminator(APART))
+            .collect();
+        assert_eq!(numbers, expected, "{text}");
     }
 
     /// V2
     #[test]
     fn separated_digits_are_joined() {
         check("4 5 3 9 3 1 9 5", &["45393195"]);
-        check("it is 45.39.31.95!", &["45393195"]);
+        check("it is 45.39.31.95! or 1 2 3 4 5 6 7 8", &["45393195", "12345678"]);
         check("4539\r\n3195\r\n0343\r\n6467", &["4539319503436467"]);
         check("4539 - 3195 - 0343 - 6467", &["4539319503436467"]);
     }
