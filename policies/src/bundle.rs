@@ -61,6 +61,14 @@ pub enum BundleError {
         /// The role.
         missing: Role,
     },
+    /// Somebody signed for the role whose key is not trusted for it.
+    #[error("key {key_id} is not trusted as `{role}`\nhelp: sign with the key that was pinned at enrolment")]
+    UnknownKey {
+        /// The role.
+        role: Role,
+        /// The key.
+        key_id: String,
+    },
     /// One key signed as both.
     #[error("one key signed as author and as approver\nhelp: another person must approve")]
     SameKeyTwice,
@@ -225,15 +233,23 @@ impl UnsignedBundle {
         Manifest::decode(&self.manifest)
     }
 
-    /// Adds a signature; one of the same role and key is replaced.
-    #[must_use]
-    pub fn sign(mut self, role: Role, key: &SigningKey) -> Self {
+    /// Adds a signature; an earlier one of the same role and key is replaced.
+    ///
+    /// # Errors
+    /// [`BundleError::SameKeyTwice`] if the key signed in another role: two persons must agree (K6).
+    pub fn sign(mut self, role: Role, key: &SigningKey) -> Result<Self, BundleError> {
         let sig = key.sign(&message(role, &self.manifest)).to_bytes();
         let key_id = wire::key_id(&key.verifying_key().to_bytes());
-        self.signatures
-            .retain(|signature| signature.role != role || signature.key_id != key_id);
+        if self
+            .signatures
+            .iter()
+            .any(|signature| signature.role != role && signature.key_id == key_id)
+        {
+            return Err(BundleError::SameKeyTwice);
+        }
+        self.signatures.retain(|signature| signature.key_id != key_id);
         self.signatures.push(Signature { role, key_id, sig });
-        self
+        Ok(self)
     }
 
     /// The bundle's bytes.
@@ -342,7 +358,7 @@ impl UnverifiedBundle {
         if found < floor || found == 0 {
             return Err(BundleError::RolledBack { found, floor });
         }
-        if found - floor > limits::VERSION_JUMP_MAX {
+        if floor > 0 && found - floor > limits::VERSION_JUMP_MAX {
             return Err(BundleError::VersionJump { found, floor });
         }
         let log_index = logged.ok_or(BundleError::Unlogged)?;
@@ -356,6 +372,16 @@ impl UnverifiedBundle {
             parts,
             reference,
         })
+    }
+
+    fn missing(&self, role: Role) -> BundleError {
+        match self.signatures.iter().find(|signature| signature.role == role) {
+            Some(unknown) => BundleError::UnknownKey {
+                role,
+                key_id: unknown.key_id.clone(),
+            },
+            None => BundleError::HalfSigned { missing: role },
+        }
     }
 
     /// Two roles, two keys (K6). Signatures of keys that are not trusted do not count; a wrong one of a key that is
@@ -378,7 +404,7 @@ impl UnverifiedBundle {
             signers
                 .get(&role)
                 .map(Vec::as_slice)
-                .ok_or(BundleError::HalfSigned { missing: role })
+                .ok_or_else(|| self.missing(role))
         };
         let (authors, approvers) = (of(Role::Author)?, of(Role::Approver)?);
         let different = authors

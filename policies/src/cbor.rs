@@ -8,6 +8,9 @@ use ciborium::Value;
 
 /// Nesting that our formats need, with room.
 const DEPTH_MAX: usize = 16;
+/// Items of one value: an item of one byte takes 32 in memory, so this bounds what a peer's bytes grow to (2 MiB).
+/// A roster of 2,000 persons and a bundle of 512 parts need far fewer.
+const ITEMS_MAX: usize = 65_536;
 /// Tag of COSE_Sign1 (RFC 9052), the one tag that is let through.
 const TAG_COSE_SIGN1: u64 = 18;
 
@@ -29,6 +32,9 @@ pub enum CborError {
     /// Nested too deep.
     #[error("the CBOR is nested too deep")]
     TooDeep,
+    /// More items than any of our formats has.
+    #[error("the CBOR has too many items")]
+    TooMany,
     /// Text that is not UTF-8.
     #[error("text is not UTF-8")]
     NotUtf8,
@@ -39,7 +45,10 @@ pub enum CborError {
 /// # Errors
 /// [`CborError`] for anything that [`canonical`] would not have written.
 pub fn strict_value(bytes: &[u8]) -> Result<Value, CborError> {
-    let mut reader = Reader { rest: bytes };
+    let mut reader = Reader {
+        rest: bytes,
+        items: 0,
+    };
     let value = reader.item(0)?;
     if reader.rest.is_empty() {
         Ok(value)
@@ -58,6 +67,7 @@ pub fn canonical(value: &Value) -> Vec<u8> {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    items: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -105,6 +115,10 @@ impl<'a> Reader<'a> {
     fn item(&mut self, depth: usize) -> Result<Value, CborError> {
         if depth > DEPTH_MAX {
             return Err(CborError::TooDeep);
+        }
+        self.items += 1;
+        if self.items > ITEMS_MAX {
+            return Err(CborError::TooMany);
         }
         let (major, argument) = self.head()?;
         match major {
@@ -288,5 +302,7 @@ mod tests {
         );
         refused(&[0x61, 0xff], CborError::NotUtf8);
         refused(&[0x81; 40], CborError::TooDeep);
+        let many = [&[0x9a, 0x00, 0x01, 0x00, 0x00], vec![0; ITEMS_MAX].as_slice()].concat();
+        refused(&many, CborError::TooMany);
     }
 }

@@ -58,7 +58,7 @@
 //!     expires_s: now_s + 86_400,
 //!     previous: None,
 //! };
-//! let bytes = assemble(&checked, fields).sign(Role::Author, &author).sign(Role::Approver, &approver).to_bytes();
+//! let bytes = assemble(&checked, fields).sign(Role::Author, &author)?.sign(Role::Approver, &approver)?.to_bytes();
 //!
 //! let public = |key: &SigningKey| Ed25519PublicKey::from_bytes(&key.verifying_key().to_bytes());
 //! let trust =

@@ -166,10 +166,20 @@ fn previous(value: Value) -> Result<Option<Digest>, BundleError> {
     }
 }
 
+/// Whether a path stays inside of the folder into which somebody may write it.
+fn is_inside(path: &str) -> bool {
+    let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(['\\', ':', '\0']);
+    path.split('/').all(is_name)
+}
+
 fn parts(value: Value) -> Result<BTreeMap<String, Part>, BundleError> {
     let entries = value.into_map().map_err(|_| BundleError::Malformed)?;
     let part = |(path, value): (Value, Value)| {
-        let path = path.into_text().map_err(|_| BundleError::Malformed)?;
+        let path = path
+            .into_text()
+            .ok()
+            .filter(|path| is_inside(path))
+            .ok_or(BundleError::Malformed)?;
         let fields = value.into_array().map_err(|_| BundleError::Malformed)?;
         let [sha256, size] = <[Value; 2]>::try_from(fields).map_err(|_| BundleError::Malformed)?;
         let size_bytes = size

@@ -39,7 +39,9 @@ fn unsigned(fields: ManifestFields) -> UnsignedBundle {
 fn signed(version: u64) -> UnsignedBundle {
     unsigned(fields(version))
         .sign(Role::Author, &key(1))
+        .unwrap()
         .sign(Role::Approver, &key(2))
+        .unwrap()
 }
 
 fn verify(bytes: &[u8]) -> Result<VerifiedBundle, BundleError> {
@@ -82,13 +84,16 @@ fn bundle_bytes_are_canonical() {
 /// K6: the approver signs what the author sent.
 #[test]
 fn second_signature_is_added_to_received_bytes() {
-    let half = unsigned(fields(5)).sign(Role::Author, &key(1)).to_bytes();
+    let half = unsigned(fields(5))
+        .sign(Role::Author, &key(1))
+        .unwrap()
+        .to_bytes();
     let received = UnsignedBundle::parse(&half).unwrap();
     assert_eq!(
         (received.roles(), received.check().unwrap().tenant().as_str()),
         (vec![Role::Author], "acme")
     );
-    assert!(verify(&received.sign(Role::Approver, &key(2)).to_bytes()).is_ok());
+    assert!(verify(&received.sign(Role::Approver, &key(2)).unwrap().to_bytes()).is_ok());
 }
 
 #[test]
@@ -99,46 +104,68 @@ fn unsigned_bundle_is_refused() {
 /// K6
 #[test]
 fn half_signed_bundle_is_refused() {
-    let author = unsigned(fields(5)).sign(Role::Author, &key(1));
+    let author = unsigned(fields(5)).sign(Role::Author, &key(1)).unwrap();
     assert_eq!(
         refused(&author),
         BundleError::HalfSigned {
             missing: Role::Approver
         }
     );
-    let approver = unsigned(fields(5)).sign(Role::Approver, &key(2));
+    let approver = unsigned(fields(5)).sign(Role::Approver, &key(2)).unwrap();
     assert_eq!(
         refused(&approver),
         BundleError::HalfSigned {
             missing: Role::Author
         }
     );
-    let stranger = author.sign(Role::Approver, &key(9));
-    assert_eq!(
-        refused(&stranger),
-        BundleError::HalfSigned {
-            missing: Role::Approver
-        }
-    );
-    let wrong_role = unsigned(fields(5))
-        .sign(Role::Author, &key(2))
-        .sign(Role::Approver, &key(2));
-    assert_eq!(
-        refused(&wrong_role),
-        BundleError::HalfSigned {
-            missing: Role::Author
-        }
-    );
 }
 
-/// K6
+/// K6: a signature of a key that is not pinned for the role does not count.
+#[test]
+fn unknown_key_and_key_of_the_other_role_are_refused() {
+    let author = unsigned(fields(5)).sign(Role::Author, &key(1)).unwrap();
+    let stranger = author.clone().sign(Role::Approver, &key(9)).unwrap();
+    let unknown = |role, seed| BundleError::UnknownKey {
+        role,
+        key_id: public(seed).key_id(),
+    };
+    assert_eq!(refused(&stranger), unknown(Role::Approver, 9));
+    let other_role = author.sign(Role::Approver, &key(3)).unwrap();
+    assert_eq!(refused(&other_role), unknown(Role::Approver, 3));
+    assert!(verify(&other_role.sign(Role::Approver, &key(2)).unwrap().to_bytes()).is_ok());
+}
+
+/// K6: neither while signing, nor in bytes from elsewhere.
 #[test]
 fn one_key_may_not_fill_both_roles() {
-    let same = unsigned(fields(5))
-        .sign(Role::Author, &key(1))
-        .sign(Role::Approver, &key(1));
+    let author = unsigned(fields(5)).sign(Role::Author, &key(1)).unwrap();
+    assert_eq!(
+        author.clone().sign(Role::Approver, &key(1)).unwrap_err(),
+        BundleError::SameKeyTwice
+    );
+    let mut same = author;
+    let approver = unsigned(fields(5)).sign(Role::Approver, &key(1)).unwrap();
+    same.signatures.extend(approver.signatures);
     assert_eq!(refused(&same), BundleError::SameKeyTwice);
-    assert!(verify(&same.sign(Role::Author, &key(3)).to_bytes()).is_ok());
+    assert!(verify(&same.sign(Role::Author, &key(3)).unwrap().to_bytes()).is_ok());
+}
+
+/// Whoever writes parts into a folder can rely on their paths.
+#[test]
+fn paths_that_lead_out_of_the_folder_are_refused_though_signed() {
+    for path in ["../x", "/x", "a//b", "a/../b", "a\\b", "", "."] {
+        let mut bundle = unsigned(fields(5));
+        let mut manifest = Manifest::decode(&bundle.manifest).unwrap();
+        let part = manifest.parts.remove("dlp.toml").unwrap();
+        manifest.parts.insert(path.to_owned(), part);
+        bundle.manifest = manifest.encode();
+        let signed = bundle
+            .sign(Role::Author, &key(1))
+            .unwrap()
+            .sign(Role::Approver, &key(2))
+            .unwrap();
+        assert_eq!(refused(&signed), BundleError::Malformed, "{path}");
+    }
 }
 
 #[test]
@@ -151,7 +178,11 @@ fn tampered_manifest_is_refused() {
 #[test]
 fn signature_of_one_role_does_not_count_for_another() {
     let mut bundle = signed(5);
-    bundle.signatures[1].sig = unsigned(fields(5)).sign(Role::Author, &key(2)).signatures[0].sig;
+    bundle.signatures[1].sig = unsigned(fields(5))
+        .sign(Role::Author, &key(2))
+        .unwrap()
+        .signatures[0]
+        .sig;
     assert_eq!(refused(&bundle), BundleError::Tampered { role: Role::Approver });
 }
 
@@ -244,7 +275,9 @@ fn expired_early_and_endless_bundles_are_refused() {
         refused(
             &unsigned(fields)
                 .sign(Role::Author, &key(1))
-                .sign(Role::Approver, &key(2)),
+                .unwrap()
+                .sign(Role::Approver, &key(2))
+                .unwrap(),
         )
     };
     assert_eq!(at(NOW_S - 10, NOW_S), BundleError::Expired);

@@ -63,6 +63,11 @@ fn line(source: Source<'_>, model: &Model, text: &str, at: &Range<usize>) -> Opt
         source.problem(at, "quotes, and comments after fields, are not read", help);
         return None;
     }
+    if !text.is_ascii() {
+        let help = "write the name as the directory has it: a-z, 0-9, `.`, `_`, `-`; people by their ids";
+        source.problem(at, "the line holds letters that no name has", help);
+        return None;
+    }
     let mut fields = text.split(',').map(|field| field.trim().to_owned());
     let ptype = fields.next().unwrap_or_default();
     let fields: Vec<String> = fields.collect();

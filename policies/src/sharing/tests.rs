@@ -261,6 +261,16 @@ sharing/model.conf:11:1: `!` stands before a comparison
 "#);
 }
 
+/// casbin's keyMatch cuts by bytes.
+#[test]
+fn letters_that_no_name_has_are_refused() {
+    let told = problems(
+        "sharing/policy.csv",
+        "p, führung, acme, internal, none, share, allow\n",
+    );
+    assert!(told.contains("letters that no name has"), "{told}");
+}
+
 /// Texts in which nothing is rewritten are accepted.
 #[test]
 fn plain_texts_negations_and_patterns_are_accepted() {

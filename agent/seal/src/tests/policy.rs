@@ -61,7 +61,9 @@ pub(crate) fn plan(log_index: u64, now_s: u64) -> Plan {
     };
     let signed = assemble(&checked, fields)
         .sign(Role::Author, &author)
-        .sign(Role::Approver, &approver);
+        .unwrap()
+        .sign(Role::Approver, &approver)
+        .unwrap();
     let public = |key: &ed25519_dalek::SigningKey| {
         Ed25519PublicKey::from_bytes(&key.verifying_key().to_bytes()).unwrap()
     };

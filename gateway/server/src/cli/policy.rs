@@ -176,7 +176,7 @@ fn sign_folder(folder: &Path, key: &Path, version: u64, out: &Path, json: bool) 
         expires_s: issued_s.saturating_add(BUNDLE_LIFETIME_S),
         previous: None,
     };
-    let unsigned = assemble(&checked, fields).sign(Role::Author, &keys::read_signing_key(key)?);
+    let unsigned = assemble(&checked, fields).sign(Role::Author, &keys::read_signing_key(key)?)?;
     files::replace(out, &unsigned.to_bytes())?;
     let text = format!("wrote {}, signed as author; it needs an approver's signature too", out.display());
     say(json, &json!({ "out": out, "version": version, "roles": ["author"] }), &text, ExitCode::SUCCESS)
@@ -185,7 +185,7 @@ fn sign_folder(folder: &Path, key: &Path, version: u64, out: &Path, json: bool) 
 fn sign_bundle(path: &Path, key: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let bytes = files::read(path)?;
     let unsigned = UnsignedBundle::parse(&bytes).with_context(|| format!("`{}` is not a bundle", path.display()))?;
-    let unsigned = unsigned.sign(Role::Approver, &keys::read_signing_key(key)?);
+    let unsigned = unsigned.sign(Role::Approver, &keys::read_signing_key(key)?)?;
     files::replace(path, &unsigned.to_bytes())?;
     let text = format!("signed {} as approver; publish it with: sealgate policy publish {} --dir DIR", path.display(), path.display());
     say(json, &json!({ "out": path, "roles": ["author", "approver"] }), &text, ExitCode::SUCCESS)
