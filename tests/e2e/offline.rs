@@ -13,7 +13,7 @@ fn offline_agent_enforces_and_catches_up() {
     let draft = kept["kept"].as_str().unwrap().to_owned();
     world.start_gateway();
     let pending = world.agent("Alice", ["pending", "--wait", &draft, "--timeout", PATIENCE]).succeeded().json();
-    let drafts = pending["pending"].as_array().unwrap();
+    let drafts = pending["drafts"].as_array().unwrap();
     let sent = drafts.iter().find(|entry| entry["id"] == draft.as_str()).unwrap();
     assert_eq!(sent["state"], "sent");
     let story = sent["story"].as_str().unwrap();

@@ -2,6 +2,7 @@
 
 use gateway_api::error::ErrorCode;
 
+use crate::world::database;
 use crate::world::device::problem;
 use crate::world::{REFUSED, World};
 
@@ -18,7 +19,7 @@ fn device_of(world: &World, name: &str) -> String {
 fn removed_device_cannot_read_on() {
     let mut world = World::with_team();
     world.employ("Dora", "employees");
-    world.agent("Alice", ["audience", "add", "team", "Dora"]).succeeded();
+    world.agent("Alice", ["audience", "add", "team", "--with", "Dora"]).succeeded();
     let before = world.share("Alice", "team", "everybody reads this");
     world.received("Bob", &before);
     world.received("Dora", &before);
@@ -35,7 +36,7 @@ fn removed_device_cannot_read_on() {
 fn person_who_left_stays_out() {
     let mut world = World::with_team();
     world.employ("Dora", "employees");
-    world.agent("Alice", ["audience", "add", "team", "Dora"]).succeeded();
+    world.agent("Alice", ["audience", "add", "team", "--with", "Dora"]).succeeded();
     let first = world.share("Alice", "team", "welcome");
     world.received("Bob", &first);
     world.agent("Bob", ["audience", "leave", "team"]).succeeded();
@@ -52,7 +53,7 @@ fn new_member_sees_no_earlier_story() {
     let mut world = World::with_team();
     let earlier = world.share("Alice", "team", "before Dora");
     world.employ("Dora", "employees");
-    world.agent("Alice", ["audience", "add", "team", "Dora"]).succeeded();
+    world.agent("Alice", ["audience", "add", "team", "--with", "Dora"]).succeeded();
     let later = world.share("Alice", "team", "with Dora");
     world.received("Dora", &later);
     assert!(!world.reads("Dora", &earlier));
@@ -67,4 +68,26 @@ fn refusal_by_a_sharing_rule_names_it() {
     let share = ["share", "--audience", "partners", "--label", "confidential", "--text", "agenda"];
     let refused = world.agent("Alice", share).ended_with(REFUSED).json();
     assert!(refused["refusal"]["rule"].as_str().unwrap().starts_with("sharing/policy.csv:"), "{refused}");
+}
+
+/// K8: a gateway that hands out the key package of a device that is not in its directory log, under the name
+/// of one that is, finds no member that lets it in.
+#[test]
+fn unlogged_device_is_not_admitted() {
+    let mut world = World::with_team();
+    world.employ("Dora", "employees");
+    let dora = device_of(&world, "Dora");
+    let mut elsewhere = World::new();
+    elsewhere.employ("Mallory", "employees");
+    elsewhere.stop_gateway();
+    let invented = database::any_key_package(&elsewhere.path("gateway/gateway.db"));
+    world.stop_gateway();
+    database::replace_key_packages(&world.path("gateway/gateway.db"), &dora, &invented);
+    world.start_gateway();
+
+    let added = world.agent("Alice", ["audience", "add", "team", "--with", "Dora"]);
+    assert_ne!(added.code, 0, "{}", added.text);
+    let story = world.share("Alice", "team", "not for an invented device");
+    world.received("Bob", &story);
+    assert!(!world.reads("Dora", &story));
 }

@@ -1,5 +1,6 @@
 //! A gateway and some agents, running; their commands; and a device's own connection, for attacks.
 
+pub(crate) mod database;
 pub(crate) mod device;
 mod process;
 
