@@ -1,13 +1,15 @@
 //! Bringing an audience to what list and log say before posting (K8, K9): this agent computes the
 //! Adds and Removes itself and commits them; the gateway's pending Removes come along.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use agent_seal::{Member, MembershipChange, StageError, StagedCommit};
 use anyhow::{Context as _, bail};
 use gateway_api::error::ErrorCode;
 use gateway_api::v1::groups::Commit;
-use gateway_api::v1::key_packages::Claim;
+use gateway_api::v1::key_packages::{Claim, ClaimedKeyPackage};
 use policies::roster::Roster;
-use policies::terms::{AudienceId, DeviceId};
+use policies::terms::{AudienceId, DeviceId, PersonId};
 
 use super::client::CallError;
 use super::sync;
@@ -122,7 +124,9 @@ async fn needed(
             .collect();
         (remove, missing)
     };
-    let add = claim(agent, missing).await?;
+    let claimed = claim(agent, missing).await?;
+    let newly_listed: Vec<PersonId> = listed.persons.difference(&state.roster.persons).copied().collect();
+    let add = admissible(agent, member, claimed, &newly_listed).await?;
     let nothing = add.is_empty() && remove.is_empty() && state.pending_removals.is_empty();
     if nothing && roster.as_ref().is_none_or(|roster| *roster == state.roster) {
         return Ok(None);
@@ -134,7 +138,41 @@ async fn needed(
     }))
 }
 
-async fn claim(agent: &Agent, devices: Vec<DeviceId>) -> anyhow::Result<Vec<Vec<u8>>> {
+/// The key packages that may be added. One that may not keeps its device out and nobody else; a person who
+/// is to be listed and has no device that may be added is an error (K8).
+async fn admissible(
+    agent: &Agent,
+    member: &Member,
+    claimed: Vec<ClaimedKeyPackage>,
+    newly_listed: &[PersonId],
+) -> anyhow::Result<Vec<Vec<u8>>> {
+    let follower = agent.directory.read().await;
+    let directory = follower.directory();
+    let person_of = |device: DeviceId| directory.device(device).map(|logged| logged.person);
+    let (mut add, mut entering, mut refused) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
+    for claimed in claimed {
+        let package = claimed.key_package.0;
+        match member.judge_key_package(&package, directory, agent.now_s()) {
+            Ok(device) => {
+                entering.extend(person_of(device));
+                add.push(package);
+            }
+            Err(reason) => {
+                let message = format!("device {} is kept out of every audience: {reason}", claimed.device);
+                agent.alarm(&format!("key-package/{}", claimed.device), message);
+                refused.extend(person_of(claimed.device).map(|person| (person, reason)));
+            }
+        }
+    }
+    for person in newly_listed.iter().filter(|person| !entering.contains(person)) {
+        if let Some(reason) = refused.get(person) {
+            bail!("{} cannot be added: {reason}", agent.name_of(*person));
+        }
+    }
+    Ok(add)
+}
+
+async fn claim(agent: &Agent, devices: Vec<DeviceId>) -> anyhow::Result<Vec<ClaimedKeyPackage>> {
     if devices.is_empty() {
         return Ok(Vec::new());
     }
@@ -145,11 +183,7 @@ async fn claim(agent: &Agent, devices: Vec<DeviceId>) -> anyhow::Result<Vec<Vec<
         claimed = claimed.key_packages.len(),
         "key packages claimed"
     );
-    Ok(claimed
-        .key_packages
-        .into_iter()
-        .map(|claimed| claimed.key_package.0)
-        .collect())
+    Ok(claimed.key_packages)
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -198,38 +198,52 @@ impl Member {
         Ok(())
     }
 
-    /// Our own stricter rule at Add: unrevoked, capable, young enough. The rest is the judge's.
+    /// Whether a key package may be added: our own stricter rule (unrevoked, capable, young enough) beside the
+    /// judge's. The device that it is of.
+    ///
+    /// # Errors
+    /// Why it may not; the other packages of a change are none the worse for it.
+    pub fn judge_key_package(
+        &self,
+        package: &[u8],
+        directory: &Directory,
+        now_s: u64,
+    ) -> Result<DeviceId, CommitRefused> {
+        self.fresh_key_package(package, directory, now_s).map(|(device, _)| device)
+    }
+
     fn fresh_key_packages(
         &self,
         packages: &[Vec<u8>],
         directory: &Directory,
         now_s: u64,
     ) -> Result<Vec<KeyPackage>, CommitRefused> {
-        let mut fresh = Vec::with_capacity(packages.len());
-        for bytes in packages {
-            let package = key_packages::parse(&self.provider, bytes)?;
-            let known = known_leaf_node(&self.identity.tenant, directory, package.leaf_node())?;
-            if known.logged.revoked {
-                return Err(LeafRefused::Revoked(known.device).into());
-            }
-            let capable = package
-                .leaf_node()
-                .capabilities()
-                .extensions()
-                .iter()
-                .any(|extension| u16::from(*extension) == ROSTER_EXTENSION);
-            if !capable || package.ciphersuite() != crate::identity::SUITE {
-                return Err(LeafRefused::Incapable(known.device).into());
-            }
-            let born_s = package.life_time().not_before();
-            if born_s > now_s.saturating_add(CLOCK_SKEW_S)
-                || now_s.saturating_sub(born_s) > KEY_PACKAGE_AGE_S_MAX
-            {
-                return Err(LeafRefused::Stale(known.device).into());
-            }
-            fresh.push(package);
+        let fresh = |bytes: &Vec<u8>| Ok(self.fresh_key_package(bytes, directory, now_s)?.1);
+        packages.iter().map(fresh).collect()
+    }
+
+    fn fresh_key_package(
+        &self,
+        bytes: &[u8],
+        directory: &Directory,
+        now_s: u64,
+    ) -> Result<(DeviceId, KeyPackage), CommitRefused> {
+        let package = key_packages::parse(&self.provider, bytes)?;
+        let known = known_leaf_node(&self.identity.tenant, directory, package.leaf_node())?;
+        if known.logged.revoked {
+            return Err(LeafRefused::Revoked(known.device).into());
         }
-        Ok(fresh)
+        let extensions = package.leaf_node().capabilities().extensions();
+        let capable = extensions.iter().any(|extension| u16::from(*extension) == ROSTER_EXTENSION);
+        if !capable || package.ciphersuite() != crate::identity::SUITE {
+            return Err(LeafRefused::Incapable(known.device).into());
+        }
+        let born_s = package.life_time().not_before();
+        let too_old = now_s.saturating_sub(born_s) > KEY_PACKAGE_AGE_S_MAX;
+        if born_s > now_s.saturating_add(CLOCK_SKEW_S) || too_old {
+            return Err(LeafRefused::Stale(known.device).into());
+        }
+        Ok((known.device, package))
     }
 
     fn leaves_of(
