@@ -16,7 +16,8 @@ use policies::keys::Ed25519PublicKey;
 use policies::plan::Plan;
 use policies::roster::Roster;
 use policies::terms::{
-    App, AudienceClass, AudienceId, Capabilities, Cti, Digest, Evidence, GroupName, ItemFacts, ItemKind, draft_digest,
+    App, AudienceClass, AudienceId, Capabilities, Cti, Digest, Evidence, GroupName, ItemFacts, ItemKind,
+    draft_digest,
 };
 use reqwest::RequestBuilder;
 
@@ -60,17 +61,36 @@ impl Author {
     pub(crate) async fn with_audience_of(mut device: Device, other: &Device) -> anyhow::Result<Self> {
         let directory = device.directory().await?;
         let plan = device.plan(&directory).await?;
-        let roster = Roster { owners: [device.person].into(), persons: [device.person, other.person].into() };
+        let roster = Roster {
+            owners: [device.person].into(),
+            persons: [device.person, other.person].into(),
+        };
         let created = device.member.create_audience(AUDIENCE, &roster, &directory)?;
-        let create =
-            groups::Create { group_info: created.group_info.into(), ratchet_tree: created.ratchet_tree.into() };
+        let create = groups::Create {
+            group_info: created.group_info.into(),
+            ratchet_tree: created.ratchet_tree.into(),
+        };
         let _: groups::GroupState = device.post(groups::PATH, &create).await?;
-        let claim = key_packages::Claim { devices: vec![other.key.device()] };
+        let claim = key_packages::Claim {
+            devices: vec![other.key.device()],
+        };
         let claimed: key_packages::Claimed = device.post(key_packages::CLAIM_PATH, &claim).await?;
-        let add = claimed.key_packages.into_iter().map(|claimed| claimed.key_package.0).collect();
-        let change = MembershipChange { add, ..MembershipChange::default() };
-        let staged = device.member.stage_membership(AUDIENCE, &change, &directory, now_s()?)?;
-        ensure!(staged.joiners == [other.key.device()], "the other device offers no key package");
+        let add = claimed
+            .key_packages
+            .into_iter()
+            .map(|claimed| claimed.key_package.0)
+            .collect();
+        let change = MembershipChange {
+            add,
+            ..MembershipChange::default()
+        };
+        let staged = device
+            .member
+            .stage_membership(AUDIENCE, &change, &directory, now_s()?)?;
+        ensure!(
+            staged.joiners == [other.key.device()],
+            "the other device offers no key package"
+        );
         let commit = groups::Commit {
             commit: staged.commit.into(),
             welcome: staged.welcome.map(Bytes),
@@ -82,7 +102,14 @@ impl Author {
         device.member.merge_staged(AUDIENCE)?;
         let compliance = CompliancePublicKey::from_bytes(&device.enrollment.compliance_key.0)?;
         let acceptance = device::ed25519(&device.enrollment.acceptance_key)?;
-        Ok(Self { device, directory, plan, compliance, acceptance, sealed: 0 })
+        Ok(Self {
+            device,
+            directory,
+            plan,
+            compliance,
+            acceptance,
+            sealed: 0,
+        })
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -104,10 +131,24 @@ impl Author {
         let text = text(self.sealed);
         let now_s = now_s()?;
         let permit = self.permit(&text, now_s)?;
-        let draft = DraftParts { text: &text, files: Vec::new() };
-        let composition = Composition { audience_name: "team".to_owned(), created_s: now_s, ttl_s: TTL_S };
+        let draft = DraftParts {
+            text: &text,
+            files: Vec::new(),
+        };
+        let composition = Composition {
+            audience_name: "team".to_owned(),
+            created_s: now_s,
+            ttl_s: TTL_S,
+        };
         let member = &mut self.device.member;
-        let sealed = seal(member, permit, &draft, composition, &self.directory, &mut rand::rng())?;
+        let sealed = seal(
+            member,
+            permit,
+            &draft,
+            composition,
+            &self.directory,
+            &mut rand::rng(),
+        )?;
         let clearing = Clearing {
             now_s,
             app: app()?,
@@ -141,7 +182,10 @@ impl Author {
     fn permit(&self, text: &str, now_s: u64) -> anyhow::Result<Permit> {
         let evidence = Evidence {
             content: draft_digest(text.as_bytes(), std::iter::empty()),
-            items: vec![ItemFacts { kind: ItemKind::Text, size_bytes: u64::try_from(text.len())? }],
+            items: vec![ItemFacts {
+                kind: ItemKind::Text,
+                size_bytes: u64::try_from(text.len())?,
+            }],
             findings: Vec::new(),
             unscannable: Vec::new(),
             capabilities: Capabilities::default(),
@@ -157,7 +201,9 @@ impl Author {
             now_s,
             offline: false,
         };
-        decide(&self.plan, &facts, &evidence).permit().context("the example policy holds the story")
+        decide(&self.plan, &facts, &evidence)
+            .permit()
+            .context("the example policy holds the story")
     }
 }
 
@@ -165,9 +211,16 @@ impl SealedStory {
     /// Sends it: envelope as body, clearance as header.
     pub(crate) async fn post(self, request: RequestBuilder) -> anyhow::Result<Receipt> {
         let clearance = Digest::of(&self.clearance);
-        let request = request.header(CLEARANCE_HEADER, Bytes(self.clearance).to_text()).body(self.envelope);
+        let request = request
+            .header(CLEARANCE_HEADER, Bytes(self.clearance).to_text())
+            .body(self.envelope);
         let answer = device::answered(request).await?;
-        Ok(Receipt { cti: self.cti, envelope: self.envelope_digest, clearance, answer })
+        Ok(Receipt {
+            cti: self.cti,
+            envelope: self.envelope_digest,
+            clearance,
+            answer,
+        })
     }
 }
 
@@ -177,5 +230,9 @@ fn app() -> anyhow::Result<App> {
 
 fn text(number: usize) -> String {
     let sentences = SENTENCE.chars().cycle();
-    format!("Story {number}. ").chars().chain(sentences).take(TEXT_BYTES).collect()
+    format!("Story {number}. ")
+        .chars()
+        .chain(sentences)
+        .take(TEXT_BYTES)
+        .collect()
 }

@@ -70,7 +70,14 @@ impl Device {
         let gateway = ed25519(&enrollment.external_sender_key)?;
         let member = Member::create(answer.tenant, gateway, &key, &mut rand::rng())?;
         let tls = tls(&enrollment, Some((&answer.certificate_pem, &tls_key)))?;
-        Ok(Self { key, person: answer.person, member, client: client(tls.clone())?, tls, enrollment })
+        Ok(Self {
+            key,
+            person: answer.person,
+            member,
+            client: client(tls.clone())?,
+            tls,
+            enrollment,
+        })
     }
 
     /// Clients of one connection each, and the count of their handshakes.
@@ -78,15 +85,22 @@ impl Device {
         let opened = Arc::new(Handshakes::default());
         let mut tls = self.tls.clone();
         tls.key_log = Arc::<Handshakes>::clone(&opened);
-        let clients = (0..count).map(|_| client(tls.clone())).collect::<anyhow::Result<Vec<_>>>()?;
+        let clients = (0..count)
+            .map(|_| client(tls.clone()))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         Ok((opened, clients))
     }
 
     /// Uploads one key package, so that the audience's author can add this device.
     pub(crate) async fn offer_key_package(&mut self) -> anyhow::Result<()> {
         let packages = self.member.key_packages(1, now_s()?)?;
-        let upload = key_packages::Upload { one_time: packages.into_iter().map(Bytes).collect(), last_resort: None };
-        self.post::<_, key_packages::Stock>(key_packages::PATH, &upload).await.map(drop)
+        let upload = key_packages::Upload {
+            one_time: packages.into_iter().map(Bytes).collect(),
+            last_resort: None,
+        };
+        self.post::<_, key_packages::Stock>(key_packages::PATH, &upload)
+            .await
+            .map(drop)
     }
 
     /// The directory log, held to its signed checkpoint.
@@ -105,7 +119,10 @@ impl Device {
             fold.apply(frontier.size(), &DirectoryEntry::decode(entry)?)?;
             frontier.append(leaf_hash(entry));
         }
-        ensure!(frontier.root() == root, "the log is not the one that the checkpoint signs");
+        ensure!(
+            frontier.root() == root,
+            "the log is not the one that the checkpoint signs"
+        );
         Ok(fold)
     }
 
@@ -131,7 +148,10 @@ impl Device {
             request.inbox = answer.inbox.last().map_or(request.inbox, |item| item.sequence);
             for item in answer.groups.into_values().flatten() {
                 let before = request.groups.insert(audience, item.sequence);
-                ensure!(before.is_none_or(|before| before < item.sequence), "the log is not in order");
+                ensure!(
+                    before.is_none_or(|before| before < item.sequence),
+                    "the log is not in order"
+                );
                 match item.body {
                     sync::GroupBody::Story { envelope, .. } => envelopes.push(Digest::of(&envelope.0)),
                     sync::GroupBody::Commit { .. }
@@ -156,7 +176,11 @@ impl Device {
     }
 
     /// Posts JSON, reads JSON.
-    pub(crate) async fn post<B: Serialize + Sync, T: DeserializeOwned>(&self, path: &str, body: &B) -> anyhow::Result<T> {
+    pub(crate) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> anyhow::Result<T> {
         json(self.client.post(self.url(path)).json(body)).await
     }
 
@@ -195,7 +219,11 @@ pub(crate) async fn answered(request: RequestBuilder) -> anyhow::Result<Vec<u8>>
 
 /// An Ed25519 key as enrollment files hold it.
 pub(crate) fn ed25519(key: &Bytes) -> anyhow::Result<Ed25519PublicKey> {
-    let bytes = key.0.as_slice().try_into().context("a pinned key has another length")?;
+    let bytes = key
+        .0
+        .as_slice()
+        .try_into()
+        .context("a pinned key has another length")?;
     Ed25519PublicKey::from_bytes(bytes).map_err(|_| anyhow!("a pinned key is none"))
 }
 
@@ -209,7 +237,11 @@ async fn json<T: DeserializeOwned>(request: RequestBuilder) -> anyhow::Result<T>
 }
 
 fn client(tls: ClientConfig) -> anyhow::Result<Client> {
-    Ok(Client::builder().tls_backend_preconfigured(tls).no_proxy().pool_max_idle_per_host(1).build()?)
+    Ok(Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .pool_max_idle_per_host(1)
+        .build()?)
 }
 
 /// TLS 1.3 with the pinned authority, and the device's certificate if it has one.
@@ -220,8 +252,11 @@ fn tls(enrollment: &EnrollmentFile, own: Option<(&str, &KeyPair)>) -> anyhow::Re
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots);
-    let Some((certificate_pem, key)) = own else { return Ok(builder.with_no_client_auth()) };
+    let Some((certificate_pem, key)) = own else {
+        return Ok(builder.with_no_client_auth());
+    };
     let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())?;
-    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| anyhow!("the TLS key cannot be used: {error}"))?;
+    let key = PrivateKeyDer::try_from(key.serialize_der())
+        .map_err(|error| anyhow!("the TLS key cannot be used: {error}"))?;
     Ok(builder.with_client_auth_cert(vec![certificate], key)?)
 }

@@ -28,8 +28,13 @@ impl Gateway {
     /// Makes a data folder beside the build, on its disk: what is durable there was written to it.
     pub(crate) fn start() -> anyhow::Result<Self> {
         let (program, build) = program()?;
-        let folder = tempfile::Builder::new().prefix("load").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        run(&program, [OsStr::new("init"), OsStr::new("--dir"), folder.path().as_os_str()])?;
+        let folder = tempfile::Builder::new()
+            .prefix("load")
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        run(
+            &program,
+            [OsStr::new("init"), OsStr::new("--dir"), folder.path().as_os_str()],
+        )?;
         let log = folder.path().join("gateway.log");
         let mut process = Command::new(&program)
             .arg("serve")
@@ -42,7 +47,13 @@ impl Gateway {
         let mut output = BufReader::new(process.stdout.take().context("no standard output")?);
         let mut ready = String::new();
         output.read_line(&mut ready)?;
-        let gateway = Self { program, build, folder, process, _output: output };
+        let gateway = Self {
+            program,
+            build,
+            folder,
+            process,
+            _output: output,
+        };
         if serde_json::from_str::<Value>(&ready).is_err() {
             bail!("the gateway does not serve: {}", fs::read_to_string(log)?);
         }
@@ -56,17 +67,34 @@ impl Gateway {
 
     /// Signs the example policy as both roles, and publishes it.
     pub(crate) fn publish_example_policy(&self) -> anyhow::Result<()> {
-        let policy = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("policies").join("example");
+        let policy = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .with_file_name("policies")
+            .join("example");
         let bundle = self.folder.path().join("policy.bundle");
         let key = |role: &str| self.folder.path().join("authors").join(format!("{role}.key"));
         let mut sign = vec![OsStr::new("policy"), OsStr::new("sign"), policy.as_os_str()];
         let author = key("author");
-        sign.extend([OsStr::new("--key"), author.as_os_str(), OsStr::new("--version"), OsStr::new("1")]);
+        sign.extend([
+            OsStr::new("--key"),
+            author.as_os_str(),
+            OsStr::new("--version"),
+            OsStr::new("1"),
+        ]);
         sign.extend([OsStr::new("--out"), bundle.as_os_str()]);
         run(&self.program, sign)?;
         let approver = key("approver");
-        let approve = [OsStr::new("--bundle"), bundle.as_os_str(), OsStr::new("--key"), approver.as_os_str()];
-        run(&self.program, [OsStr::new("policy"), OsStr::new("sign")].into_iter().chain(approve))?;
+        let approve = [
+            OsStr::new("--bundle"),
+            bundle.as_os_str(),
+            OsStr::new("--key"),
+            approver.as_os_str(),
+        ];
+        run(
+            &self.program,
+            [OsStr::new("policy"), OsStr::new("sign")]
+                .into_iter()
+                .chain(approve),
+        )?;
         self.command([OsStr::new("policy"), OsStr::new("publish"), bundle.as_os_str()])
     }
 
@@ -84,7 +112,10 @@ impl Gateway {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
         // The fields after the name in brackets start with the third of proc_pid_stat(5); utime and stime are 14 and 15.
         let (_, fields) = stat.rsplit_once(')')?;
-        let mut times = fields.split_ascii_whitespace().skip(11).map_while(|field| field.parse::<u64>().ok());
+        let mut times = fields
+            .split_ascii_whitespace()
+            .skip(11)
+            .map_while(|field| field.parse::<u64>().ok());
         let ticks = times.next()?.checked_add(times.next()?)?;
         Some(Duration::from_millis(ticks * (1_000 / TICKS_PER_S)))
     }
@@ -115,7 +146,10 @@ impl Drop for Gateway {
 /// The gateway's binary beside this bench, `target/PROFILE/deps/relay-...`: the release build if there is one.
 fn program() -> anyhow::Result<(PathBuf, &'static str)> {
     let bench = std::env::current_exe()?;
-    let target = bench.ancestors().nth(3).context("this bench does not lie in a target folder")?;
+    let target = bench
+        .ancestors()
+        .nth(3)
+        .context("this bench does not lie in a target folder")?;
     for build in ["release", "debug"] {
         let path = target.join(build).join("sealgate");
         if path.exists() {
@@ -126,7 +160,14 @@ fn program() -> anyhow::Result<(PathBuf, &'static str)> {
 }
 
 fn run<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a OsStr>) -> anyhow::Result<()> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }

@@ -34,13 +34,15 @@ where
     let jobs = Arc::new(Mutex::new(jobs.into_iter()));
     let mut workers = JoinSet::new();
     let (cpu_before, started) = (gateway.cpu(), Instant::now());
-    for client in connections.iter().cloned() {
-        let (jobs, call) = (Arc::clone(&jobs), call.clone());
+    for client in connections {
+        let (client, jobs, call) = (client.clone(), Arc::clone(&jobs), call.clone());
         workers.spawn(async move {
             let mut answers = Vec::new();
             loop {
                 let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(job) = job else { return anyhow::Ok(answers) };
+                let Some(job) = job else {
+                    return anyhow::Ok(answers);
+                };
                 let asked = Instant::now();
                 let answer = call(client.clone(), job).await?;
                 answers.push((asked.elapsed(), answer));
@@ -55,7 +57,10 @@ where
         }
     }
     tally.elapsed += started.elapsed();
-    let cpu = gateway.cpu().zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
+    let cpu = gateway
+        .cpu()
+        .zip(cpu_before)
+        .map(|(after, before)| after.saturating_sub(before));
     tally.cpu = cpu.map(|cpu| tally.cpu.unwrap_or_default() + cpu);
     Ok(all)
 }
@@ -63,16 +68,27 @@ where
 impl Tally {
     /// One line of figures.
     pub(crate) fn figures(&self, one: &str, many: &str) -> String {
-        let cpu = self.cpu_us_each().map_or_else(|| "not measured".to_owned(), |us| format!("{us:.0} us per {one}"));
+        let cpu = self
+            .cpu_us_each()
+            .map_or_else(|| "not measured".to_owned(), |us| format!("{us:.0} us per {one}"));
         let [p50, p99] = [50, 99].map(|percent| self.percentile(percent).as_secs_f64() * 1e3);
-        format!("{:.0} {many}/s, p50 {p50:.1} ms, p99 {p99:.1} ms, gateway CPU {cpu}", self.rate())
+        format!(
+            "{:.0} {many}/s, p50 {p50:.1} ms, p99 {p99:.1} ms, gateway CPU {cpu}",
+            self.rate()
+        )
     }
 
     /// Its rate and its CPU as multiples of a peer's.
     pub(crate) fn against(&self, peer: &Self) -> String {
         let cpu = self.cpu_us_each().zip(peer.cpu_us_each());
-        let cpu = cpu.map_or_else(|| "CPU not measured".to_owned(), |(own, its)| format!("{:.1} x its CPU", own / its));
-        format!("{:.3} of the rate of the same server's cheap answer, {cpu}", self.rate() / peer.rate())
+        let cpu = cpu.map_or_else(
+            || "CPU not measured".to_owned(),
+            |(own, its)| format!("{:.1} x its CPU", own / its),
+        );
+        format!(
+            "{:.3} of the rate of the same server's cheap answer, {cpu}",
+            self.rate() / peer.rate()
+        )
     }
 
     fn rate(&self) -> f64 {

@@ -60,25 +60,51 @@ async fn main() -> anyhow::Result<()> {
     while left > 0 {
         let round = left.min(ROUND_STORIES);
         left -= round;
-        let sealed = (0..round).map(|_| author.seal()).collect::<anyhow::Result<Vec<_>>>()?;
+        let sealed = (0..round)
+            .map(|_| author.seal())
+            .collect::<anyhow::Result<Vec<_>>>()?;
         posted.extend(sealed.iter().map(|story| story.envelope_digest));
         envelope_bytes += sealed.iter().map(|story| story.envelope.len()).sum::<usize>();
-        answer_cheaply(&gateway, &author, &connections, round * CHEAP_PER_STORY, &mut cheap).await?;
+        answer_cheaply(
+            &gateway,
+            &author,
+            &connections,
+            round * CHEAP_PER_STORY,
+            &mut cheap,
+        )
+        .await?;
         post(&gateway, &author, &connections, sealed, &mut relayed).await?;
     }
     let connections_opened = opened.count();
     drop(connections);
     let delivered = reader.delivered(author.audience()).await?;
-    ensure!(delivered.len() == stories, "{} of {stories} stories were delivered", delivered.len());
-    ensure!(delivered.into_iter().collect::<BTreeSet<Digest>>() == posted, "other stories than those posted were delivered");
+    ensure!(
+        delivered.len() == stories,
+        "{} of {stories} stories were delivered",
+        delivered.len()
+    );
+    ensure!(
+        delivered.into_iter().collect::<BTreeSet<Digest>>() == posted,
+        "other stories than those posted were delivered"
+    );
     let rest_after = gateway.resident_bytes();
 
     let cores = std::thread::available_parallelism().context("the number of cores is not known")?;
-    println!("gateway: {} build, {cores} cores shared with this bench", gateway.build());
-    println!("stories: {stories}, envelopes of {} B, {CONNECTIONS} connections ({connections_opened} handshakes)", envelope_bytes / stories);
+    println!(
+        "gateway: {} build, {cores} cores shared with this bench",
+        gateway.build()
+    );
+    println!(
+        "stories: {stories}, envelopes of {} B, {CONNECTIONS} connections ({connections_opened} handshakes)",
+        envelope_bytes / stories
+    );
     println!("relayed: {}", relayed.figures("story", "stories"));
     println!("cheap:   {}", cheap.figures("answer", "answers"));
-    println!("memory:  {} at rest before, {} after", megabytes(rest_before), megabytes(rest_after));
+    println!(
+        "memory:  {} at rest before, {} after",
+        megabytes(rest_before),
+        megabytes(rest_after)
+    );
     println!("checked: {stories} receipts verified, {stories} stories in the other device's log");
     println!("ratio:   {}", relayed.against(&cheap));
     Ok(())
@@ -91,7 +117,10 @@ fn stories_asked_for() -> anyhow::Result<usize> {
         Some(_) => Some(arguments.next().context("`--stories` needs a number")?),
         None => std::env::var("SEALGATE_LOAD_STORIES").ok(),
     };
-    let stories = asked.map_or(Ok(STORIES), |text| text.parse().with_context(|| format!("`{text}` is no number of stories")))?;
+    let stories = asked.map_or(Ok(STORIES), |text| {
+        text.parse()
+            .with_context(|| format!("`{text}` is no number of stories"))
+    })?;
     ensure!(stories > 0, "ask for at least one story");
     Ok(stories)
 }
@@ -108,7 +137,9 @@ async fn answer_cheaply(
         let request = client.get(&url);
         async move { device::answered(request).await.map(drop) }
     };
-    measure::run(gateway, connections, vec![(); answers], call, tally).await.map(drop)
+    measure::run(gateway, connections, vec![(); answers], call, tally)
+        .await
+        .map(drop)
 }
 
 async fn post(
@@ -128,6 +159,9 @@ async fn post(
 }
 
 fn megabytes(bytes: Option<u64>) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    bytes.map_or_else(|| "not measured".to_owned(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6))
+    let tenths = bytes.map(|bytes| bytes / 100_000);
+    tenths.map_or_else(
+        || "not measured".to_owned(),
+        |tenths| format!("{}.{} MB", tenths / 10, tenths % 10),
+    )
 }
