@@ -161,10 +161,14 @@ impl Agent {
     pub(crate) fn alarm(&self, key: &str, message: impl Into<String>) {
         let message = message.into();
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        if notes.alarms.len() < NOTES_MAX
-            && notes.alarms.insert(key.to_owned(), message.clone()) != Some(message.clone())
-        {
+        let is_news = notes.alarms.get(key) != Some(&message);
+        if is_news {
             tracing::error!(cause = key, "{message}");
+        }
+        // An alarm about one of many (`story/<audience>`) may have to give way; one of the agent itself never.
+        let is_one_of_many = key.contains('/');
+        if !is_one_of_many || notes.alarms.contains_key(key) || notes.alarms.len() < NOTES_MAX {
+            notes.alarms.insert(key.to_owned(), message);
         }
         drop(notes);
         self.changed();

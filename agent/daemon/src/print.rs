@@ -5,8 +5,19 @@ use std::io::Write;
 
 use serde::Serialize;
 
-/// Writes a text and a line end to standard output. A reader that went away is no error.
+/// Writes a text for people and a line end to standard output.
 pub(crate) fn line(text: &str) {
+    raw_line(&harmless(text));
+}
+
+/// Writes one JSON object on one line; JSON escapes control characters itself.
+pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    raw_line(&serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// A reader that went away is no error.
+fn raw_line(text: &str) {
     let mut out = std::io::stdout().lock();
     let written = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
     if let Err(error) = written {
@@ -14,16 +25,38 @@ pub(crate) fn line(text: &str) {
     }
 }
 
-/// Writes one JSON object on one line.
-pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
-    line(&serde_json::to_string(value)?);
-    Ok(())
+/// The text with everything escaped by which its author could steer the reader's terminal or reorder its words:
+/// control characters other than line end and tab, and bidirectional controls (UAX #9).
+fn harmless(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    shown
 }
 
 /// Writes why a command failed to standard error.
 pub(crate) fn problem(message: &str) {
     let mut out = std::io::stderr().lock();
-    if writeln!(out, "error: {}", message.trim_end()).is_err() {
+    if writeln!(out, "error: {}", harmless(message.trim_end())).is_err() {
         tracing::debug!("standard error is closed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a story, a file or an audience is called is its author's: none of it may steer the terminal.
+    #[test]
+    fn foreign_text_steers_no_terminal() {
+        assert_eq!(harmless("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(harmless("exe.\u{202e}gpj"), "exe.\\u{202e}gpj");
+        assert_eq!(harmless("line\n\tnext \r"), "line\n\tnext \\u{d}");
+        assert_eq!(harmless("Grüße, 日本語, العربية"), "Grüße, 日本語, العربية");
     }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn receive(
             tracing::info!(story = %manifest.cti(), group = %known.id, "story received");
         }
         Err(reason) => agent.alarm(
-            &format!("story/{}/{}", known.id, delivered.sequence),
+            &format!("story/{}", known.id),
             format!("a story in audience {} is not shown: {reason}", known.id),
         ),
     }
@@ -119,7 +119,8 @@ fn judge_acceptance(
     }))
 }
 
-/// The first story tells a new member what its author calls the audience.
+/// The first story tells a new member what its author calls the audience. A name that this device has given to
+/// another audience gets a number: nobody names somebody else's audience.
 async fn name_audience(
     agent: &Agent,
     connection: &mut Connection,
@@ -129,11 +130,12 @@ async fn name_audience(
     if known.name.is_some() || manifest.audience_name().is_empty() {
         return Ok(());
     }
-    let named = Audience {
-        name: Some(manifest.audience_name().to_owned()),
-        ..known.clone()
-    };
-    audience::put(connection, &agent.vault.cipher, &named).await
+    let others = audience::all(connection, &agent.vault.cipher).await?;
+    let is_taken = |name: &str| others.iter().any(|other| other.name.as_deref() == Some(name));
+    let called = manifest.audience_name();
+    let mut numbered = (2_usize..).map(|number| format!("{called} ({number})"));
+    let name = if is_taken(called) { numbered.find(|name| !is_taken(name)) } else { Some(called.to_owned()) };
+    audience::put(connection, &agent.vault.cipher, &Audience { name, ..known.clone() }).await
 }
 
 /// Keeps a manifest until it expires; one that is over already is only noted.
