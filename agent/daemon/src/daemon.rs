@@ -233,6 +233,7 @@ async fn forget(agent: Arc<Agent>) {
                 Err(_) => return,
             },
         }
+        policy::end_if_expired(&agent);
         let done = async {
             stories::forget_expired(&agent).await?;
             forget_old(&agent).await

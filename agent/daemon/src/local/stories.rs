@@ -36,6 +36,7 @@ pub(crate) async fn revoke(
     let mut transaction = agent.vault.begin().await?;
     story::close(&mut transaction, cti, StoryState::Revoked).await?;
     transaction.commit().await.map_err(anyhow::Error::from)?;
+    agent.vault.truncate_log().await?;
     agent.changed();
     Ok(Json(RevokeAnswer {
         story: cti,

@@ -1,7 +1,10 @@
 //! Upload of the spool: one batch in flight, forgotten after the acknowledgement (S2, S6).
 
-use gateway_api::v1::events::Upload;
+use gateway_api::error::ErrorCode;
+use gateway_api::v1::events::{Event, Upload};
+use policies::terms::EventId;
 
+use super::client::CallError;
 use crate::agent::Agent;
 use crate::spool;
 
@@ -15,12 +18,51 @@ pub(crate) async fn upload(agent: &Agent) -> anyhow::Result<()> {
         if events.is_empty() {
             return Ok(());
         }
-        let acknowledged = agent.gateway.upload_events(&Upload { events }).await?;
-        if acknowledged.ids.is_empty() {
+        let ids = match agent
+            .gateway
+            .upload_events(&Upload {
+                events: events.clone(),
+            })
+            .await
+        {
+            Ok(acknowledged) => acknowledged.ids,
+            Err(error) if is_about_the_events(&error) => one_by_one(agent, events).await?,
+            Err(error) => return Err(error.into()),
+        };
+        if ids.is_empty() {
             anyhow::bail!("the gateway acknowledged no event");
         }
-        spool::acknowledge(&agent.vault, &acknowledged.ids).await?;
-        tracing::debug!(count = acknowledged.ids.len(), "events acknowledged");
+        spool::acknowledge(&agent.vault, &ids).await?;
+        tracing::debug!(count = ids.len(), "events acknowledged");
         agent.changed();
     }
+}
+
+/// Whether the gateway refuses what was sent, rather than who sends or when.
+fn is_about_the_events(error: &CallError) -> bool {
+    matches!(
+        error.code(),
+        Some(ErrorCode::BadRequest | ErrorCode::BodyTooLarge)
+    )
+}
+
+/// The events of a refused batch, each by itself: one that the gateway never takes must not hold up the others.
+/// It stays in the journal, and its owner is told.
+async fn one_by_one(agent: &Agent, events: Vec<Event>) -> anyhow::Result<Vec<EventId>> {
+    let mut ids = Vec::with_capacity(events.len());
+    for event in events {
+        let id = event.id;
+        match agent.gateway.upload_events(&Upload { events: vec![event] }).await {
+            Ok(acknowledged) => ids.extend(acknowledged.ids),
+            Err(error) if is_about_the_events(&error) => {
+                agent.alarm(
+                    "event-refused",
+                    format!("the gateway does not take event {id}; it stays in the activity only"),
+                );
+                ids.push(id);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(ids)
 }

@@ -125,7 +125,11 @@ async fn needed(
         (remove, missing)
     };
     let claimed = claim(agent, missing).await?;
-    let newly_listed: Vec<PersonId> = listed.persons.difference(&state.roster.persons).copied().collect();
+    let newly_listed: Vec<PersonId> = listed
+        .persons
+        .difference(&state.roster.persons)
+        .copied()
+        .collect();
     let add = admissible(agent, member, claimed, &newly_listed).await?;
     let nothing = add.is_empty() && remove.is_empty() && state.pending_removals.is_empty();
     if nothing && roster.as_ref().is_none_or(|roster| *roster == state.roster) {
@@ -158,7 +162,10 @@ async fn admissible(
                 add.push(package);
             }
             Err(reason) => {
-                let message = format!("device {} is kept out of every audience: {reason}", claimed.device);
+                let message = format!(
+                    "device {} is kept out of every audience: {reason}",
+                    claimed.device
+                );
                 agent.alarm(&format!("key-package/{}", claimed.device), message);
                 refused.extend(person_of(claimed.device).map(|person| (person, reason)));
             }

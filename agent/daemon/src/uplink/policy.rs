@@ -178,6 +178,24 @@ async fn activate(agent: &Agent, policy: ActivePolicy, bytes: &[u8]) -> anyhow::
     Ok(())
 }
 
+/// A bundle ends with its own expiry, while the agent runs as at its start: then no policy is in force, and
+/// nothing is sealed (K6). Whether it ended.
+pub(crate) fn end_if_expired(agent: &Agent) -> bool {
+    let expired = agent
+        .policy
+        .in_force()
+        .is_ok_and(|policy| policy.expires_s <= agent.now_s());
+    if expired {
+        agent.policy.active.store(None);
+        agent.alarm(
+            STALE,
+            "the policy has expired: nothing is sealed until the company publishes another",
+        );
+        agent.changed();
+    }
+    expired
+}
+
 /// A timestamp proves that the gateway does not hold back a newer bundle (B4). Without a fresh one
 /// the policy stays in force, and its owner is told.
 async fn judge_freshness(agent: &Agent, timestamp: Option<&[u8]>) -> anyhow::Result<()> {
@@ -185,11 +203,7 @@ async fn judge_freshness(agent: &Agent, timestamp: Option<&[u8]>) -> anyhow::Res
         return Ok(());
     };
     let digest = policy.digest;
-    if policy.expires_s <= agent.now_s() {
-        agent.alarm(
-            STALE,
-            "the policy has expired; it stays in force until the company publishes another",
-        );
+    if end_if_expired(agent) {
         return Ok(());
     }
     let timestamp = timestamp.map(|bytes| Timestamp::parse_verify(bytes, &agent.pins.timestamp));

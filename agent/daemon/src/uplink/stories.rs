@@ -134,8 +134,20 @@ async fn name_audience(
     let is_taken = |name: &str| others.iter().any(|other| other.name.as_deref() == Some(name));
     let called = manifest.audience_name();
     let mut numbered = (2_usize..).map(|number| format!("{called} ({number})"));
-    let name = if is_taken(called) { numbered.find(|name| !is_taken(name)) } else { Some(called.to_owned()) };
-    audience::put(connection, &agent.vault.cipher, &Audience { name, ..known.clone() }).await
+    let name = if is_taken(called) {
+        numbered.find(|name| !is_taken(name))
+    } else {
+        Some(called.to_owned())
+    };
+    audience::put(
+        connection,
+        &agent.vault.cipher,
+        &Audience {
+            name,
+            ..known.clone()
+        },
+    )
+    .await
 }
 
 /// Keeps a manifest until it expires; one that is over already is only noted.
@@ -193,6 +205,7 @@ pub(crate) async fn forget(agent: &Agent, group: AudienceId, sequence: u64, cti:
     story::close(&mut transaction, cti, StoryState::Revoked).await?;
     audience::set_cursor(&mut transaction, group, sequence).await?;
     transaction.commit().await?;
+    agent.vault.truncate_log().await?;
     tracing::info!(story = %cti, "story revoked by its author");
     agent.changed();
     Ok(())

@@ -25,7 +25,6 @@ pub(crate) async fn ask(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncRespon
         inbox,
         groups: audiences
             .into_iter()
-            .filter(|audience| audience.state == AudienceState::Member)
             .map(|audience| (audience.id, audience.cursor))
             .collect(),
         policy_version: agent.policy.asked_version(),
@@ -147,16 +146,47 @@ async fn apply_group(
     items: Vec<GroupItem>,
 ) -> anyhow::Result<()> {
     for item in items {
-        let mut connection = agent.vault.connection().await?;
-        let known = audience::by_id(&mut connection, &agent.vault.cipher, group).await?;
-        drop(connection);
-        let followed = known.filter(|known| known.state == AudienceState::Member);
-        let Some(known) = followed else { return Ok(()) };
-        if item.sequence > known.cursor {
-            apply_item(agent, member, follower, &known, item).await?;
+        let known = {
+            let mut connection = agent.vault.connection().await?;
+            audience::by_id(&mut connection, &agent.vault.cipher, group).await?
+        };
+        match known {
+            Some(known) if item.sequence <= known.cursor => {}
+            Some(known) if known.state == AudienceState::Member => {
+                apply_item(agent, member, follower, &known, item).await?;
+            }
+            // Left, or never joined: acknowledged unread, or it would be delivered for ever.
+            Some(known) => {
+                pass_over(
+                    agent,
+                    Audience {
+                        cursor: item.sequence,
+                        ..known
+                    },
+                )
+                .await?
+            }
+            None => {
+                let (name, state) = (None, AudienceState::Left);
+                pass_over(
+                    agent,
+                    Audience {
+                        id: group,
+                        name,
+                        cursor: item.sequence,
+                        state,
+                    },
+                )
+                .await?;
+            }
         }
     }
     Ok(())
+}
+
+async fn pass_over(agent: &Agent, audience: Audience) -> anyhow::Result<()> {
+    let mut connection = agent.vault.connection().await?;
+    audience::put(&mut connection, &agent.vault.cipher, &audience).await
 }
 
 async fn apply_item(
