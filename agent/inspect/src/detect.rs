@@ -137,6 +137,7 @@ impl Compiled {
         };
         match &self.gate {
             Gate::Literals(_) => search.at_each(literals)?,
+            Gate::Head { sets, digit } => search.at_each(&positions.heads(text, sets, *digit))?,
             Gate::Digits { count, reach } => search.in_each(positions.dense(text, *count, *reach))?,
             Gate::Byte { byte, reach } => search.in_each(positions.around(text, *byte, *reach))?,
             Gate::Whole => search.in_each(std::iter::once(0..text.len()).collect())?,
@@ -145,13 +146,16 @@ impl Compiled {
     }
 
     fn next(&self, input: &Input<'_>) -> Option<(Range<usize>, Range<usize>)> {
+        let whole = self.regex.search(input)?.range();
         if self.group == 0 {
-            let whole = self.regex.search(input)?.range();
             return Some((whole.clone(), whole));
         }
+        // Captures cost much more than a match, which is rare.
+        let again = Input::new(input.haystack())
+            .range(whole.clone())
+            .anchored(Anchored::Yes);
         let mut captures: Captures = self.regex.create_captures();
-        self.regex.search_captures(input, &mut captures);
-        let whole = captures.get_match()?.range();
+        self.regex.search_captures(&again, &mut captures);
         // A group that took no part leaves the whole match as the value.
         let value = captures
             .get_group(self.group)
@@ -211,7 +215,7 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
-    /// Where a literal stands, a match begins or not.
+    /// At each of these places a match begins or not.
     fn at_each(&mut self, literals: &[usize]) -> Result<(), UnscannableReason> {
         let mut behind = 0;
         for at in literals {

@@ -362,8 +362,14 @@ fn debug_of_a_report_shows_no_content_and_no_names() {
 /// K21
 #[test]
 fn a_long_table_of_numbers_is_read_whole() {
-    let rows: String = (0..5_000).map(|n| format!("{n};row;2026 11 {:02}\n", n % 28 + 1)).collect();
-    let report = file(&engine(), "table.csv", format!("{rows}card;{CARD}\n").into_bytes());
+    let rows: String = (0..5_000)
+        .map(|n| format!("{n};row;2026 11 {:02}\n", n % 28 + 1))
+        .collect();
+    let report = file(
+        &engine(),
+        "table.csv",
+        format!("{rows}card;{CARD}\n").into_bytes(),
+    );
     assert_eq!(report.evidence().unscannable, vec![]);
     assert!(finds(&report, "card-number"));
 }
@@ -372,7 +378,11 @@ fn a_long_table_of_numbers_is_read_whole() {
 #[test]
 fn a_story_about_files_is_no_file() {
     let engine = engine();
-    for story in ["%PDF-1.7 is a header, so is 1 0 obj", "PK\u{3}\u{4} starts a zip", "{\\rtf1 too}"] {
+    for story in [
+        "%PDF-1.7 is a header, so is 1 0 obj",
+        "PK\u{3}\u{4} starts a zip",
+        "{\\rtf1 too}",
+    ] {
         let report = text(&engine, story);
         assert_eq!(report.evidence().unscannable, vec![], "{story}");
         assert_eq!(report.evidence().items[0].kind, ItemKind::Text);

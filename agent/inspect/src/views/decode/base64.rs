@@ -12,20 +12,31 @@ const LINE_MIN: usize = 16;
 /// Adds a view for each run that decodes to a text or to a known type.
 pub(super) fn steps(bytes: &[u8], steps: &mut Vec<Decoded>) {
     let mut at = 0;
-    while let Some(run) = next_run(bytes, at) {
-        at = run.last().map_or(bytes.len(), |last| last.1);
-        let characters: usize = run.iter().map(|(start, end)| end - start).sum();
-        if characters >= RUN_MIN {
-            // Something may be glued in front, which shifts the quanta.
-            steps.extend((0..4).find_map(|skip| decode(bytes, &run, skip)));
+    while let Some(start) = next_start(bytes, at) {
+        let end = run_end(bytes, start);
+        // Nearly every run is a word.
+        if end - start < RUN_MIN {
+            at = end;
+            continue;
         }
+        let run = pieces(bytes, start, end);
+        at = run.last().map_or(end, |last| last.1);
+        // Something may be glued in front, which shifts the quanta.
+        steps.extend((0..4).find_map(|skip| decode(bytes, &run, skip)));
     }
 }
 
+fn next_start(bytes: &[u8], from: usize) -> Option<usize> {
+    bytes
+        .get(from..)?
+        .iter()
+        .position(|b| is_digit(*b))
+        .map(|at| from + at)
+}
+
 /// Pieces of one run, a piece a line.
-fn next_run(bytes: &[u8], from: usize) -> Option<Vec<(usize, usize)>> {
-    let start = from + bytes.get(from..)?.iter().position(|b| value(*b).is_some())?;
-    let mut run = vec![(start, run_end(bytes, start))];
+fn pieces(bytes: &[u8], start: usize, end: usize) -> Vec<(usize, usize)> {
+    let mut run = vec![(start, end)];
     let mut whole_line = start == 0 || bytes.get(start - 1) == Some(&b'\n');
     while let Some((piece_start, end)) = run.last().copied() {
         let next = end
@@ -47,16 +58,33 @@ fn next_run(bytes: &[u8], from: usize) -> Option<Vec<(usize, usize)>> {
         whole_line = true;
         run.push((next, next_end));
     }
-    Some(run)
+    run
 }
 
 fn run_end(bytes: &[u8], start: usize) -> usize {
     let rest = bytes.get(start..).unwrap_or_default();
-    start
-        + rest
-            .iter()
-            .position(|b| value(*b).is_none())
-            .unwrap_or(rest.len())
+    start + rest.iter().position(|b| !is_digit(*b)).unwrap_or(rest.len())
+}
+
+/// Whether a byte is a digit of base64, by one look into a table: every byte of every text is asked.
+fn is_digit(byte: u8) -> bool {
+    static DIGITS: [bool; 256] = digits();
+    DIGITS.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "INVARIANT: `byte` stays below 256"
+)]
+const fn digits() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = value(byte as u8).is_some();
+        byte += 1;
+    }
+    table
 }
 
 fn decode(bytes: &[u8], run: &[(usize, usize)], skip: usize) -> Option<Decoded> {

@@ -15,26 +15,34 @@ pub(super) fn steps(bytes: &[u8], steps: &mut Vec<Decoded>) {
         .and_then(|rest| rest.iter().position(u8::is_ascii_hexdigit))
         .map(|n| at + n)
     {
-        let run = pairs(bytes, start);
-        at = run.last().map_or(start + 1, |last| last + 2);
-        if run.len() >= PAIRS_MIN {
+        // Nearly every run is a part of a word, so that nothing is kept at first.
+        let (mut count, mut last) = (0, None);
+        pairs(bytes, start, |pair| {
+            count += 1;
+            last = Some(pair);
+        });
+        at = last.map_or(start + 1, |last| last + 2);
+        if count >= PAIRS_MIN {
+            let mut run = Vec::with_capacity(count);
+            pairs(bytes, start, |pair| run.push(pair));
             steps.extend(decode(bytes, &run));
         }
     }
 }
 
-/// Starts of the pairs of one run.
-fn pairs(bytes: &[u8], start: usize) -> Vec<usize> {
-    let mut run = Vec::new();
+/// Tells the starts of the pairs of one run.
+fn pairs(bytes: &[u8], start: usize, mut each: impl FnMut(usize)) {
     let mut at = start;
+    let mut count = 0_usize;
     let mut separator: Option<&[u8]> = None;
     loop {
         let prefix = usize::from(matches!(bytes.get(at..at + 2), Some([b'0', b'x' | b'X']))) * 2;
         if byte_at(bytes, at + prefix).is_none() {
-            return run;
+            return;
         }
         at += prefix;
-        run.push(at);
+        each(at);
+        count += 1;
         at += 2;
         let rest = bytes.get(at..).unwrap_or_default();
         let gap = rest
@@ -43,8 +51,8 @@ fn pairs(bytes: &[u8], start: usize) -> Vec<usize> {
             .take_while(|b| b" :,-;\n\r\t".contains(b))
             .count();
         let between = rest.get(..gap);
-        if run.len() > 1 && separator != between {
-            return run;
+        if count > 1 && separator != between {
+            return;
         }
         separator = between;
         at += gap;
