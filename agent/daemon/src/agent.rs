@@ -42,6 +42,8 @@ pub(crate) struct Agent {
     pub member: tokio::sync::Mutex<Member>,
     pub directory: RwLock<Follower>,
     pub policy: PolicySlot,
+    /// When this device's TLS certificate ends, Unix seconds.
+    pub certificate_ends_s: u64,
     pub people: Mutex<KnownPeople>,
     /// The compliance officer's key: findings leave the device only under it.
     pub compliance: CompliancePublicKey,
@@ -89,7 +91,8 @@ impl Agent {
         let signer =
             FileDeviceKey::from_pkcs8_der(enrollment.device, &files::read_secret(&paths.device_key())?)?;
         let vault = Vault::open(&paths).await?;
-        let gateway = gateway(&paths, &enrollment)?;
+        let identity = tls_identity(&paths)?;
+        let gateway = gateway(&paths, &enrollment, &identity)?;
         let member = open_member(&vault, &enrollment, &pins, &signer).await?;
         let directory = Follower::open(&vault, &pins, &enrollment).await?;
         let compliance = CompliancePublicKey::from_bytes(&pins.compliance)?;
@@ -114,6 +117,7 @@ impl Agent {
             member: tokio::sync::Mutex::new(member),
             directory: RwLock::new(directory),
             policy,
+            certificate_ends_s: identity.ends_s()?,
             people,
             compliance,
             events_wait: Notify::new(),
@@ -247,13 +251,16 @@ impl Agent {
     }
 }
 
-fn gateway(paths: &Paths, enrollment: &Enrollment) -> anyhow::Result<Gateway> {
-    let ca_pem = String::from_utf8(files::read_secret(&paths.authority())?.to_vec())?;
-    let identity = TlsIdentity {
+fn tls_identity(paths: &Paths) -> anyhow::Result<TlsIdentity> {
+    Ok(TlsIdentity {
         certificate_pem: files::read_secret(&paths.tls_certificate())?.to_vec(),
         key_pem: files::read_secret(&paths.tls_key())?,
-    };
-    Gateway::new(&enrollment.gateway_url, &ca_pem, Some(&identity))
+    })
+}
+
+fn gateway(paths: &Paths, enrollment: &Enrollment, identity: &TlsIdentity) -> anyhow::Result<Gateway> {
+    let ca_pem = String::from_utf8(files::read_secret(&paths.authority())?.to_vec())?;
+    Gateway::new(&enrollment.gateway_url, &ca_pem, Some(identity))
 }
 
 /// Loads the MLS state, or makes it at the first start.

@@ -32,6 +32,8 @@ use crate::vault::{claim, files, journal, story};
 const REFRESH: Duration = Duration::from_secs(60);
 /// Longest sleep of the forgetting loop; it wakes for each story's end anyway.
 const FORGET_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How long before its end a certificate is spoken of, seconds.
+const CERTIFICATE_WARNING_S: u64 = 12 * 3_600;
 /// Upload of events without a hint.
 const EVENTS_PAUSE: Duration = Duration::from_secs(30);
 
@@ -234,6 +236,7 @@ async fn forget(agent: Arc<Agent>) {
             },
         }
         policy::end_if_expired(&agent);
+        warn_of_certificate(&agent);
         let done = async {
             stories::forget_expired(&agent).await?;
             forget_old(&agent).await
@@ -247,6 +250,17 @@ async fn forget(agent: Arc<Agent>) {
             tokio::time::sleep(limits::BACKOFF_MAX).await;
         }
     }
+}
+
+/// A certificate that has ended looks like a gateway that cannot be reached; its owner must be told which it is.
+fn warn_of_certificate(agent: &Agent) {
+    let left_s = agent.certificate_ends_s.saturating_sub(agent.now_s());
+    let state = match left_s {
+        0 => "has ended, so the gateway refuses it".to_owned(),
+        1..CERTIFICATE_WARNING_S => format!("ends in {} minutes", left_s / 60),
+        _ => return,
+    };
+    agent.alarm("certificate", format!("this device's certificate {state}. Ask the administrator for a token (`sealgate token add`), then enrol in a new folder: sealgate-agent enroll --token-file FILE --dir FOLDER"));
 }
 
 async fn until_next_expiry(agent: &Agent) -> anyhow::Result<Duration> {

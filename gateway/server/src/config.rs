@@ -66,7 +66,7 @@ pub(crate) struct Identity {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { certificate_lifetime_s: 24 * 3_600 }
+        Self { certificate_lifetime_s: 7 * 86_400 }
     }
 }
 
