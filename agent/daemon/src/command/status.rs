@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Context, duration};
 use crate::exit::Exit;
 use crate::local::client::{LocalAgent, query};
-use crate::local::wire::{self, StatusAnswer, StatusQuery};
+use crate::local::wire::{self, OwnDevice, StatusAnswer, StatusQuery};
 use crate::print;
 
 #[derive(Debug, Args)]
@@ -56,6 +56,7 @@ fn text(status: &StatusAnswer) -> String {
         format!("waiting    {} events, {} drafts", status.spool, status.pending),
         format!("version    {} (build {})", status.version, status.build),
     ];
+    lines.extend(status.own_devices.iter().map(|own| own_device(own, status)));
     lines.extend(status.alarms.iter().map(|alarm| format!("ALARM      {alarm}")));
     lines.extend(status.notices.iter().map(|notice| format!("notice     {notice}")));
     lines.extend(
@@ -65,4 +66,12 @@ fn text(status: &StatusAnswer) -> String {
             .map(|missing| format!("missing    {missing}")),
     );
     lines.join("\n")
+}
+
+fn own_device(own: &OwnDevice, status: &StatusAnswer) -> String {
+    let which = if own.device == status.device { ", this one" } else { "" };
+    let revoked = if own.revoked { ", revoked" } else { "" };
+    let since = jiff::Timestamp::from_second(i64::try_from(own.added_at_s).unwrap_or_default())
+        .map_or_else(|_| "an unknown time".to_owned(), |at| at.to_string());
+    format!("yours      {} since {since}{which}{revoked}", own.device)
 }

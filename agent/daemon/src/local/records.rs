@@ -5,7 +5,7 @@ use actix_web::web::{Data, Json, Query};
 use super::server::Failure;
 use super::wait;
 use super::wire::{
-    ActivityAnswer, ActivityEntry, DetectorView, RuleView, RulesAnswer, StatusAnswer, StatusQuery,
+    ActivityAnswer, ActivityEntry, DetectorView, OwnDevice, RuleView, RulesAnswer, StatusAnswer, StatusQuery,
 };
 use crate::agent::{Agent, Link};
 use crate::compose::report;
@@ -39,14 +39,22 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
         .filter(|audience| audience.state == AudienceState::Member)
         .count();
     let link = agent.link();
+    let follower = agent.directory.read().await;
+    let own = follower.directory().devices().filter(|logged| logged.person == agent.enrollment.person);
+    let own_devices = own.map(|logged| OwnDevice {
+        device: logged.device,
+        added_at_s: logged.added_at_s,
+        revoked: logged.revoked,
+    });
     Ok(StatusAnswer {
+        own_devices: own_devices.collect(),
         device: agent.enrollment.device,
         person: agent.enrollment.person,
         enrolled: true,
         online: link == Link::Online,
         revoked: link == Link::Revoked,
         policy_version: agent.policy.version(),
-        directory_size: agent.directory.read().await.size(),
+        directory_size: follower.size(),
         audiences: u64::try_from(members)?,
         spool: u64::try_from(event::count(&mut connection).await?)?,
         pending: u64::try_from(pending::count(&mut connection).await?)?,

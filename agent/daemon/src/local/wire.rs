@@ -244,6 +244,8 @@ pub(crate) struct StatusAnswer {
     pub audiences: u64,
     pub spool: u64,
     pub pending: u64,
+    /// Every device that the directory log holds for this person, the revoked ones too (K8).
+    pub own_devices: Vec<OwnDevice>,
     pub alarms: Vec<String>,
     /// New devices of one's own and new members of one's audiences (K8), latest last.
     pub notices: Vec<String>,
@@ -251,6 +253,14 @@ pub(crate) struct StatusAnswer {
     pub build: Digest,
     /// What this platform does not have (never silently skipped).
     pub missing: Vec<String>,
+}
+
+/// A device of one's own, as the directory log has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct OwnDevice {
+    pub device: DeviceId,
+    pub added_at_s: u64,
+    pub revoked: bool,
 }
 
 /// What to do with an audience.
