@@ -136,8 +136,8 @@ impl Compiled {
             found: Vec::new(),
         };
         match &self.gate {
-            Gate::Literals(_) => search.at_each(literals)?,
-            Gate::Head { sets, digit } => search.at_each(&positions.heads(text, sets, *digit))?,
+            Gate::Literals { before, .. } => search.at_each(literals, *before)?,
+            Gate::Head { sets, digit } => search.at_each(&positions.heads(text, sets, *digit), 0)?,
             Gate::Digits { count, reach } => search.in_each(positions.dense(text, *count, *reach))?,
             Gate::Byte { byte, reach } => search.in_each(positions.around(text, *byte, *reach))?,
             Gate::Whole => search.in_each(std::iter::once(0..text.len()).collect())?,
@@ -215,14 +215,17 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
-    /// At each of these places a match begins or not.
-    fn at_each(&mut self, literals: &[usize]) -> Result<(), UnscannableReason> {
+    /// At each of these places a match begins, or up to `before` bytes in front of it, or not at all.
+    fn at_each(&mut self, places: &[usize], before: usize) -> Result<(), UnscannableReason> {
         let mut behind = 0;
-        for at in literals {
-            if *at >= behind && self.found.len() < MATCHES_MAX {
-                let before = self.found.len();
-                self.next(*at..self.text.len(), Anchored::Yes)?;
-                if let Some(last) = self.found.get(before) {
+        for place in places {
+            for at in place.saturating_sub(before)..=*place {
+                if at < behind || self.found.len() >= MATCHES_MAX {
+                    continue;
+                }
+                let known = self.found.len();
+                self.next(at..self.text.len(), Anchored::Yes)?;
+                if let Some(last) = self.found.get(known) {
                     behind = last.whole.end;
                 }
             }

@@ -48,7 +48,7 @@ impl Scanner {
         let compiled: Vec<Compiled> = detectors.iter().map(Compiled::new).collect::<Result<_, _>>()?;
         let mut words: BTreeMap<Vec<u8>, Vec<Meaning>> = BTreeMap::new();
         for (index, (detector, compiled)) in detectors.iter().zip(&compiled).enumerate() {
-            if let Gate::Literals(literals) = &compiled.gate {
+            if let Gate::Literals { literals, .. } = &compiled.gate {
                 for literal in literals {
                     words
                         .entry(literal.clone())

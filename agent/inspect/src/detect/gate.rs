@@ -17,6 +17,8 @@ const DIGITS_MIN: usize = 2;
 
 /// Digits that are rare enough together without looking at what stands before them.
 const DIGITS_ENOUGH: usize = 6;
+/// Bytes of a match in front of its literal; each costs one more attempt.
+const BEFORE_MAX: usize = 2;
 /// Longest head that is looked at.
 const HEAD_MAX: usize = 6;
 
@@ -57,8 +59,8 @@ impl ByteSet {
 /// Where a pattern has to be tried.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Gate {
-    /// Where one of these stands: every match begins with one. Lower case.
-    Literals(Vec<Vec<u8>>),
+    /// Where one of these stands, with at most `before` bytes of the match in front. Lower case.
+    Literals { literals: Vec<Vec<u8>>, before: usize },
     /// Where these sets of bytes hold one after the other: every match begins so. The digit at `digit` finds them.
     Head { sets: Vec<ByteSet>, digit: usize },
     /// Within `reach` bytes of `count` digits that are no further apart.
@@ -84,7 +86,10 @@ impl Gate {
             return Self::Whole;
         };
         if let Some(literals) = prefixes(&plain_case(&hir)) {
-            return Self::Literals(literals);
+            return Self::Literals { literals, before: 0 };
+        }
+        if let Some((literals, before)) = literals_behind_the_first(&plain_case(&hir)) {
+            return Self::Literals { literals, before };
         }
         let reach = hir
             .properties()
@@ -123,6 +128,19 @@ fn prefixes(hir: &Hir) -> Option<Vec<Vec<u8>>> {
         && literals.len() <= LITERALS_MAX
         && literals.iter().all(|l| l.len() >= LITERAL_MIN);
     worth.then_some(literals)
+}
+
+/// Literals behind a short first part, such as `(?:\\b|_)`, and how long that may be.
+fn literals_behind_the_first(hir: &Hir) -> Option<(Vec<Vec<u8>>, usize)> {
+    let HirKind::Concat(parts) = hir.kind() else {
+        return None;
+    };
+    let (first, rest) = parts.split_first()?;
+    let before = first
+        .properties()
+        .maximum_len()
+        .filter(|len| *len <= BEFORE_MAX)?;
+    Some((prefixes(&Hir::concat(rest.to_vec()))?, before))
 }
 
 /// The pattern with every letter of either case made lower case, so that a word is one literal and not 2^n.
@@ -332,12 +350,16 @@ fn merge(ranges: impl Iterator<Item = Range<usize>>, len: usize) -> Vec<Range<us
 mod tests {
     use super::*;
 
+    fn starts(literals: &[&[u8]], before: usize) -> Gate {
+        Gate::Literals {
+            literals: literals.iter().map(|l| l.to_vec()).collect(),
+            before,
+        }
+    }
+
     #[test]
     fn gates_are_what_every_match_contains() {
-        assert_eq!(
-            Gate::of("AKIA[A-Z0-9]{16}"),
-            Gate::Literals(vec![b"akia".to_vec()])
-        );
+        assert_eq!(Gate::of("AKIA[A-Z0-9]{16}"), starts(&[b"akia"], 0));
         assert_eq!(
             Gate::of(r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b"),
             Gate::Digits { count: 9, reach: 11 }
@@ -345,7 +367,7 @@ mod tests {
         let key = "-----BEGIN (?:(?:RSA|EC|PGP) )?PRIVATE KEY(?: BLOCK)?-----";
         let begins = |l: &Vec<u8>| b"-----begin private key-----".starts_with(l);
         assert!(
-            matches!(Gate::of(key), Gate::Literals(l) if l.iter().any(begins)),
+            matches!(Gate::of(key), Gate::Literals { literals, .. } if literals.iter().any(begins)),
             "{:?}",
             Gate::of(key)
         );
@@ -356,10 +378,8 @@ mod tests {
                 reach: MATCH_BYTES
             }
         );
-        assert_eq!(
-            Gate::of("(?i)password=[a-z]+"),
-            Gate::Literals(vec![b"password=".to_vec()])
-        );
+        assert_eq!(Gate::of("(?i)password=[a-z]+"), starts(&[b"password="], 0));
+        assert_eq!(Gate::of(r"(?i)[^a-z]secret=[a-z]+"), starts(&[b"secret="], 1));
         assert_eq!(Gate::of(r"[a-z]{40}"), Gate::Whole);
         assert_eq!(Gate::of(r"[0-9]{4}|x"), Gate::Whole);
     }
