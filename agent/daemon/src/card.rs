@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use policies::terms::Action;
 use serde_json::Value;
 
-use crate::local::wire::{Outcome, ShareAnswer};
+use crate::local::wire::{ClearanceView, Outcome, ShareAnswer};
 
 /// Whether a card tells what was done, or what would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub(crate) enum Tense {
 impl Tense {
     const fn title(self) -> &'static str {
         match self {
-            Self::Done => "What is reported about it",
-            Self::Would => "What sharing it would report",
+            Self::Done => "Event that is reported about it",
+            Self::Would => "Event that sharing it would report",
         }
     }
 }
@@ -82,19 +82,47 @@ pub(crate) fn render(answer: &ShareAnswer, tense: Tense) -> String {
         tense.title(),
         reported(answer.reported.as_ref()).into_iter(),
     );
+    section(
+        &mut card,
+        "The clearance that goes with the story",
+        clearance(answer.clearance.as_ref()).into_iter(),
+    );
     card
 }
 
 /// An event field by field, as `activity --json` shows it whole.
 pub(crate) fn reported(event: Option<&Value>) -> Vec<String> {
     let Some(fields) = event.and_then(Value::as_object) else {
-        return vec!["nothing".to_owned()];
+        return vec!["none".to_owned()];
     };
     fields
         .iter()
         .filter(|(_, value)| !is_empty(value))
         .map(|(name, value)| field(name, value))
         .collect()
+}
+
+/// A clearance in plain words, and what the gateway records beside it (R5).
+pub(crate) fn clearance(clearance: Option<&ClearanceView>) -> Vec<String> {
+    let Some(clearance) = clearance else {
+        return vec!["none: no story is sealed".to_owned()];
+    };
+    let labels: Vec<String> = clearance.labels.iter().map(ToString::to_string).collect();
+    let labels = if labels.is_empty() {
+        "none".to_owned()
+    } else {
+        labels.join(", ")
+    };
+    vec![
+        format!("labels: {labels}"),
+        format!("verdict: {} under policy {}", clearance.verdict, clearance.policy_version),
+        format!("lifetime: {} s", clearance.lifetime_s),
+        format!("app: {}", clearance.app),
+        format!("device: {}, key tier {}", clearance.device, clearance.tier),
+        format!("agent: version {}, build {}", clearance.agent_version, clearance.agent_build),
+        format!("sealed: {}", clearance.sealed),
+        format!("the gateway records: {}", clearance.gateway_records),
+    ]
 }
 
 fn field(name: &str, value: &Value) -> String {
@@ -208,7 +236,8 @@ fn section(card: &mut String, title: &str, lines: impl Iterator<Item = String>) 
 
 #[cfg(test)]
 mod tests {
-    use policies::terms::{Confidence, DetectorId, RuleId};
+    use policies::decide::VerdictCode;
+    use policies::terms::{App, Confidence, DetectorId, DeviceId, Digest, Label, RuleId, Tier};
 
     use super::*;
     use crate::local::wire::{FindingView, FiredRule, RefusalView};
@@ -225,6 +254,7 @@ mod tests {
             labels: Vec::new(),
             refusal: None,
             reported: None,
+            clearance: None,
             kept: None,
             blobs: Vec::new(),
             epoch: None,
@@ -272,8 +302,11 @@ mod tests {
           - keep only the last four digits
           - questions about `card-numbers`: security@acme.example
 
-        What is reported about it:
-          - nothing
+        Event that is reported about it:
+          - none
+
+        The clearance that goes with the story:
+          - none: no story is sealed
         "#);
     }
 
@@ -324,6 +357,36 @@ mod tests {
         sealed: which detectors, how often, and your reason; only the compliance officer can open it
         size: <4KiB
         ");
-        assert_eq!(reported(None), ["nothing"]);
+        assert_eq!(reported(None), ["none"]);
+    }
+
+    /// R5: where no event is reported, the card still tells what leaves with the story.
+    #[test]
+    fn a_shared_story_shows_its_clearance_also_without_an_event() {
+        let mut shared = answer(Outcome::Shared, Action::Allow);
+        shared.clearance = Some(ClearanceView {
+            labels: vec![Label::parse("internal").unwrap()],
+            verdict: VerdictCode::Allow,
+            policy_version: 3,
+            lifetime_s: 60,
+            app: App::parse("sealgate").unwrap(),
+            device: DeviceId::from_bytes([1; 16]),
+            tier: Tier::File,
+            agent_version: "1.0.0".to_owned(),
+            agent_build: Digest::of(b""),
+            sealed: "which detectors".to_owned(),
+            gateway_records: "who shared, with which audience, when".to_owned(),
+        });
+        let card = render(&shared, Tense::Done);
+        for told in [
+            "Event that is reported about it:\n  - none",
+            "labels: internal",
+            "verdict: allow under policy 3",
+            "key tier file",
+            "sealed: which detectors",
+            "the gateway records: who shared",
+        ] {
+            assert!(card.contains(told), "{told} is missing in {card}");
+        }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod draft;
 pub(crate) mod facts;
 pub(crate) mod judge;
 pub(crate) mod pending;
+pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod send;
 pub(crate) mod share;

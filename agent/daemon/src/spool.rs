@@ -2,27 +2,51 @@
 //! without a gap (S3), forgotten only after the gateway acknowledged them (S2).
 //!
 //! An event is written in the transaction of the journal line that shows it to the employee, so
-//! that what is reported and what is shown cannot differ (R5).
+//! that what is reported and what is shown cannot differ (R5). The event of a story is durable with
+//! the MLS state before its bytes leave (`compose::record`), and moves here, numbered, in the
+//! transaction that finishes the story; room for it is made sure of before the story is sealed.
 
 use gateway_api::v1::events::Event;
 
 use crate::limits::{EVENT_BATCH_MAX, SPOOL_EVENTS_MAX};
-use crate::vault::{Vault, event};
+use crate::vault::{Connection, Vault, event, outgoing};
 
-/// Adds an event in the caller's transaction; the event comes back with its sequence number.
+/// Makes sure of room for one more event, beside those of stories that are not answered yet.
 ///
 /// # Errors
 /// The spool is full: then nothing is sealed either, rather than unreported.
-pub(crate) async fn append(
-    connection: &mut crate::vault::Connection,
-    vault: &Vault,
-    mut drafted: Event,
-) -> anyhow::Result<Event> {
-    if event::count(connection).await? >= SPOOL_EVENTS_MAX {
+pub(crate) async fn ensure_room(connection: &mut Connection) -> anyhow::Result<()> {
+    let reserved = outgoing::count(connection).await?;
+    if event::count(connection).await?.saturating_add(reserved) >= SPOOL_EVENTS_MAX {
         anyhow::bail!(
             "the spool of events is full: the gateway has acknowledged nothing for long; connect the device"
         );
     }
+    Ok(())
+}
+
+/// Adds an event in the caller's transaction; the event comes back with its sequence number.
+///
+/// # Errors
+/// The spool is full, or the store's.
+pub(crate) async fn append(
+    connection: &mut Connection,
+    vault: &Vault,
+    drafted: Event,
+) -> anyhow::Result<Event> {
+    ensure_room(connection).await?;
+    append_reserved(connection, vault, drafted).await
+}
+
+/// Adds the event of a story, for which room was made sure of before it was sealed.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn append_reserved(
+    connection: &mut Connection,
+    vault: &Vault,
+    mut drafted: Event,
+) -> anyhow::Result<Event> {
     let body = serde_json::to_vec(&drafted)?;
     drafted.sequence = event::append(
         connection,

@@ -26,6 +26,11 @@ fn text(answer: &ActivityAnswer) -> String {
         "\nAn event can hold these fields and no others: {}",
         answer.reported_fields.join(", ")
     ));
+    lines.push(
+        "A clearance goes with every story that is sent, also where no event is reported: its fields are shown above. \
+         Before a story is sealed, the gateway is asked whether its labels, app and key tier may go to the audience."
+            .to_owned(),
+    );
     lines.join("\n")
 }
 
@@ -43,8 +48,9 @@ fn line(entry: &ActivityEntry) -> String {
     let outcome = serde_json::to_value(entry.outcome).unwrap_or_default();
     let outcome = outcome.as_str().unwrap_or_default().replace('_', " ");
     let reported = card::reported(entry.reported.as_ref()).join("; ");
+    let clearance = card::clearance(entry.clearance.as_ref()).join("; ");
     format!(
-        "{at} to {}: {} ({outcome}){rules}\n  reported: {reported}",
+        "{at} to {}: {} ({outcome}){rules}\n  event: {reported}\n  clearance with the story: {clearance}",
         entry.audience, entry.action
     )
 }

@@ -147,6 +147,7 @@ impl DraftArguments {
             accept_warning: self.accept_warning,
             ttl_s,
             names,
+            consent: None,
         };
         let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect();
         frame::encode(&header, &parts).map_err(|error| usage(&error.to_string(), "share less at once").into())

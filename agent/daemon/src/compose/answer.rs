@@ -8,11 +8,16 @@ use gateway_api::error::Problem;
 use gateway_api::receipt::Refusal;
 use gateway_api::v1::events::Event;
 use gateway_api::v1::preflight::Decision;
-use policies::decide::{Facts, RuleOutcome};
+use agent_seal::DeviceSigner as _;
+use policies::decide::{Facts, Permit, RuleOutcome};
 
 use super::judge::Judged;
+use crate::agent::Agent;
 use crate::config::enrollment::Pins;
-use crate::local::wire::{FindingView, FiredRule, Outcome, RefusalView, ShareAnswer, UnscannableView};
+use crate::limits::STORY_TTL_S;
+use crate::local::wire::{
+    ClearanceView, FindingView, FiredRule, Outcome, RefusalView, ShareAnswer, ShareHeader, UnscannableView,
+};
 
 /// The answer for a judged draft; the caller adds what happened to it.
 pub(crate) fn of(judged: &Judged, facts: &Facts, outcome: Outcome) -> ShareAnswer {
@@ -28,12 +33,30 @@ pub(crate) fn of(judged: &Judged, facts: &Facts, outcome: Outcome) -> ShareAnswe
         labels: verdict.labels().iter().cloned().collect(),
         refusal: None,
         reported: None,
+        clearance: None,
         kept: None,
         blobs: Vec::new(),
         epoch: None,
         readers: Vec::new(),
         policy_version: verdict.policy().version,
         expires_at_s: None,
+    }
+}
+
+/// The clearance that a permitted story carries, as the author is shown it (R5).
+pub(crate) fn clearance(agent: &Agent, permit: &Permit, facts: &Facts, header: &ShareHeader) -> ClearanceView {
+    ClearanceView {
+        labels: permit.labels().iter().cloned().collect(),
+        verdict: permit.code(),
+        policy_version: permit.policy().version,
+        lifetime_s: header.ttl_s.unwrap_or(STORY_TTL_S),
+        app: facts.app.clone(),
+        device: agent.enrollment.device,
+        tier: agent.signer.tier(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        agent_build: agent.build,
+        sealed: "which detectors, how often, and your reason; only the compliance officer can open it".to_owned(),
+        gateway_records: "who shared, from which device, with which audience, when, and how large".to_owned(),
     }
 }
 

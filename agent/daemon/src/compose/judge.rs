@@ -7,7 +7,7 @@ use policies::decide::{Facts, Held, Permit, Verdict, decide};
 use policies::plan::Plan;
 use policies::terms::{Action, Evidence};
 
-use crate::local::wire::{Outcome, ShareHeader};
+use crate::local::wire::{Consent, Outcome, ShareHeader};
 use crate::uplink::policy::ActivePolicy;
 
 /// A draft that was inspected under one policy.
@@ -102,12 +102,14 @@ impl Judged {
     /// The outcome: blocked, or what the author must add.
     pub(crate) fn permit(&self, facts: &Facts, header: &ShareHeader) -> Result<Permit, Outcome> {
         let verdict = self.verdict(facts).map_err(|_| Outcome::Blocked)?;
+        let asked = asked(&verdict);
+        let answered = header.consent.as_ref().is_none_or(|consent| consent.covers(&asked));
         let permit = match verdict.action() {
             Action::Allow | Action::Audit => verdict.permit(),
-            Action::Warn if header.accept_warning => verdict.accept_warning(),
+            Action::Warn if answered && header.accept_warning => verdict.accept_warning(),
             Action::Warn => return Err(Outcome::NeedsAcceptance),
             Action::Justify => {
-                let reason = header.reason.clone().filter(|reason| !reason.trim().is_empty());
+                let reason = header.reason.clone().filter(|reason| answered && !reason.trim().is_empty());
                 let Some(reason) = reason else {
                     return Err(Outcome::NeedsReason);
                 };
@@ -120,9 +122,29 @@ impl Judged {
         permit.map_err(|_| Outcome::Blocked)
     }
 
+    /// The header with its answers bound to the rules that ask now, if they are not bound already.
+    pub(crate) fn bind(&self, facts: &Facts, header: &ShareHeader) -> ShareHeader {
+        let asked = self.verdict(facts).as_ref().map(asked).unwrap_or_default();
+        ShareHeader {
+            consent: header.consent.clone().or(Some(asked)),
+            ..header.clone()
+        }
+    }
+
     /// The author's own draft.
     pub(crate) fn authored(&self) -> &Draft {
         self.original.as_ref().unwrap_or(&self.draft)
+    }
+}
+
+/// The rules that ask for a confirmation or a reason.
+fn asked(verdict: &Verdict) -> Consent {
+    let asking = verdict
+        .rules()
+        .iter()
+        .filter(|outcome| outcome.action == Action::Warn || outcome.action == Action::Justify);
+    Consent {
+        rules: asking.map(|outcome| (outcome.rule.clone(), outcome.action)).collect(),
     }
 }
 
@@ -159,5 +181,30 @@ fn in_words(change: &Change) -> String {
         ChangeKind::MetadataStripped => {
             format!("{item}: location and other metadata were taken out; the picture itself is unchanged")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policies::terms::RuleId;
+
+    use super::*;
+
+    fn asked(rules: &[(&str, Action)]) -> Consent {
+        Consent {
+            rules: rules
+                .iter()
+                .map(|(rule, action)| (RuleId::parse(rule).unwrap(), *action))
+                .collect(),
+        }
+    }
+
+    /// R5: a kept draft does not spend its answers on questions that were never shown.
+    #[test]
+    fn an_answer_counts_for_the_rules_that_were_shown() {
+        let given = asked(&[("card-numbers", Action::Warn), ("iban", Action::Warn)]);
+        assert!(given.covers(&asked(&[("iban", Action::Warn)])));
+        assert!(!given.covers(&asked(&[("iban", Action::Justify)])));
+        assert!(!given.covers(&asked(&[("iban", Action::Warn), ("names", Action::Warn)])));
     }
 }

@@ -3,12 +3,13 @@
 
 use policies::terms::Cti;
 
-use super::share;
+use super::record::{self, Ending};
+use super::share::Offline;
+use super::{draft, send, share};
 use crate::agent::Agent;
 use crate::exit::Exit;
 use crate::limits::PENDING_MAX;
-use crate::local::wire::{LocalProblem, Outcome, PendingState};
-use crate::uplink::client::CallError;
+use crate::local::wire::{LocalProblem, Outcome, PendingState, ResumeRequest, ShareAnswer, ShareHeader};
 use crate::vault::{outgoing, pending};
 
 /// Keeps a draft, encrypted.
@@ -38,13 +39,19 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// A kept draft was sealed and not answered: it is asked for before it is sealed again (K13).
+/// A kept draft waits on, with the answers that were given for it; if it was sealed and not
+/// answered, it is asked for before it is sealed again (K13).
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn link(agent: &Agent, id: [u8; 16], cti: Cti) -> anyhow::Result<()> {
+pub(crate) async fn keep_again(
+    agent: &Agent,
+    id: [u8; 16],
+    frame: &[u8],
+    sealed: Option<Cti>,
+) -> anyhow::Result<()> {
     let mut connection = agent.vault.connection().await?;
-    pending::link(&mut connection, id, cti).await
+    pending::keep_again(&mut connection, &agent.vault.cipher, id, frame, sealed).await
 }
 
 /// After a crash: what was sealed and never answered waits like every kept draft, to be asked for
@@ -56,14 +63,16 @@ pub(crate) async fn recover(agent: &Agent) -> anyhow::Result<()> {
     let mut transaction = agent.vault.begin().await?;
     let known = pending::states(&mut transaction).await?;
     for row in outgoing::all(&mut transaction, &agent.vault.cipher).await? {
-        if !known.iter().any(|(_, _, story)| *story == Some(row.cti)) {
+        if known.iter().any(|(_, _, story)| *story == Some(row.cti)) {
+            pending::wait_for(&mut transaction, row.cti).await?;
+        } else {
             let (id, cti) = (*row.cti.as_bytes(), Some(row.cti));
             pending::insert(
                 &mut transaction,
                 &agent.vault.cipher,
                 id,
                 agent.now_s(),
-                &row.value,
+                &record::draft_of(&row.value)?,
                 cti,
             )
             .await?;
@@ -83,49 +92,216 @@ pub(crate) async fn send_waiting(agent: &Agent) -> anyhow::Result<()> {
         pending::waiting(&mut connection, &agent.vault.cipher).await?
     };
     for row in waiting {
-        let (state, story) = match arrived(agent, row.sealed).await? {
-            Some(cti) => (PendingState::Sent, Some(cti)),
-            None => match share::share_kept(agent, row.id, &row.value).await {
-                Ok(answer) => match state_of(answer.outcome) {
-                    Some(state) => (state, answer.story),
-                    None => return Ok(()),
-                },
+        match arrived(agent, row.sealed).await? {
+            Arrival::Accepted(cti) => settle(agent, row.id, PendingState::Sent, Some(cti)).await?,
+            Arrival::Unclear => {}
+            Arrival::Nothing => match share::share_kept(agent, row.id, &row.value).await {
+                Ok(answer) if answer.outcome == Outcome::Kept => return Ok(()),
+                Ok(answer) => decided(agent, row.id, &answer).await?,
+                // The draft stays: what failed here says nothing about it.
                 Err(error) => {
                     tracing::warn!(id = hex::encode(row.id), "a kept draft could not be shared");
                     agent.alarm(
-                        &format!("pending/{}", hex::encode(row.id)),
-                        format!("a kept draft could not be shared: {error:#}"),
+                        &alarm_key(row.id),
+                        format!("a kept draft could not be shared, and is kept on: {error:#}"),
                     );
-                    (PendingState::Refused, None)
                 }
             },
-        };
-        let mut transaction = agent.vault.begin().await?;
-        pending::decide(&mut transaction, row.id, state, story).await?;
-        transaction.commit().await?;
-        agent.changed();
+        }
     }
     Ok(())
 }
 
-/// Whether the gateway holds a story that was sealed and not answered; if not, its sealing is
-/// forgotten.
-async fn arrived(agent: &Agent, sealed: Option<Cti>) -> anyhow::Result<Option<Cti>> {
-    let Some(cti) = sealed else { return Ok(None) };
-    let held: Result<_, CallError> = agent.gateway.story(cti).await;
-    let found = held?.map(|_| cti);
-    let mut connection = agent.vault.connection().await?;
-    outgoing::remove(&mut connection, cti).await?;
-    Ok(found)
+/// Shares a held draft, with the answers that its rules ask for.
+///
+/// # Errors
+/// No draft is held under the id; as [`share::share`].
+pub(crate) async fn resume(agent: &Agent, request: &ResumeRequest) -> anyhow::Result<ShareAnswer> {
+    let row = match id_of(&request.id) {
+        Some(id) => {
+            let mut connection = agent.vault.connection().await?;
+            pending::held(&mut connection, &agent.vault.cipher, id).await?
+        }
+        None => None,
+    };
+    let Some(row) = row else {
+        return Err(LocalProblem::new(
+            Exit::Usage,
+            format!("no draft is held as `{}`", request.id),
+            "`sealgate-agent pending` lists them",
+        )
+        .into());
+    };
+    if let Arrival::Accepted(cti) = arrived(agent, row.sealed).await? {
+        settle(agent, row.id, PendingState::Sent, Some(cti)).await?;
+        return Err(LocalProblem::new(
+            Exit::Usage,
+            format!("it was sent already, as story {cti}"),
+            "nothing is to be done",
+        )
+        .into());
+    }
+    let (header, draft) = draft::from_frame(&row.value)?;
+    let header = answered(header, request);
+    let answer = share::share(agent, &header, draft, Offline::Kept(row.id)).await?;
+    if answer.outcome != Outcome::Kept {
+        decided(agent, row.id, &answer).await?;
+    }
+    Ok(answer)
 }
 
-/// What a new decision means for a kept draft; none if it waits on.
-const fn state_of(outcome: Outcome) -> Option<PendingState> {
+/// New answers take the place of the old ones: those were given to other questions.
+fn answered(header: ShareHeader, request: &ResumeRequest) -> ShareHeader {
+    if request.reason.is_none() && !request.accept_warning {
+        return header;
+    }
+    ShareHeader {
+        reason: request.reason.clone(),
+        accept_warning: request.accept_warning,
+        consent: None,
+        ..header
+    }
+}
+
+fn id_of(text: &str) -> Option<[u8; 16]> {
+    hex::decode(text).ok()?.try_into().ok()
+}
+
+/// Whether a story that was sealed and not answered is at the gateway.
+enum Arrival {
+    Accepted(Cti),
+    /// It is not, or nothing was sealed: the draft is decided again.
+    Nothing,
+    /// The gateway says so and does not prove it: an alarm tells, and it is asked again.
+    Unclear,
+}
+
+/// Asks for a story that was sealed and not answered, and finishes its record: the event, the
+/// journal line and the own copy; if the gateway does not hold it, its sealing is forgotten.
+async fn arrived(agent: &Agent, sealed: Option<Cti>) -> anyhow::Result<Arrival> {
+    let Some(cti) = sealed else {
+        return Ok(Arrival::Nothing);
+    };
+    let Some(accepted) = agent.gateway.story(cti).await? else {
+        let mut connection = agent.vault.connection().await?;
+        outgoing::remove(&mut connection, cti).await?;
+        return Ok(Arrival::Nothing);
+    };
+    let Some(known) = record::of(agent, cti).await? else {
+        return Ok(Arrival::Accepted(cti));
+    };
+    let Some(acceptance) = send::verify(agent, cti, &known, &accepted) else {
+        return Ok(Arrival::Unclear);
+    };
+    let expires_s = acceptance.expires_s;
+    record::finish(agent, cti, Ending::Accepted { expires_s }).await?;
+    Ok(Arrival::Accepted(cti))
+}
+
+/// Writes down what a new decision means for a kept draft. The content goes when it was sent, is
+/// blocked, or the gateway signed that it refuses it; otherwise it is held for its author.
+async fn decided(agent: &Agent, id: [u8; 16], answer: &ShareAnswer) -> anyhow::Result<()> {
+    match end_of(answer.outcome, answer.refusal.as_ref().is_some_and(|refusal| refusal.signed)) {
+        End::Settled(state) => settle(agent, id, state, answer.story).await,
+        End::Held(state) => {
+            let mut connection = agent.vault.connection().await?;
+            pending::hold(&mut connection, id, state).await?;
+            agent.all_clear(&alarm_key(id));
+            agent.changed();
+            Ok(())
+        }
+        End::Waits => Ok(()),
+    }
+}
+
+async fn settle(agent: &Agent, id: [u8; 16], state: PendingState, story: Option<Cti>) -> anyhow::Result<()> {
+    let mut connection = agent.vault.connection().await?;
+    pending::decide(&mut connection, id, state, story).await?;
+    agent.all_clear(&alarm_key(id));
+    agent.changed();
+    Ok(())
+}
+
+fn alarm_key(id: [u8; 16]) -> String {
+    format!("pending/{}", hex::encode(id))
+}
+
+/// What a decision means for a kept draft.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// Its content goes.
+    Settled(PendingState),
+    /// Its content stays until its author resumes it.
+    Held(PendingState),
+    Waits,
+}
+
+const fn end_of(outcome: Outcome, signed: bool) -> End {
     match outcome {
-        Outcome::Shared | Outcome::Clear => Some(PendingState::Sent),
-        Outcome::Blocked => Some(PendingState::Blocked),
-        Outcome::NeedsReason | Outcome::NeedsAcceptance => Some(PendingState::NeedsReason),
-        Outcome::Refused => Some(PendingState::Refused),
-        Outcome::Kept => None,
+        Outcome::Shared | Outcome::Clear => End::Settled(PendingState::Sent),
+        Outcome::Blocked => End::Settled(PendingState::Blocked),
+        Outcome::Refused if signed => End::Settled(PendingState::Refused),
+        Outcome::Refused => End::Held(PendingState::Refused),
+        Outcome::NeedsReason | Outcome::NeedsAcceptance => End::Held(PendingState::NeedsReason),
+        Outcome::Kept => End::Waits,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::paths::Paths;
+    use crate::local::wire::Consent;
+    use crate::vault::Vault;
+
+    /// Only a block and a signed refusal take a draft away from its author.
+    #[test]
+    fn a_question_and_an_unsigned_refusal_keep_the_draft() {
+        assert_eq!(end_of(Outcome::Blocked, false), End::Settled(PendingState::Blocked));
+        assert_eq!(end_of(Outcome::Refused, true), End::Settled(PendingState::Refused));
+        assert_eq!(end_of(Outcome::Refused, false), End::Held(PendingState::Refused));
+        for question in [Outcome::NeedsReason, Outcome::NeedsAcceptance] {
+            assert_eq!(end_of(question, false), End::Held(PendingState::NeedsReason));
+        }
+        assert_eq!(end_of(Outcome::Kept, false), End::Waits);
+    }
+
+    #[test]
+    fn new_answers_replace_those_of_other_questions() {
+        let header = ShareHeader {
+            reason: Some("old".to_owned()),
+            consent: Some(Consent::default()),
+            ..ShareHeader::default()
+        };
+        let mut request = ResumeRequest {
+            id: String::new(),
+            reason: None,
+            accept_warning: false,
+        };
+        assert_eq!(answered(header.clone(), &request).reason.as_deref(), Some("old"));
+        request.accept_warning = true;
+        let header = answered(header, &request);
+        assert!(header.reason.is_none() && header.accept_warning && header.consent.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_held_draft_keeps_its_content_until_it_is_decided() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(&Paths::new(folder.path())).await.unwrap();
+        let mut connection = vault.connection().await.unwrap();
+        let (cipher, id) = (&vault.cipher, [7; 16]);
+        pending::insert(&mut connection, cipher, id, 1, b"draft", None)
+            .await
+            .unwrap();
+        pending::hold(&mut connection, id, PendingState::NeedsReason)
+            .await
+            .unwrap();
+        assert!(pending::waiting(&mut connection, cipher).await.unwrap().is_empty());
+        let held = pending::held(&mut connection, cipher, id).await.unwrap().unwrap();
+        assert_eq!(held.value.as_slice(), b"draft");
+        pending::decide(&mut connection, id, PendingState::Sent, None)
+            .await
+            .unwrap();
+        assert!(pending::held(&mut connection, cipher, id).await.unwrap().is_none());
     }
 }

@@ -5,31 +5,32 @@ use agent_seal::{
     Cleared, Clearing, Composition, DeviceSigner as _, DraftFile, DraftParts, Member, SealError, Sealed,
     clear, seal,
 };
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use gateway_api::error::ErrorCode;
 use gateway_api::receipt::Acceptance;
+use gateway_api::v1::events::EventKind;
 use gateway_api::v1::stories::Accepted;
 use policies::decide::Facts;
 use policies::terms::{AudienceId, Cti, Digest, ItemKind};
-use zeroize::Zeroizing;
 
 use super::judge::Judged;
-use super::{answer, draft, facts};
+use super::record::{self, Record};
+use super::share::Offline;
+use super::{answer, draft, facts, report};
 use crate::agent::Agent;
 use crate::limits::{SEAL_ATTEMPTS_MAX, STORY_TTL_S};
-use crate::local::wire::{Outcome, RefusalView, ShareHeader};
+use crate::local::wire::{ActivityEntry, ClearanceView, Outcome, RefusalView, ShareHeader};
+use crate::spool;
 use crate::uplink::client::CallError;
 use crate::uplink::membership;
 use crate::vault::audience::Audience;
-use crate::vault::{mls_record, outgoing};
+use crate::vault::{mls_record, outgoing, pending};
 
 /// A sealed story on its way; kept until it is answered.
 pub(crate) struct Sending {
     pub cti: Cti,
     pub epoch: u64,
     pub blobs: Vec<Digest>,
-    /// The manifest, for the author's own feed.
-    pub manifest: Zeroizing<Vec<u8>>,
 }
 
 /// How sending ended.
@@ -55,16 +56,21 @@ pub(crate) async fn send(
     audience: &Audience,
     judged: &Judged,
     header: &ShareHeader,
+    offline: Offline,
 ) -> anyhow::Result<(Sent, Facts)> {
     for _ in 0..SEAL_ATTEMPTS_MAX {
-        let (attempt, facts) = attempt(agent, audience, judged, header).await?;
-        let (epoch, cleared) = match attempt {
-            Attempt::Sealed { epoch, cleared } => (epoch, *cleared),
+        let (attempt, facts) = attempt(agent, audience, judged, header, offline).await?;
+        let (epoch, cleared, record) = match attempt {
+            Attempt::Sealed {
+                epoch,
+                cleared,
+                record,
+            } => (epoch, cleared, record),
             Attempt::Held(outcome) => return Ok((Sent::Held(outcome), facts)),
             Attempt::Unsettled => continue,
         };
         tracing::info!(story = %cleared.cti(), group = %audience.id, epoch, "sealed");
-        match post(agent, audience.id, epoch, cleared).await? {
+        match post(agent, epoch, &cleared, &record).await {
             Posted::Done(sent) => return Ok((sent, facts)),
             Posted::Moved(cti) => forget(agent, cti).await?,
         }
@@ -76,6 +82,7 @@ enum Attempt {
     Sealed {
         epoch: u64,
         cleared: Box<Cleared>,
+        record: Box<Record>,
     },
     Held(Outcome),
     /// Something came in between: settle again.
@@ -88,6 +95,7 @@ async fn attempt(
     audience: &Audience,
     judged: &Judged,
     header: &ShareHeader,
+    offline: Offline,
 ) -> anyhow::Result<(Attempt, Facts)> {
     let mut member = agent.member.lock().await;
     membership::settle(agent, &mut member, audience.id).await?;
@@ -98,6 +106,16 @@ async fn attempt(
         Ok(permit) => permit,
         Err(outcome) => return Ok((Attempt::Held(outcome), facts)),
     };
+    let clearance = answer::clearance(agent, &permit, &facts, header);
+    let event = report::event(
+        agent,
+        EventKind::Shared,
+        &judged.first_verdict(&facts),
+        &facts,
+        &judged.first,
+        header.reason.as_deref(),
+    )?;
+    spool::ensure_room(&mut *agent.vault.connection().await?).await?;
     let composition = Composition {
         audience_name: audience.name.clone().unwrap_or_default(),
         created_s: facts.now_s,
@@ -119,14 +137,42 @@ async fn attempt(
     };
     let epoch = sealed.epoch();
     let cleared = Box::new(clear_story(agent, judged, &facts, sealed)?);
-    persist(
-        agent,
-        &mut member,
-        &cleared,
-        &draft::to_frame(header, judged.authored())?,
-    )
-    .await?;
-    Ok((Attempt::Sealed { epoch, cleared }, facts))
+    let record = Box::new(Record {
+        audience: audience.id,
+        envelope: Digest::of(cleared.envelope()),
+        clearance: Digest::of(cleared.clearance()),
+        event,
+        entry: waits(audience, judged, &facts, cleared.cti(), clearance),
+    });
+    let frame = draft::to_frame(header, judged.authored())?;
+    persist(agent, &mut member, &cleared, &record, &frame, offline).await?;
+    let sealed = Attempt::Sealed {
+        epoch,
+        cleared,
+        record,
+    };
+    Ok((sealed, facts))
+}
+
+/// The journal line of a story that is sealed and not answered yet.
+fn waits(
+    audience: &Audience,
+    judged: &Judged,
+    facts: &Facts,
+    cti: Cti,
+    clearance: ClearanceView,
+) -> ActivityEntry {
+    let verdict = judged.first_verdict(facts);
+    ActivityEntry {
+        at_s: facts.now_s,
+        audience: audience.name.clone().unwrap_or_else(|| audience.id.to_string()),
+        outcome: Outcome::Kept,
+        action: verdict.action(),
+        rules: verdict.rules().iter().map(|fired| fired.rule.clone()).collect(),
+        story: Some(cti),
+        reported: None,
+        clearance: Some(clearance),
+    }
 }
 
 fn clear_story(agent: &Agent, judged: &Judged, facts: &Facts, sealed: Sealed) -> anyhow::Result<Cleared> {
@@ -142,12 +188,22 @@ fn clear_story(agent: &Agent, judged: &Judged, facts: &Facts, sealed: Sealed) ->
     Ok(clear(sealed, &agent.signer, clearing, &mut rand::rng())?)
 }
 
-/// State and draft, in one transaction, before any byte leaves.
-async fn persist(agent: &Agent, member: &mut Member, cleared: &Cleared, frame: &[u8]) -> anyhow::Result<()> {
+/// State, draft, event and journal line, in one transaction, before any byte leaves (M6, S1).
+async fn persist(
+    agent: &Agent,
+    member: &mut Member,
+    cleared: &Cleared,
+    record: &Record,
+    frame: &[u8],
+    offline: Offline,
+) -> anyhow::Result<()> {
     let mut transaction = agent.vault.begin().await?;
-    let cipher = &agent.vault.cipher;
-    mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
-    outgoing::insert(&mut transaction, cipher, cleared.cti(), agent.now_s(), frame).await?;
+    let (cti, manifest) = (cleared.cti(), cleared.manifest().to_bytes());
+    mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
+    record::keep(agent, &mut transaction, cti, record, frame, &manifest).await?;
+    if let Offline::Kept(id) = offline {
+        pending::link(&mut transaction, id, cti).await?;
+    }
     transaction.commit().await?;
     Ok(())
 }
@@ -182,18 +238,19 @@ enum Posted {
     Moved(Cti),
 }
 
-async fn post(agent: &Agent, audience: AudienceId, epoch: u64, cleared: Cleared) -> anyhow::Result<Posted> {
+async fn post(agent: &Agent, epoch: u64, cleared: &Cleared, record: &Record) -> Posted {
     let cti = cleared.cti();
-    match transmit(agent, audience, &cleared).await {
+    match transmit(agent, record.audience, cleared).await {
         Ok(accepted) => {
-            let acceptance = verify(agent, audience, &cleared, &accepted)?;
+            let Some(acceptance) = verify(agent, cti, record, &accepted) else {
+                return Posted::Done(Sent::Unanswered { cti });
+            };
             let sending = Sending {
                 cti,
                 epoch,
                 blobs: cleared.blobs().iter().map(|blob| blob.digest).collect(),
-                manifest: cleared.manifest().to_bytes(),
             };
-            Ok(Posted::Done(Sent::Accepted { sending, acceptance }))
+            Posted::Done(Sent::Accepted { sending, acceptance })
         }
         Err(error)
             if matches!(
@@ -201,15 +258,15 @@ async fn post(agent: &Agent, audience: AudienceId, epoch: u64, cleared: Cleared)
                 Some(ErrorCode::EpochMoved | ErrorCode::RemovalPending)
             ) =>
         {
-            Ok(Posted::Moved(cti))
+            Posted::Moved(cti)
         }
         Err(CallError::Refused(problem)) => {
             let refusal = answer::refusal(&problem, &agent.pins);
-            Ok(Posted::Done(Sent::Refused { cti, refusal }))
+            Posted::Done(Sent::Refused { cti, refusal })
         }
         Err(error @ (CallError::Unreachable(_) | CallError::Busy(_) | CallError::Unreadable(_))) => {
             tracing::warn!(story = %cti, %error, "the story was not answered");
-            Ok(Posted::Done(Sent::Unanswered { cti }))
+            Posted::Done(Sent::Unanswered { cti })
         }
     }
 }
@@ -224,24 +281,18 @@ async fn transmit(agent: &Agent, audience: AudienceId, cleared: &Cleared) -> Res
         .await
 }
 
-/// An acceptance counts only if it is signed, and of this story.
-fn verify(
-    agent: &Agent,
-    audience: AudienceId,
-    cleared: &Cleared,
-    accepted: &Accepted,
-) -> anyhow::Result<Acceptance> {
-    let acceptance = Acceptance::verify(&accepted.acceptance.0, &agent.pins.acceptance)
-        .context("the gateway's acceptance does not verify with the pinned key")?;
-    let is_this = acceptance.cti == cleared.cti()
-        && acceptance.group == audience
-        && acceptance.envelope == Digest::of(cleared.envelope())
-        && acceptance.clearance == Digest::of(cleared.clearance());
-    if !is_this {
-        bail!("the gateway's acceptance is of another story");
-    }
+/// An acceptance counts only if it is signed, and of this story; any other answer is none.
+pub(crate) fn verify(agent: &Agent, cti: Cti, record: &Record, accepted: &Accepted) -> Option<Acceptance> {
+    let verified = Acceptance::verify(&accepted.acceptance.0, &agent.pins.acceptance);
+    let Some(acceptance) = verified.ok().filter(|acceptance| record.is_of(cti, acceptance)) else {
+        agent.alarm(
+            &format!("acceptance/{cti}"),
+            format!("the gateway's acceptance of story {cti} does not verify with the pinned key, or is of another story"),
+        );
+        return None;
+    };
     agent.clock.saw_signed(acceptance.at_s);
-    Ok(acceptance)
+    Some(acceptance)
 }
 
 /// A sealing that came to nothing is not asked for again.

@@ -1,7 +1,6 @@
 //! `share` and `check`: from a frame to an answer.
 
 use agent_inspect::Draft;
-use agent_seal::Manifest;
 use gateway_api::receipt::Acceptance;
 use gateway_api::v1::events::EventKind;
 use gateway_api::v1::preflight::{Decision, PreflightRequest};
@@ -10,6 +9,7 @@ use policies::terms::Cti;
 use rand::Rng as _;
 
 use super::judge::Judged;
+use super::record::{self, Ending};
 use super::send::{self, Sending, Sent};
 use super::{answer, draft, facts, pending, report};
 use crate::agent::{Agent, Link};
@@ -17,9 +17,8 @@ use crate::exit::Exit;
 use crate::local::wire::{ActivityEntry, LocalProblem, Outcome, ShareAnswer, ShareHeader};
 use crate::spool;
 use crate::uplink::client::CallError;
-use crate::uplink::{people, stories};
+use crate::uplink::people;
 use crate::vault::audience::Audience;
-use crate::vault::{journal, outgoing};
 
 /// What to do with a draft while the gateway cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +49,7 @@ pub(crate) async fn share(
     if let Err(outcome) = judged.permit(&facts, header) {
         return held(agent, &audience, &judged, &facts, outcome).await;
     }
+    let header = &judged.bind(&facts, header);
     if agent.link() == Link::Revoked {
         return Err(LocalProblem::new(
             Exit::Refused,
@@ -85,7 +85,10 @@ pub(crate) async fn check(agent: &Agent, header: &ShareHeader, draft: Draft) -> 
         }
     };
     let judged = Judged::of(policy, facts.clone(), draft).await?;
-    let outcome = judged.permit(&facts, header).err().unwrap_or(Outcome::Clear);
+    let (outcome, clearance) = match judged.permit(&facts, header) {
+        Ok(permit) => (Outcome::Clear, Some(answer::clearance(agent, &permit, &facts, header))),
+        Err(outcome) => (outcome, None),
+    };
     let kind = if outcome == Outcome::Blocked {
         EventKind::Blocked
     } else {
@@ -107,6 +110,7 @@ pub(crate) async fn check(agent: &Agent, header: &ShareHeader, draft: Draft) -> 
     let reported = event.as_ref().and_then(answer::preview);
     Ok(ShareAnswer {
         reported,
+        clearance,
         readers,
         ..answer::of(&judged, &facts, outcome)
     })
@@ -145,27 +149,19 @@ async fn way_out(
         // Nothing was sealed, nothing is reported.
         return note(agent, audience, answer).await;
     }
-    let (sent, facts) = send::send(agent, audience, judged, header).await?;
+    let (sent, facts) = send::send(agent, audience, judged, header, offline).await?;
     agent.set_link(Link::Online);
     match sent {
         Sent::Accepted { sending, acceptance } => {
-            accepted(agent, audience, judged, header, &facts, sending, &acceptance).await
+            accepted(agent, audience, judged, &facts, sending, &acceptance).await
         }
         Sent::Refused { cti, refusal } => {
-            let event = report::event(
-                agent,
-                EventKind::Refused,
-                &judged.first_verdict(&facts),
-                &facts,
-                &judged.first,
-                header.reason.as_deref(),
-            )?;
             let answer = ShareAnswer {
                 story: Some(cti),
                 refusal: Some(refusal),
                 ..answer::of(judged, &facts, Outcome::Refused)
             };
-            record(agent, audience, answer, event, Some(cti), None).await
+            finish(agent, cti, answer, Ending::Refused).await
         }
         Sent::Held(outcome) => held(agent, audience, judged, &facts, outcome).await,
         Sent::Unanswered { cti } => keep(agent, audience, judged, &facts, header, offline, Some(cti)).await,
@@ -193,19 +189,10 @@ async fn accepted(
     agent: &Agent,
     audience: &Audience,
     judged: &Judged,
-    header: &ShareHeader,
     facts: &Facts,
     sending: Sending,
     acceptance: &Acceptance,
 ) -> anyhow::Result<ShareAnswer> {
-    let event = report::event(
-        agent,
-        EventKind::Shared,
-        &judged.first_verdict(facts),
-        facts,
-        &judged.first,
-        header.reason.as_deref(),
-    )?;
     let answer = ShareAnswer {
         story: Some(sending.cti),
         blobs: sending.blobs,
@@ -214,16 +201,20 @@ async fn accepted(
         expires_at_s: Some(acceptance.expires_s),
         ..answer::of(judged, facts, Outcome::Shared)
     };
-    let manifest = Manifest::from_bytes(&sending.manifest)?;
-    record(
-        agent,
-        audience,
-        answer,
-        event,
-        Some(sending.cti),
-        Some((&manifest, acceptance.expires_s)),
-    )
-    .await
+    let expires_s = acceptance.expires_s;
+    finish(agent, sending.cti, answer, Ending::Accepted { expires_s }).await
+}
+
+/// Finishes the record of a sealing; the answer shows what it holds.
+async fn finish(agent: &Agent, cti: Cti, answer: ShareAnswer, ending: Ending) -> anyhow::Result<ShareAnswer> {
+    let Some(entry) = record::finish(agent, cti, ending).await? else {
+        return Ok(answer);
+    };
+    Ok(ShareAnswer {
+        reported: entry.reported,
+        clearance: entry.clearance,
+        ..answer
+    })
 }
 
 /// A draft that is not shared: only a block is reported; a question that is still open is not.
@@ -246,7 +237,7 @@ async fn held(
         &judged.first,
         None,
     )?;
-    record(agent, audience, answer, event, None, None).await
+    record(agent, audience, answer, event).await
 }
 
 /// Keeps a draft that the policy lets through until the gateway can be reached.
@@ -260,25 +251,19 @@ async fn keep(
     sealed: Option<Cti>,
 ) -> anyhow::Result<ShareAnswer> {
     let mut answer = answer::of(judged, facts, Outcome::Kept);
+    let permit = judged.permit(facts, header).ok();
+    answer.clearance = permit.map(|permit| answer::clearance(agent, &permit, facts, header));
+    let frame = draft::to_frame(header, judged.authored())?;
     match offline {
         Offline::Keep => {
             let mut id = [0; 16];
             rand::rng().fill_bytes(&mut id);
-            pending::keep(
-                agent,
-                id,
-                facts.now_s,
-                &draft::to_frame(header, judged.authored())?,
-                sealed,
-            )
-            .await?;
+            pending::keep(agent, id, facts.now_s, &frame, sealed).await?;
             answer.kept = Some(hex::encode(id));
             note(agent, audience, answer).await
         }
         Offline::Kept(id) => {
-            if let Some(cti) = sealed {
-                pending::link(agent, id, cti).await?;
-            }
+            pending::keep_again(agent, id, &frame, sealed).await?;
             Ok(answer)
         }
     }
@@ -286,29 +271,20 @@ async fn keep(
 
 /// Writes the journal line alone.
 async fn note(agent: &Agent, audience: &Audience, answer: ShareAnswer) -> anyhow::Result<ShareAnswer> {
-    record(agent, audience, answer, None, None, None).await
+    record(agent, audience, answer, None).await
 }
 
-/// One transaction: the event, the journal line that shows it, the author's own copy, and the end
-/// of the outgoing row.
+/// One transaction: the event, and the journal line that shows it.
 async fn record(
     agent: &Agent,
     audience: &Audience,
     mut answer: ShareAnswer,
     event: Option<gateway_api::v1::events::Event>,
-    answered: Option<Cti>,
-    own: Option<(&Manifest, u64)>,
 ) -> anyhow::Result<ShareAnswer> {
     let mut transaction = agent.vault.begin().await?;
     if let Some(event) = event {
         let event = spool::append(&mut transaction, &agent.vault, event).await?;
         answer.reported = answer::shown(&event);
-    }
-    if let Some(cti) = answered {
-        outgoing::remove(&mut transaction, cti).await?;
-    }
-    if let Some((manifest, expires_s)) = own {
-        stories::insert(agent, &mut transaction, manifest, expires_s, true).await?;
     }
     let entry = ActivityEntry {
         at_s: agent.now_s(),
@@ -318,17 +294,9 @@ async fn record(
         rules: answer.rules.iter().map(|fired| fired.rule.clone()).collect(),
         story: answer.story,
         reported: answer.reported.clone(),
+        clearance: answer.clearance.clone(),
     };
-    let mut id = [0; 16];
-    rand::rng().fill_bytes(&mut id);
-    journal::append(
-        &mut transaction,
-        &agent.vault.cipher,
-        id,
-        entry.at_s,
-        &serde_json::to_vec(&entry)?,
-    )
-    .await?;
+    record::write(agent, &mut transaction, &entry).await?;
     transaction.commit().await?;
     agent.changed();
     agent.events_wait.notify_one();

@@ -8,7 +8,7 @@ use super::wire::{
     ActivityAnswer, ActivityEntry, DetectorView, OwnDevice, RuleView, RulesAnswer, StatusAnswer, StatusQuery,
 };
 use crate::agent::{Agent, Link};
-use crate::compose::report;
+use crate::compose::{record, report};
 use crate::limits;
 use crate::vault::audience::AudienceState;
 use crate::vault::{audience, event, journal, pending};
@@ -93,7 +93,8 @@ pub(crate) async fn activity(agent: Data<Agent>) -> Result<Json<ActivityAnswer>,
     let lines = journal::latest(&mut connection, &agent.vault.cipher, ACTIVITY_MAX).await?;
     let entries: Result<Vec<ActivityEntry>, _> =
         lines.iter().map(|line| serde_json::from_slice(line)).collect();
-    let entries = entries.map_err(anyhow::Error::from)?;
+    let mut entries = entries.map_err(anyhow::Error::from)?;
+    entries.extend(record::waiting(&agent, &mut connection).await?);
     Ok(Json(ActivityAnswer {
         entries,
         reported_fields: report::fields(),

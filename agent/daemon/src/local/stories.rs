@@ -5,12 +5,12 @@ use actix_web::web::{Bytes, Data, Json, Query};
 use super::server::Failure;
 use super::wait;
 use super::wire::{
-    LocalProblem, PendingAnswer, PendingState, PendingView, RevokeAnswer, RevokeRequest, ShareAnswer,
-    WaitQuery,
+    LocalProblem, PendingAnswer, PendingState, PendingView, ResumeRequest, RevokeAnswer, RevokeRequest,
+    ShareAnswer, WaitQuery,
 };
 use crate::agent::Agent;
 use crate::compose::share::Offline;
-use crate::compose::{draft, share as compose};
+use crate::compose::{draft, pending as later, share as compose};
 use crate::exit::Exit;
 use crate::uplink::client::CallError;
 use crate::vault::pending as kept;
@@ -81,15 +81,25 @@ pub(crate) async fn pending(
     }))
 }
 
+/// Shares a held draft.
+pub(crate) async fn resume(
+    agent: Data<Agent>,
+    request: Json<ResumeRequest>,
+) -> Result<Json<ShareAnswer>, Failure> {
+    Ok(Json(later::resume(&agent, &request).await?))
+}
+
 async fn kept_drafts(agent: &Agent) -> anyhow::Result<Vec<PendingView>> {
     let mut connection = agent.vault.connection().await?;
     let states = kept::states(&mut connection).await?;
+    let held = kept::held_ids(&mut connection).await?;
     Ok(states
         .into_iter()
         .map(|(id, state, story)| PendingView {
             id: hex::encode(id),
             state,
             story,
+            resumable: held.contains(&id),
         })
         .collect())
 }

@@ -3,8 +3,12 @@
 //! These types stay on the device. `StoryView` carries an opened story to its reader: the one
 //! place where content leaves the agent's process, over a socket that only its owner opens.
 
+use std::collections::BTreeSet;
+
+use policies::decide::VerdictCode;
 use policies::terms::{
-    Action, AudienceClass, AudienceId, Confidence, Cti, DetectorId, DeviceId, Digest, Label, PersonId, RuleId,
+    Action, App, AudienceClass, AudienceId, Confidence, Cti, DetectorId, DeviceId, Digest, Label, PersonId,
+    RuleId, Tier,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +25,7 @@ pub(crate) const ACTIVITY: &str = "/v1/activity";
 pub(crate) const RULES: &str = "/v1/rules";
 pub(crate) const OUTBOX: &str = "/v1/outbox";
 pub(crate) const PENDING: &str = "/v1/pending";
+pub(crate) const RESUME: &str = "/v1/pending/resume";
 
 /// Why the agent did not do it, and with which code the command ends.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
@@ -54,6 +59,24 @@ pub(crate) struct ShareHeader {
     pub ttl_s: Option<u32>,
     /// Names of the files, in order.
     pub names: Vec<String>,
+    /// For which questions `reason` and `accept_warning` were given; none before the first decision.
+    #[serde(default)]
+    pub consent: Option<Consent>,
+}
+
+/// Rules that asked for a confirmation or a reason when the author answered. The answer counts for
+/// these and no others: another policy that asks more asks again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Consent {
+    pub rules: BTreeSet<(RuleId, Action)>,
+}
+
+impl Consent {
+    /// Whether every rule that asks now was answered.
+    pub(crate) fn covers(&self, asked: &Self) -> bool {
+        asked.rules.is_subset(&self.rules)
+    }
 }
 
 /// How a draft ended.
@@ -98,8 +121,12 @@ pub(crate) struct ShareAnswer {
     pub redactions: Vec<String>,
     pub labels: Vec<Label>,
     pub refusal: Option<RefusalView>,
-    /// The event as it is (or will be) reported; none means that nothing is.
+    /// The event as it is (or will be) reported; none means that there is no event.
     pub reported: Option<serde_json::Value>,
+    /// The clearance that goes (or would go) with the story, whatever the rules report; none means
+    /// that no story is sealed.
+    #[serde(default)]
+    pub clearance: Option<ClearanceView>,
     /// Id under which the draft is kept for later.
     pub kept: Option<String>,
     pub blobs: Vec<Digest>,
@@ -108,6 +135,25 @@ pub(crate) struct ShareAnswer {
     pub readers: Vec<String>,
     pub policy_version: u64,
     pub expires_at_s: Option<u64>,
+}
+
+/// The clearance that goes with every story to the gateway, in plain words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClearanceView {
+    pub labels: Vec<Label>,
+    pub verdict: VerdictCode,
+    pub policy_version: u64,
+    pub lifetime_s: u32,
+    pub app: App,
+    pub device: DeviceId,
+    /// Where the device key lives.
+    pub tier: Tier,
+    pub agent_version: String,
+    pub agent_build: Digest,
+    /// What the sealed part holds, and who can open it.
+    pub sealed: String,
+    /// What the gateway records of the story.
+    pub gateway_records: String,
 }
 
 /// A rule that fired.
@@ -332,8 +378,11 @@ pub(crate) struct ActivityEntry {
     pub action: Action,
     pub rules: Vec<RuleId>,
     pub story: Option<Cti>,
-    /// Exactly what was reported; none means nothing.
+    /// Exactly the event that was reported; none means that there is none.
     pub reported: Option<serde_json::Value>,
+    /// The clearance that left with the story; none means that no story was sealed.
+    #[serde(default)]
+    pub clearance: Option<ClearanceView>,
 }
 
 /// `rules`
@@ -418,6 +467,18 @@ pub(crate) struct PendingView {
     pub id: String,
     pub state: PendingState,
     pub story: Option<Cti>,
+    /// Held, with its content: `pending --resume` shares it.
+    #[serde(default)]
+    pub resumable: bool,
+}
+
+/// Shares a held draft with the answers that its rules ask for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResumeRequest {
+    pub id: String,
+    pub reason: Option<String>,
+    pub accept_warning: bool,
 }
 
 /// What became of a kept draft.

@@ -32,6 +32,28 @@ pub(crate) async fn all(
     Ok(outgoing)
 }
 
+/// The value of one.
+pub(crate) async fn by_cti(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    cti: Cti,
+) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
+    let row = sqlx::query("SELECT value FROM outgoing WHERE cti = $1")
+        .bind(cti.as_bytes().as_slice())
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| cipher.open("outgoing", cti.as_bytes(), row.get(0)))
+        .transpose()
+}
+
+/// How many there are.
+pub(crate) async fn count(connection: &mut Connection) -> anyhow::Result<i64> {
+    let row = sqlx::query("SELECT COUNT(*) FROM outgoing")
+        .fetch_one(connection)
+        .await?;
+    Ok(row.get(0))
+}
+
 /// Keeps one before its bytes leave (M6).
 pub(crate) async fn insert(
     connection: &mut Connection,

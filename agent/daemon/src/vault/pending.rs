@@ -62,9 +62,40 @@ pub(crate) async fn states(
     Ok(states)
 }
 
-/// How many wait.
+/// One that is held with its content: decided, and not shared.
+pub(crate) async fn held(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    id: [u8; 16],
+) -> anyhow::Result<Option<PendingRow>> {
+    let row =
+        sqlx::query("SELECT value, story FROM pending WHERE id = $1 AND state <> 'kept' AND value IS NOT NULL")
+            .bind(id.as_slice())
+            .fetch_optional(connection)
+            .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(PendingRow {
+        id,
+        sealed: row
+            .get::<Option<&[u8]>, _>(1)
+            .map(id16)
+            .transpose()?
+            .map(Cti::from_bytes),
+        value: cipher.open("pending", &id, row.get(0))?,
+    }))
+}
+
+/// Ids of those that are held with their content.
+pub(crate) async fn held_ids(connection: &mut Connection) -> anyhow::Result<Vec<[u8; 16]>> {
+    let rows = sqlx::query("SELECT id FROM pending WHERE state <> 'kept' AND value IS NOT NULL")
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(|row| id16(row.get(0))).collect()
+}
+
+/// How many wait, for the gateway or for their author.
 pub(crate) async fn count(connection: &mut Connection) -> anyhow::Result<i64> {
-    let row = sqlx::query("SELECT COUNT(*) FROM pending WHERE state = 'kept'")
+    let row = sqlx::query("SELECT COUNT(*) FROM pending WHERE value IS NOT NULL")
         .fetch_one(connection)
         .await?;
     Ok(row.get(0))
@@ -95,6 +126,47 @@ pub(crate) async fn link(connection: &mut Connection, id: [u8; 16], sealed: Cti)
     sqlx::query("UPDATE pending SET story = $2 WHERE id = $1")
         .bind(id.as_slice())
         .bind(sealed.as_bytes().as_slice())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Lets one wait again, with the answers of now.
+pub(crate) async fn keep_again(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    id: [u8; 16],
+    value: &[u8],
+    sealed: Option<Cti>,
+) -> anyhow::Result<()> {
+    let value = cipher.seal("pending", &id, value)?;
+    sqlx::query("UPDATE pending SET state = 'kept', value = $2, story = $3 WHERE id = $1")
+        .bind(id.as_slice())
+        .bind(value)
+        .bind(sealed.as_ref().map(|cti| cti.as_bytes().as_slice()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// After a crash: one that was sealed and not answered waits for the answer.
+pub(crate) async fn wait_for(connection: &mut Connection, sealed: Cti) -> anyhow::Result<()> {
+    sqlx::query("UPDATE pending SET state = 'kept' WHERE story = $1 AND value IS NOT NULL")
+        .bind(sealed.as_bytes().as_slice())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Says why one is not shared; its content stays for its author.
+pub(crate) async fn hold(
+    connection: &mut Connection,
+    id: [u8; 16],
+    state: PendingState,
+) -> anyhow::Result<()> {
+    sqlx::query("UPDATE pending SET state = $2, story = NULL WHERE id = $1")
+        .bind(id.as_slice())
+        .bind(state_text(state))
         .execute(connection)
         .await?;
     Ok(())
