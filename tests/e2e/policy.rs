@@ -19,7 +19,9 @@ fn forbid_word(world: &World, word: &str) {
 }
 
 fn policy_version(world: &World, name: &str) -> u64 {
-    world.agent(name, ["status"]).succeeded().json()["policy_version"].as_u64().unwrap()
+    world.agent(name, ["status"]).succeeded().json()["policy_version"]
+        .as_u64()
+        .unwrap()
 }
 
 #[test]
@@ -29,8 +31,15 @@ fn published_policy_reaches_the_agent() {
     forbid_word(&world, "marzipan");
     let bundle = world.sign_policy(2);
     world.gateway(["policy", "publish", &bundle]).succeeded();
-    world.agent("Alice", ["status", "--wait-policy", "2", "--timeout", PATIENCE]).succeeded();
-    world.agent("Alice", ["share", "--audience", "team", "--text", "about marzipan"]).ended_with(BLOCKED);
+    world
+        .agent("Alice", ["status", "--wait-policy", "2", "--timeout", PATIENCE])
+        .succeeded();
+    world
+        .agent(
+            "Alice",
+            ["share", "--audience", "team", "--text", "about marzipan"],
+        )
+        .ended_with(BLOCKED);
 }
 
 /// B3, K6: neither the gateway nor an agent goes back to an older bundle, not even with a gateway that was
@@ -44,7 +53,9 @@ fn rolled_back_bundle_is_refused() {
     forbid_word(&world, "marzipan");
     let bundle = world.sign_policy(2);
     world.gateway(["policy", "publish", &bundle]).succeeded();
-    world.agent("Alice", ["status", "--wait-policy", "2", "--timeout", PATIENCE]).succeeded();
+    world
+        .agent("Alice", ["status", "--wait-policy", "2", "--timeout", PATIENCE])
+        .succeeded();
     let old = world.path("policy-1.bundle").display().to_string();
     let refused = world.gateway(["policy", "publish", &old]);
     assert_ne!(refused.code, 0);
@@ -57,7 +68,9 @@ fn rolled_back_bundle_is_refused() {
     world.start_gateway();
     world.start_agent("Alice");
     assert_eq!(policy_version(&world, "Alice"), 2);
-    world.agent("Alice", ["check", "--text", "about marzipan"]).ended_with(BLOCKED);
+    world
+        .agent("Alice", ["check", "--text", "about marzipan"])
+        .ended_with(BLOCKED);
     let status = world.agent("Alice", ["status"]).json();
     assert!(!status["alarms"].as_array().unwrap().is_empty(), "{status}");
 }
@@ -69,7 +82,21 @@ fn half_signed_and_tampered_bundles_are_not_published() {
     let folder = world.path("policy").display().to_string();
     let half = world.path("half.bundle").display().to_string();
     let key = world.path("authors/author.key").display().to_string();
-    crate::world::run("sealgate", ["policy", "sign", &folder, "--key", &key, "--version", "2", "--out", &half]).succeeded();
+    crate::world::run(
+        "sealgate",
+        [
+            "policy",
+            "sign",
+            &folder,
+            "--key",
+            &key,
+            "--version",
+            "2",
+            "--out",
+            &half,
+        ],
+    )
+    .succeeded();
     assert_ne!(world.gateway(["policy", "publish", &half]).code, 0);
     let whole = world.sign_policy(2);
     let mut bytes = fs::read(&whole).unwrap();

@@ -19,30 +19,80 @@ fn gateway_cannot_read() {
     world.employ("Zebulon Quillfeather", "employees");
     world.employ("Bob", "employees");
     let author = "Zebulon Quillfeather";
-    world.agent(author, ["audience", "create", AUDIENCE, "--with", "Bob"]).succeeded();
+    world
+        .agent(author, ["audience", "create", AUDIENCE, "--with", "Bob"])
+        .succeeded();
     let file = world.path(FILE_NAME);
     fs::write(&file, FILE_TEXT).unwrap();
     let text = format!("{TEXT}. Account NL89INGB0004821937.");
-    let share = ["share", "--audience", AUDIENCE, "--text", &text, "--file", file.to_str().unwrap(), "--reason", REASON];
-    let story = world.agent(author, share).succeeded().json()["story"].as_str().unwrap().to_owned();
+    let share = [
+        "share",
+        "--audience",
+        AUDIENCE,
+        "--text",
+        &text,
+        "--file",
+        file.to_str().unwrap(),
+        "--reason",
+        REASON,
+    ];
+    let story = world.agent(author, share).succeeded().json()["story"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let received = world.received("Bob", &story);
     assert_eq!(received["text"], text.as_str());
-    world.agent(author, ["share", "--audience", AUDIENCE, "--text", &format!("card {BLOCKED_CARD}")]).ended_with(BLOCKED);
+    world
+        .agent(
+            author,
+            [
+                "share",
+                "--audience",
+                AUDIENCE,
+                "--text",
+                &format!("card {BLOCKED_CARD}"),
+            ],
+        )
+        .ended_with(BLOCKED);
     let export = world.path("export");
-    world.gateway(["log", "export", "--out", export.to_str().unwrap()]).succeeded();
+    world
+        .gateway(["log", "export", "--out", export.to_str().unwrap()])
+        .succeeded();
 
     world.stop_gateway();
     let mut seen = files_below(&world.path("gateway"));
     seen.extend(files_below(&export));
-    seen.push((world.log_path("gateway"), fs::read(world.log_path("gateway")).unwrap()));
+    seen.push((
+        world.log_path("gateway"),
+        fs::read(world.log_path("gateway")).unwrap(),
+    ));
     assert!(seen.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > 10_000);
-    let secrets = ["periwinkle", "hedgehogs", REASON, "NL89INGB0004821937", BLOCKED_CARD];
+    let secrets = [
+        "periwinkle",
+        "hedgehogs",
+        REASON,
+        "NL89INGB0004821937",
+        BLOCKED_CARD,
+    ];
     for (path, bytes) in &seen {
         for secret in secrets {
-            assert!(!contains(bytes, secret.as_bytes()), "`{secret}` in {}", path.display());
+            assert!(
+                !contains(bytes, secret.as_bytes()),
+                "`{secret}` in {}",
+                path.display()
+            );
         }
-        let directory = path.file_name().unwrap().to_str().unwrap().starts_with("gateway.db");
-        assert!(directory || !contains(bytes, b"Quillfeather"), "a name in {}", path.display());
+        let directory = path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("gateway.db");
+        assert!(
+            directory || !contains(bytes, b"Quillfeather"),
+            "a name in {}",
+            path.display()
+        );
     }
 }
 
@@ -52,10 +102,37 @@ fn agent_log_holds_no_content() {
     let world = World::with_team();
     let file = world.path(FILE_NAME);
     fs::write(&file, FILE_TEXT).unwrap();
-    world.agent("Alice", ["share", "--audience", "team", "--text", TEXT, "--file", file.to_str().unwrap()]).succeeded();
-    world.agent("Alice", ["share", "--audience", "team", "--text", &format!("card {BLOCKED_CARD}")]).ended_with(BLOCKED);
+    world
+        .agent(
+            "Alice",
+            [
+                "share",
+                "--audience",
+                "team",
+                "--text",
+                TEXT,
+                "--file",
+                file.to_str().unwrap(),
+            ],
+        )
+        .succeeded();
+    world
+        .agent(
+            "Alice",
+            [
+                "share",
+                "--audience",
+                "team",
+                "--text",
+                &format!("card {BLOCKED_CARD}"),
+            ],
+        )
+        .ended_with(BLOCKED);
     let log = fs::read(world.log_path("alice")).unwrap();
     for secret in ["periwinkle", "hedgehogs", BLOCKED_CARD, "Bob"] {
-        assert!(!contains(&log, secret.as_bytes()), "`{secret}` in the agent's log");
+        assert!(
+            !contains(&log, secret.as_bytes()),
+            "`{secret}` in the agent's log"
+        );
     }
 }

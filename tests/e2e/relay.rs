@@ -14,7 +14,10 @@ use crate::world::{BLOCKED, World, files_below};
 fn audience(world: &World, name: &str) -> AudienceId {
     let list = world.agent("Alice", ["audience", "list"]).succeeded().json();
     let audiences = list["audiences"].as_array().unwrap();
-    let found = audiences.iter().find(|audience| audience["name"] == name).unwrap();
+    let found = audiences
+        .iter()
+        .find(|audience| audience["name"] == name)
+        .unwrap();
     AudienceId::from_str(found["audience"].as_str().unwrap()).unwrap()
 }
 
@@ -22,14 +25,21 @@ fn audience(world: &World, name: &str) -> AudienceId {
 fn relayed_story(world: &World) -> Relayed {
     let story = world.share("Alice", "team", "The plan for Thursday is on.");
     world.received("Bob", &story);
-    world.device("Bob").stories(audience(world, "team")).pop().unwrap()
+    world
+        .device("Bob")
+        .stories(audience(world, "team"))
+        .pop()
+        .unwrap()
 }
 
 fn acceptance_key(world: &World) -> Ed25519PublicKey {
     let keys = world.gateway(["keys", "list"]).succeeded().json();
     let keys = keys["keys"].as_array().unwrap();
     let key = keys.iter().find(|key| key["name"] == "acceptance").unwrap();
-    let bytes: [u8; 32] = hex::decode(key["public"].as_str().unwrap()).unwrap().try_into().unwrap();
+    let bytes: [u8; 32] = hex::decode(key["public"].as_str().unwrap())
+        .unwrap()
+        .try_into()
+        .unwrap();
     Ed25519PublicKey::from_bytes(&bytes).unwrap()
 }
 
@@ -39,10 +49,15 @@ fn blocked_story_never_leaves() {
     let world = World::with_team();
     let before = files_below(&world.path("gateway").join("blobs")).len();
     let text = "Card for the hotel: 4556 7375 8689 9855";
-    world.agent("Alice", ["share", "--audience", "team", "--text", text]).ended_with(BLOCKED);
+    world
+        .agent("Alice", ["share", "--audience", "team", "--text", text])
+        .ended_with(BLOCKED);
     assert!(world.device("Bob").stories(audience(&world, "team")).is_empty());
     assert_eq!(files_below(&world.path("gateway").join("blobs")).len(), before);
-    let relays = world.gateway(["log", "search", "--kind", "relay"]).succeeded().json();
+    let relays = world
+        .gateway(["log", "search", "--kind", "relay"])
+        .succeeded()
+        .json();
     assert_eq!(relays["entries"].as_array().unwrap().len(), 0);
 }
 
@@ -64,10 +79,16 @@ fn tampered_clearance_is_refused() {
 fn clearance_for_another_audience_is_refused() {
     let mut world = World::with_team();
     world.employ("Dora", "employees");
-    world.agent("Alice", ["audience", "create", "board", "--with", "Dora"]).succeeded();
+    world
+        .agent("Alice", ["audience", "create", "board", "--with", "Dora"])
+        .succeeded();
     let story = relayed_story(&world);
     let board = audience(&world, "board");
-    let refused = problem(world.device("Alice").post(board, &story.envelope, Some(&story.clearance)));
+    let refused = problem(
+        world
+            .device("Alice")
+            .post(board, &story.envelope, Some(&story.clearance)),
+    );
     assert_eq!(refused.code, ErrorCode::ClearanceAudience);
 }
 
@@ -76,16 +97,29 @@ fn clearance_for_another_audience_is_refused() {
 fn replayed_envelope_is_refused() {
     let world = World::with_team();
     let story = relayed_story(&world);
-    let again = world.device("Alice").post(story.group, &story.envelope, Some(&story.clearance));
+    let again = world
+        .device("Alice")
+        .post(story.group, &story.envelope, Some(&story.clearance));
     assert_eq!(again.json::<Accepted>().unwrap().acceptance.0, story.acceptance);
     let mut other = story.envelope.clone();
     *other.last_mut().unwrap() ^= 1;
-    let refused = problem(world.device("Alice").post(story.group, &other, Some(&story.clearance)));
+    let refused = problem(
+        world
+            .device("Alice")
+            .post(story.group, &other, Some(&story.clearance)),
+    );
     assert_eq!(refused.code, ErrorCode::ReplayRefused);
-    let refused = problem(world.device("Bob").post(story.group, &story.envelope, Some(&story.clearance)));
+    let refused = problem(
+        world
+            .device("Bob")
+            .post(story.group, &story.envelope, Some(&story.clearance)),
+    );
     assert_eq!(refused.code, ErrorCode::ReplayRefused);
     assert_eq!(world.device("Bob").stories(story.group).len(), 1);
-    let alarms = world.gateway(["log", "search", "--kind", "replay-refused"]).succeeded().json();
+    let alarms = world
+        .gateway(["log", "search", "--kind", "replay-refused"])
+        .succeeded()
+        .json();
     assert_eq!(alarms["entries"].as_array().unwrap().len(), 2);
 }
 

@@ -19,11 +19,15 @@ fn device_of(world: &World, name: &str) -> String {
 fn removed_device_cannot_read_on() {
     let mut world = World::with_team();
     world.employ("Dora", "employees");
-    world.agent("Alice", ["audience", "add", "team", "--with", "Dora"]).succeeded();
+    world
+        .agent("Alice", ["audience", "add", "team", "--with", "Dora"])
+        .succeeded();
     let before = world.share("Alice", "team", "everybody reads this");
     world.received("Bob", &before);
     world.received("Dora", &before);
-    world.gateway(["device", "revoke", &device_of(&world, "Bob")]).succeeded();
+    world
+        .gateway(["device", "revoke", &device_of(&world, "Bob")])
+        .succeeded();
     let after = world.share("Alice", "team", "Bob does not read this");
     world.received("Dora", &after);
     assert!(!world.reads("Bob", &after));
@@ -36,7 +40,9 @@ fn removed_device_cannot_read_on() {
 fn person_who_left_stays_out() {
     let mut world = World::with_team();
     world.employ("Dora", "employees");
-    world.agent("Alice", ["audience", "add", "team", "--with", "Dora"]).succeeded();
+    world
+        .agent("Alice", ["audience", "add", "team", "--with", "Dora"])
+        .succeeded();
     let first = world.share("Alice", "team", "welcome");
     world.received("Bob", &first);
     world.agent("Bob", ["audience", "leave", "team"]).succeeded();
@@ -53,7 +59,9 @@ fn new_member_sees_no_earlier_story() {
     let mut world = World::with_team();
     let earlier = world.share("Alice", "team", "before Dora");
     world.employ("Dora", "employees");
-    world.agent("Alice", ["audience", "add", "team", "--with", "Dora"]).succeeded();
+    world
+        .agent("Alice", ["audience", "add", "team", "--with", "Dora"])
+        .succeeded();
     let later = world.share("Alice", "team", "with Dora");
     world.received("Dora", &later);
     assert!(!world.reads("Dora", &earlier));
@@ -64,10 +72,26 @@ fn new_member_sees_no_earlier_story() {
 fn refusal_by_a_sharing_rule_names_it() {
     let mut world = World::with_team();
     world.invite("Carol");
-    world.agent("Alice", ["audience", "create", "partners", "--with", "Carol"]).succeeded();
-    let share = ["share", "--audience", "partners", "--label", "confidential", "--text", "agenda"];
+    world
+        .agent("Alice", ["audience", "create", "partners", "--with", "Carol"])
+        .succeeded();
+    let share = [
+        "share",
+        "--audience",
+        "partners",
+        "--label",
+        "confidential",
+        "--text",
+        "agenda",
+    ];
     let refused = world.agent("Alice", share).ended_with(REFUSED).json();
-    assert!(refused["refusal"]["rule"].as_str().unwrap().starts_with("sharing/policy.csv:"), "{refused}");
+    assert!(
+        refused["refusal"]["rule"]
+            .as_str()
+            .unwrap()
+            .starts_with("sharing/policy.csv:"),
+        "{refused}"
+    );
 }
 
 /// K8: a gateway that hands out the key package of a device that is not in its directory log, under the name

@@ -35,7 +35,11 @@ impl World {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("sg").tempdir().unwrap();
         let root = folder.path().to_str().unwrap();
-        run("sealgate", ["init", "--dir", root, "--tenant", "acme", "--bucket-seconds", "1"]).succeeded();
+        run(
+            "sealgate",
+            ["init", "--dir", root, "--tenant", "acme", "--bucket-seconds", "1"],
+        )
+        .succeeded();
         let mut world = Self {
             folder,
             gateway: None,
@@ -55,18 +59,46 @@ impl World {
         let mut world = Self::new();
         world.employ("Alice", "employees");
         world.employ("Bob", "employees");
-        world.agent("Alice", ["audience", "create", "team", "--with", "Bob"]).succeeded();
+        world
+            .agent("Alice", ["audience", "create", "team", "--with", "Bob"])
+            .succeeded();
         world
     }
 
     /// Signs the folder `policy` as both roles; the path of the bundle.
     pub(crate) fn sign_policy(&self, version: u64) -> String {
-        let bundle = self.path(&format!("policy-{version}.bundle")).display().to_string();
+        let bundle = self
+            .path(&format!("policy-{version}.bundle"))
+            .display()
+            .to_string();
         let folder = self.path("policy").display().to_string();
-        let key = |role: &str| self.path("authors").join(format!("{role}.key")).display().to_string();
+        let key = |role: &str| {
+            self.path("authors")
+                .join(format!("{role}.key"))
+                .display()
+                .to_string()
+        };
         let version = version.to_string();
-        run("sealgate", ["policy", "sign", &folder, "--key", &key("author"), "--version", &version, "--out", &bundle]).succeeded();
-        run("sealgate", ["policy", "sign", "--bundle", &bundle, "--key", &key("approver")]).succeeded();
+        run(
+            "sealgate",
+            [
+                "policy",
+                "sign",
+                &folder,
+                "--key",
+                &key("author"),
+                "--version",
+                &version,
+                "--out",
+                &bundle,
+            ],
+        )
+        .succeeded();
+        run(
+            "sealgate",
+            ["policy", "sign", "--bundle", &bundle, "--key", &key("approver")],
+        )
+        .succeeded();
         bundle
     }
 
@@ -81,16 +113,24 @@ impl World {
     }
 
     fn enrol(&mut self, name: &str, group: &str, class: &str) {
-        self.gateway(["person", "add", name, "--group", group]).succeeded();
-        let token = self.path(&format!("{}.enrollment", name.to_lowercase())).display().to_string();
-        self.gateway(["token", "add", "--person", name, "--class", class, "--out", &token]).succeeded();
+        self.gateway(["person", "add", name, "--group", group])
+            .succeeded();
+        let token = self
+            .path(&format!("{}.enrollment", name.to_lowercase()))
+            .display()
+            .to_string();
+        self.gateway([
+            "token", "add", "--person", name, "--class", class, "--out", &token,
+        ])
+        .succeeded();
         self.agent(name, ["enroll", "--token-file", &token]).succeeded();
         self.start_agent(name);
     }
 
     pub(crate) fn start_agent(&mut self, name: &str) {
         let folder = self.agent_folder(name).display().to_string();
-        let (process, _ready) = Process::start("sealgate-agent", &["run", "--dir", &folder], &self.log_path(name));
+        let (process, _ready) =
+            Process::start("sealgate-agent", &["run", "--dir", &folder], &self.log_path(name));
         self.agents.insert(name.to_owned(), process);
     }
 
@@ -101,10 +141,21 @@ impl World {
     /// Starts the gateway; again on the port that it had.
     pub(crate) fn start_gateway(&mut self) {
         let folder = self.path("gateway").display().to_string();
-        let arguments = ["serve", "--dir", &folder, "--listen", &self.listen, "--status", "127.0.0.1:0"];
+        let arguments = [
+            "serve",
+            "--dir",
+            &folder,
+            "--listen",
+            &self.listen,
+            "--status",
+            "127.0.0.1:0",
+        ];
         let (process, ready) = Process::start("sealgate", &arguments, &self.log_path("gateway"));
         let url = ready["device_url"].as_str().unwrap();
-        self.listen = format!("127.0.0.1:{}", url.rsplit(':').next().unwrap().trim_end_matches('/'));
+        self.listen = format!(
+            "127.0.0.1:{}",
+            url.rsplit(':').next().unwrap().trim_end_matches('/')
+        );
         self.status_url = ready["status_url"].as_str().unwrap().to_owned();
         self.gateway = Some(process);
     }
@@ -131,21 +182,34 @@ impl World {
 
     /// Shares a text; the story's id.
     pub(crate) fn share(&self, name: &str, audience: &str, text: &str) -> String {
-        let answer = self.agent(name, ["share", "--audience", audience, "--text", text]).succeeded();
+        let answer = self
+            .agent(name, ["share", "--audience", audience, "--text", text])
+            .succeeded();
         answer.json()["story"].as_str().unwrap().to_owned()
     }
 
     /// The story in somebody's feed, once it is there.
     pub(crate) fn received(&self, name: &str, story: &str) -> Value {
-        let feed = self.agent(name, ["feed", "--wait", story, "--timeout", PATIENCE]).succeeded().json();
+        let feed = self
+            .agent(name, ["feed", "--wait", story, "--timeout", PATIENCE])
+            .succeeded()
+            .json();
         let stories = feed["stories"].as_array().unwrap();
-        stories.iter().find(|entry| entry["story"] == story).unwrap().clone()
+        stories
+            .iter()
+            .find(|entry| entry["story"] == story)
+            .unwrap()
+            .clone()
     }
 
     /// Whether somebody's agent shows a story's text.
     pub(crate) fn reads(&self, name: &str, story: &str) -> bool {
         let feed = self.agent(name, ["feed"]).json();
-        feed["stories"].as_array().unwrap().iter().any(|entry| entry["story"] == story && entry["state"] == "open")
+        feed["stories"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|entry| entry["story"] == story && entry["state"] == "open")
     }
 
     /// A device's own connection, with the keys of its agent.

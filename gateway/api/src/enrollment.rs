@@ -40,6 +40,9 @@ pub struct EnrollmentFile {
 
 impl std::fmt::Debug for EnrollmentFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EnrollmentFile").field("tenant", &self.tenant).field("expires_s", &self.expires_s).finish_non_exhaustive()
+        f.debug_struct("EnrollmentFile")
+            .field("tenant", &self.tenant)
+            .field("expires_s", &self.expires_s)
+            .finish_non_exhaustive()
     }
 }

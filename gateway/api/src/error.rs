@@ -137,7 +137,10 @@ mod tests {
     #[test]
     fn every_code_says_what_to_do() {
         for code in ErrorCode::ALL {
-            assert!(!code.help().is_empty() && !code.title().ends_with('.'), "{code:?}");
+            assert!(
+                !code.help().is_empty() && !code.title().ends_with('.'),
+                "{code:?}"
+            );
             assert!((400..600).contains(&code.status()), "{code:?}");
         }
     }

@@ -128,10 +128,18 @@ impl Refusal {
             <[Value; 7]>::try_from(fields).map_err(|_| ReceiptError::Malformed)?;
         let code = text(&code)?;
         Ok(Self {
-            cti: if cti.is_null() { None } else { Some(Cti::from_bytes(array(&cti)?)) },
+            cti: if cti.is_null() {
+                None
+            } else {
+                Some(Cti::from_bytes(array(&cti)?))
+            },
             device: DeviceId::from_bytes(array(&device)?),
             envelope: Digest::from_bytes(array(&envelope)?),
-            code: ErrorCode::ALL.iter().copied().find(|c| c.as_str() == code).ok_or(ReceiptError::Malformed)?,
+            code: ErrorCode::ALL
+                .iter()
+                .copied()
+                .find(|c| c.as_str() == code)
+                .ok_or(ReceiptError::Malformed)?,
             rule: if rule.is_null() { None } else { Some(text(&rule)?) },
             reason: text(&reason)?,
             at_s: unsigned(&at_s)?,
@@ -157,7 +165,11 @@ fn verify(signed: &[u8], key: &Ed25519PublicKey, aad: &[u8]) -> Result<Vec<Value
     }
     message.verify_signature(aad, |signature, data| {
         let signature = signature.try_into().map_err(|_| ReceiptError::Signature)?;
-        if key.verify(data, signature) { Ok(()) } else { Err(ReceiptError::Signature) }
+        if key.verify(data, signature) {
+            Ok(())
+        } else {
+            Err(ReceiptError::Signature)
+        }
     })?;
     let payload = message.payload.ok_or(ReceiptError::Malformed)?;
     let value = cbor::strict_value(&payload).map_err(|_| ReceiptError::Malformed)?;
@@ -169,7 +181,10 @@ fn bytes(bytes: &[u8]) -> Value {
 }
 
 fn array<const N: usize>(value: &Value) -> Result<[u8; N], ReceiptError> {
-    value.as_bytes().and_then(|b| b.as_slice().try_into().ok()).ok_or(ReceiptError::Malformed)
+    value
+        .as_bytes()
+        .and_then(|b| b.as_slice().try_into().ok())
+        .ok_or(ReceiptError::Malformed)
 }
 
 fn text(value: &Value) -> Result<String, ReceiptError> {
@@ -177,7 +192,10 @@ fn text(value: &Value) -> Result<String, ReceiptError> {
 }
 
 fn unsigned(value: &Value) -> Result<u64, ReceiptError> {
-    value.as_integer().and_then(|i| u64::try_from(i).ok()).ok_or(ReceiptError::Malformed)
+    value
+        .as_integer()
+        .and_then(|i| u64::try_from(i).ok())
+        .ok_or(ReceiptError::Malformed)
 }
 
 #[cfg(test)]
@@ -206,7 +224,10 @@ mod tests {
     #[test]
     fn acceptance_survives_the_wire() {
         let (key, public) = keys();
-        assert_eq!(Acceptance::verify(&acceptance().sign(&key), &public), Ok(acceptance()));
+        assert_eq!(
+            Acceptance::verify(&acceptance().sign(&key), &public),
+            Ok(acceptance())
+        );
     }
 
     /// K14: a changed acceptance counts for nothing, whatever byte was changed.

@@ -41,7 +41,10 @@ pub(crate) struct DemoOptions {
 pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     let mut table = Table::new(options.json);
     table.say("Sealgate: the main job on one machine, with real processes, keys and content.");
-    let started = table.watch("setting up the gateway, three people and their agents", Stage::set(&options.dir, options.port));
+    let started = table.watch(
+        "setting up the gateway, three people and their agents",
+        Stage::set(&options.dir, options.port),
+    );
     let mut stage = started.await.context("the demo could not be set up")?;
     table.say(&format!("data folder   {}", stage.root().display()));
     table.say(&format!("status page   {}", stage.status_url()));
@@ -52,10 +55,17 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     };
     let all_expected = table.closing() && day.is_ok();
     if day.is_ok() && !options.once {
-        table.say(&format!("Everything stays up: {} (Ctrl-C stops it).", stage.status_url()));
+        table.say(&format!(
+            "Everything stays up: {} (Ctrl-C stops it).",
+            stage.status_url()
+        ));
         tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
     }
     stage.strike().await;
     day?;
-    Ok(if all_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if all_expected {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

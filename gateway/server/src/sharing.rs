@@ -55,9 +55,18 @@ impl SharingEngine {
     ) -> Result<Self, SharingFault> {
         let model = DefaultModel::from_str(&sharing.model).await.map_err(fault)?;
         let with_domain = role_arity(&model) == 3;
-        let mut enforcer = Enforcer::new(model, MemoryAdapter::default()).await.map_err(fault)?;
+        let mut enforcer = Enforcer::new(model, MemoryAdapter::default())
+            .await
+            .map_err(fault)?;
         enforcer.set_effector(Box::new(Recorder::default()));
-        let of_kind = |kind: &str| sharing.lines.iter().filter(|line| line.ptype == kind).cloned().collect::<Vec<_>>();
+        let of_kind = |kind: &str| {
+            sharing
+                .lines
+                .iter()
+                .filter(|line| line.ptype == kind)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         let policy_lines = of_kind("p");
         let rules = policy_lines.iter().map(|line| line.fields.clone()).collect();
         enforcer.add_policies(rules).await.map_err(fault)?;
@@ -88,7 +97,11 @@ impl SharingEngine {
             return self.denied(None, "nobody of this id is enrolled".to_owned());
         }
         let labels = request.labels.iter().map(Label::as_str);
-        let labels: Vec<&str> = if request.labels.is_empty() { vec![NO_LABEL] } else { labels.collect() };
+        let labels: Vec<&str> = if request.labels.is_empty() {
+            vec![NO_LABEL]
+        } else {
+            labels.collect()
+        };
         let mut allowed_by = None;
         for label in labels {
             let (allowed, line) = match self.ask(request, label) {
@@ -97,22 +110,47 @@ impl SharingEngine {
             };
             let rule = line.map(|line| format!("{}:{}", line.file, line.line));
             if !allowed {
-                let by = if rule.is_some() { "a sharing rule refuses" } else { "no sharing rule allows" };
+                let by = if rule.is_some() {
+                    "a sharing rule refuses"
+                } else {
+                    "no sharing rule allows"
+                };
                 let class = class_name(request.audience_class);
-                return self.denied(rule, format!("{by} label `{label}` to an audience of class `{class}`"));
+                return self.denied(
+                    rule,
+                    format!("{by} label `{label}` to an audience of class `{class}`"),
+                );
             }
             allowed_by = rule;
         }
         let reason = "a sharing rule allows it".to_owned();
-        Decision { allowed: true, rule: allowed_by, reason, policy_version: self.policy_version }
+        Decision {
+            allowed: true,
+            rule: allowed_by,
+            reason,
+            policy_version: self.policy_version,
+        }
     }
 
     fn denied(&self, rule: Option<String>, reason: String) -> Decision {
-        Decision { allowed: false, rule, reason, policy_version: self.policy_version }
+        Decision {
+            allowed: false,
+            rule,
+            reason,
+            policy_version: self.policy_version,
+        }
     }
 
-    fn ask(&self, request: &SharingRequest, label: &str) -> Result<(bool, Option<&SharingLine>), casbin::Error> {
-        let values: Vec<RequestValue> = self.fields.iter().map(|field| self.value(*field, request, label)).collect();
+    fn ask(
+        &self,
+        request: &SharingRequest,
+        label: &str,
+    ) -> Result<(bool, Option<&SharingLine>), casbin::Error> {
+        let values: Vec<RequestValue> = self
+            .fields
+            .iter()
+            .map(|field| self.value(*field, request, label))
+            .collect();
         let allowed = self.enforcer.enforce(values)?;
         let line = deciding_line().and_then(|index| self.policy_lines.get(index));
         Ok((allowed, line))

@@ -6,7 +6,10 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
 fn with_database<T>(path: &Path, work: impl AsyncFnOnce(&mut SqliteConnection) -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let options = SqliteConnectOptions::new().filename(path);
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
@@ -19,7 +22,10 @@ fn with_database<T>(path: &Path, work: impl AsyncFnOnce(&mut SqliteConnection) -
 /// A key package that some device uploaded.
 pub(crate) fn any_key_package(path: &Path) -> Vec<u8> {
     with_database(path, async |database| {
-        sqlx::query_scalar("SELECT package FROM key_package ORDER BY id LIMIT 1").fetch_one(database).await.unwrap()
+        sqlx::query_scalar("SELECT package FROM key_package ORDER BY id LIMIT 1")
+            .fetch_one(database)
+            .await
+            .unwrap()
     })
 }
 
@@ -31,6 +37,12 @@ pub(crate) fn replace_key_packages(path: &Path, device: &str, package: &[u8]) {
         assert!(delete.execute(&mut *database).await.unwrap().rows_affected() > 0);
         let insert = "INSERT INTO key_package (device, last_resort, digest, package) VALUES ($1, 1, $2, $3)";
         let digest = policies::terms::Digest::of(package).as_bytes().to_vec();
-        sqlx::query(insert).bind(&device).bind(digest).bind(package).execute(database).await.unwrap();
+        sqlx::query(insert)
+            .bind(&device)
+            .bind(digest)
+            .bind(package)
+            .execute(database)
+            .await
+            .unwrap();
     })
 }

@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::Path;
 
+use gateway_api::bytes::Bytes;
 use gateway_api::error::Problem;
 use gateway_api::v1::stories::CLEARANCE_HEADER;
 use gateway_api::v1::{stories, sync};
-use gateway_api::bytes::Bytes;
 use policies::terms::AudienceId;
 use reqwest::blocking::{Client, Response};
 use rustls::pki_types::pem::PemObject as _;
@@ -34,7 +34,9 @@ impl Device {
         for certificate in CertificateDer::pem_slice_iter(&pem("ca.pem")) {
             roots.add(certificate.unwrap()).unwrap();
         }
-        let chain = CertificateDer::pem_slice_iter(&pem("tls.pem")).map(Result::unwrap).collect();
+        let chain = CertificateDer::pem_slice_iter(&pem("tls.pem"))
+            .map(Result::unwrap)
+            .collect();
         let key = PrivateKeyDer::from_pem_slice(&pem("tls.key")).unwrap();
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -49,21 +51,42 @@ impl Device {
 
     /// Everything in the groups' logs that this device may read, from the start.
     pub(crate) fn stories(&self, group: AudienceId) -> Vec<Relayed> {
-        let request = sync::SyncRequest { groups: [(group, 0)].into(), ..Default::default() };
-        let response = self.client.post(format!("{}{}", self.url, sync::PATH)).json(&request).send().unwrap();
+        let request = sync::SyncRequest {
+            groups: [(group, 0)].into(),
+            ..Default::default()
+        };
+        let response = self
+            .client
+            .post(format!("{}{}", self.url, sync::PATH))
+            .json(&request)
+            .send()
+            .unwrap();
         let response: sync::SyncResponse = response.error_for_status().unwrap().json().unwrap();
         let items = response.groups.into_values().flatten();
-        items.filter_map(|item| match item.body {
-            sync::GroupBody::Story { envelope, clearance, acceptance } => {
-                Some(Relayed { group, envelope: envelope.0, clearance: clearance.0, acceptance: acceptance.0 })
-            }
-            sync::GroupBody::Commit { .. } | sync::GroupBody::Proposal { .. } | sync::GroupBody::Revoked { .. } => None,
-        }).collect()
+        items
+            .filter_map(|item| match item.body {
+                sync::GroupBody::Story {
+                    envelope,
+                    clearance,
+                    acceptance,
+                } => Some(Relayed {
+                    group,
+                    envelope: envelope.0,
+                    clearance: clearance.0,
+                    acceptance: acceptance.0,
+                }),
+                sync::GroupBody::Commit { .. }
+                | sync::GroupBody::Proposal { .. }
+                | sync::GroupBody::Revoked { .. } => None,
+            })
+            .collect()
     }
 
     /// Posts an envelope, with a clearance if there is one.
     pub(crate) fn post(&self, group: AudienceId, envelope: &[u8], clearance: Option<&[u8]>) -> Response {
-        let mut request = self.client.post(format!("{}{}", self.url, stories::post_path(group)));
+        let mut request = self
+            .client
+            .post(format!("{}{}", self.url, stories::post_path(group)));
         if let Some(clearance) = clearance {
             request = request.header(CLEARANCE_HEADER, Bytes(clearance.to_vec()).to_text());
         }

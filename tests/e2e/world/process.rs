@@ -17,7 +17,10 @@ const READY: Duration = Duration::from_secs(120);
 fn program(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().unwrap().parent().unwrap().join(name);
-    assert!(path.exists(), "{name} is not built: cargo build --workspace --bins");
+    assert!(
+        path.exists(),
+        "{name} is not built: cargo build --workspace --bins"
+    );
     path
 }
 
@@ -32,7 +35,8 @@ impl Answer {
     /// The last JSON object on standard output.
     pub(crate) fn json(&self) -> Value {
         let line = self.text.lines().rev().find(|line| line.starts_with('{'));
-        let line = line.unwrap_or_else(|| panic!("no JSON; exit {}: {}{}", self.code, self.text, self.errors));
+        let line =
+            line.unwrap_or_else(|| panic!("no JSON; exit {}: {}{}", self.code, self.text, self.errors));
         serde_json::from_str(line).unwrap()
     }
 
@@ -43,14 +47,22 @@ impl Answer {
 
     /// The answer of a command that must end so.
     pub(crate) fn ended_with(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "standard output: {}\nstandard error: {}", self.text, self.errors);
+        assert_eq!(
+            self.code, code,
+            "standard output: {}\nstandard error: {}",
+            self.text, self.errors
+        );
         self
     }
 }
 
 /// Runs a command to its end.
 pub(crate) fn run(name: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Answer {
-    let output = Command::new(program(name)).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(program(name))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     Answer {
         code: output.status.code().unwrap_or(-1),
         text: String::from_utf8(output.stdout).unwrap(),
@@ -66,7 +78,11 @@ impl Process {
     pub(crate) fn start(name: &str, arguments: &[&str], log: &Path) -> (Self, Value) {
         let log_file = fs::File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(program(name));
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log_file);
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, receiver) = mpsc::channel();
@@ -78,7 +94,10 @@ impl Process {
         let process = Self(child);
         match receiver.recv_timeout(READY) {
             Ok(line) => (process, serde_json::from_str(&line).unwrap()),
-            Err(_) => panic!("{name} is not ready: {}", fs::read_to_string(log).unwrap_or_default()),
+            Err(_) => panic!(
+                "{name} is not ready: {}",
+                fs::read_to_string(log).unwrap_or_default()
+            ),
         }
     }
 

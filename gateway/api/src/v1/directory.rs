@@ -34,6 +34,8 @@ pub struct Person {
 
 impl std::fmt::Debug for Person {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Person").field("person", &self.person).finish_non_exhaustive()
+        f.debug_struct("Person")
+            .field("person", &self.person)
+            .finish_non_exhaustive()
     }
 }

@@ -170,8 +170,19 @@ mod tests {
         assert_eq!(
             fields,
             [
-                "action", "app", "at_s", "audience_class", "features", "id", "kind", "labels", "policy_version",
-                "rules", "sealed", "sequence", "size"
+                "action",
+                "app",
+                "at_s",
+                "audience_class",
+                "features",
+                "id",
+                "kind",
+                "labels",
+                "policy_version",
+                "rules",
+                "sealed",
+                "sequence",
+                "size"
             ]
         );
     }
@@ -179,6 +190,9 @@ mod tests {
     #[test]
     fn counts_fall_into_the_buckets_of_the_manifest() {
         let names = [1, 2, 4, 5, 9, 10].map(|n| serde_json::to_value(CountBucket::of(n)).unwrap());
-        assert_eq!(names, ["1", "2-4", "2-4", "5-9", "5-9", "10+"].map(serde_json::Value::from));
+        assert_eq!(
+            names,
+            ["1", "2-4", "2-4", "5-9", "5-9", "10+"].map(serde_json::Value::from)
+        );
     }
 }

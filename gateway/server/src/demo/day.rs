@@ -37,42 +37,149 @@ const REFUSED: i32 = 13;
 /// Runs all steps. An error means that the rest of the day makes no sense.
 pub(crate) async fn run(stage: &mut Stage, table: &mut Table) -> anyhow::Result<()> {
     write_samples(stage.root())?;
-    table.step("Alice makes an audience with Bob", "created", audience(stage, "team", &["Bob"])).await;
-    table.step("... and one with Bob and a guest", "created", audience(stage, "partners", &["Bob", "Carol"])).await;
-    table.step("a clean story", "shared, Bob reads it", clean(stage)).await;
+    table
+        .step(
+            "Alice makes an audience with Bob",
+            "created",
+            audience(stage, "team", &["Bob"]),
+        )
+        .await;
+    table
+        .step(
+            "... and one with Bob and a guest",
+            "created",
+            audience(stage, "partners", &["Bob", "Carol"]),
+        )
+        .await;
+    table
+        .step("a clean story", "shared, Bob reads it", clean(stage))
+        .await;
     content(stage, table).await;
-    table.step("label confidential to a guest audience", "refused by a casbin rule", confidential_to_guests(stage)).await;
-    table.step("a picture, byte for byte", "shared, same SHA-256 at Bob's", byte_for_byte(stage)).await;
-    table.step("a story that lives for seconds", "gone everywhere", expiry(stage)).await;
-    table.step("Bob's device is revoked", "Carol reads on, Bob does not", revocation(stage)).await;
-    table.step("the ledger verifies", "every entry", verifies(stage, "ledger")).await;
-    table.step("the directory log verifies", "every entry", verifies(stage, "directory")).await;
-    table.step("a byte of a copy of the ledger is flipped", "the verifier names the entry", flipped(stage)).await;
+    table
+        .step(
+            "label confidential to a guest audience",
+            "refused by a casbin rule",
+            confidential_to_guests(stage),
+        )
+        .await;
+    table
+        .step(
+            "a picture, byte for byte",
+            "shared, same SHA-256 at Bob's",
+            byte_for_byte(stage),
+        )
+        .await;
+    table
+        .step("a story that lives for seconds", "gone everywhere", expiry(stage))
+        .await;
+    table
+        .step(
+            "Bob's device is revoked",
+            "Carol reads on, Bob does not",
+            revocation(stage),
+        )
+        .await;
+    table
+        .step("the ledger verifies", "every entry", verifies(stage, "ledger"))
+        .await;
+    table
+        .step(
+            "the directory log verifies",
+            "every entry",
+            verifies(stage, "directory"),
+        )
+        .await;
+    table
+        .step(
+            "a byte of a copy of the ledger is flipped",
+            "the verifier names the entry",
+            flipped(stage),
+        )
+        .await;
     Ok(())
 }
 
 async fn content(stage: &Stage, table: &mut Table) {
-    let spaced = CARD.chars().flat_map(|digit| [digit, '\u{200b}']).collect::<String>();
-    let devanagari: String = CARD.chars().filter_map(|digit| char::from_u32(0x0966 + digit.to_digit(10)?)).collect();
+    let spaced = CARD
+        .chars()
+        .flat_map(|digit| [digit, '\u{200b}'])
+        .collect::<String>();
+    let devanagari: String = CARD
+        .chars()
+        .filter_map(|digit| char::from_u32(0x0966 + digit.to_digit(10)?))
+        .collect();
     let encoded = base64::engine::general_purpose::STANDARD.encode(format!("the card is {CARD}, thanks"));
     let plain = format!("Please book the hotel with my credit card {CARD}.");
-    table.step("a card number in the text", "blocked", blocked(stage, &plain, true)).await;
-    table.step("... with zero-width characters", "blocked", blocked(stage, &format!("my credit card: {spaced}"), false)).await;
-    table.step("... in digits of another script", "blocked", blocked(stage, &format!("my credit card: {devanagari}"), false)).await;
-    table.step("... inside base64", "blocked", blocked(stage, &format!("note to self: {encoded}"), false)).await;
-    table.step("a photo with a GPS location", "redacted, picture unchanged", photo(stage)).await;
-    table.step("a secret in a file dropped into the outbox", "blocked, moved with a reason", outbox(stage)).await;
-    table.step("an IBAN without a reason", "a reason is asked for", iban(stage, None)).await;
-    table.step("... with a reason", "shared", iban(stage, Some("supplier asked for our account"))).await;
-    table.step("a docx with a national id in a zip", "blocked", archive(stage)).await;
+    table
+        .step(
+            "a card number in the text",
+            "blocked",
+            blocked(stage, &plain, true),
+        )
+        .await;
+    table
+        .step(
+            "... with zero-width characters",
+            "blocked",
+            blocked(stage, &format!("my credit card: {spaced}"), false),
+        )
+        .await;
+    table
+        .step(
+            "... in digits of another script",
+            "blocked",
+            blocked(stage, &format!("my credit card: {devanagari}"), false),
+        )
+        .await;
+    table
+        .step(
+            "... inside base64",
+            "blocked",
+            blocked(stage, &format!("note to self: {encoded}"), false),
+        )
+        .await;
+    table
+        .step(
+            "a photo with a GPS location",
+            "redacted, picture unchanged",
+            photo(stage),
+        )
+        .await;
+    table
+        .step(
+            "a secret in a file dropped into the outbox",
+            "blocked, moved with a reason",
+            outbox(stage),
+        )
+        .await;
+    table
+        .step(
+            "an IBAN without a reason",
+            "a reason is asked for",
+            iban(stage, None),
+        )
+        .await;
+    table
+        .step(
+            "... with a reason",
+            "shared",
+            iban(stage, Some("supplier asked for our account")),
+        )
+        .await;
+    table
+        .step("a docx with a national id in a zip", "blocked", archive(stage))
+        .await;
 }
 
 fn write_samples(root: &Path) -> anyhow::Result<()> {
     let folder = root.join("samples");
     fs::create_dir_all(&folder)?;
-    for (name, bytes) in
-        [("photo.jpg", PHOTO), ("holiday.png", PICTURE), ("deploy-notes.txt", NOTES), ("plan.zip", ARCHIVE)]
-    {
+    for (name, bytes) in [
+        ("photo.jpg", PHOTO),
+        ("holiday.png", PICTURE),
+        ("deploy-notes.txt", NOTES),
+        ("plan.zip", ARCHIVE),
+    ] {
         fs::write(folder.join(name), bytes).with_context(|| format!("cannot write the sample {name}"))?;
     }
     Ok(())
@@ -86,19 +193,39 @@ async fn audience(stage: &Stage, name: &str, people: &[&str]) -> anyhow::Result<
     let mut arguments = vec!["audience", "create", name];
     arguments.extend(people.iter().flat_map(|person| ["--with", person]));
     let answer = stage.agent("Alice", arguments).await?;
-    Ok(Observed::new(answer.code == 0, if answer.code == 0 { "created".to_owned() } else { said(&answer) }))
+    Ok(Observed::new(
+        answer.code == 0,
+        if answer.code == 0 {
+            "created".to_owned()
+        } else {
+            said(&answer)
+        },
+    ))
 }
 
 async fn clean(stage: &Stage) -> anyhow::Result<Observed> {
-    let answer = stage.agent("Alice", ["share", "--audience", "team", "--text", CLEAN]).await?;
-    let Ok(story) = story_of(&answer) else { return Ok(Observed::new(false, said(&answer))) };
+    let answer = stage
+        .agent("Alice", ["share", "--audience", "team", "--text", CLEAN])
+        .await?;
+    let Ok(story) = story_of(&answer) else {
+        return Ok(Observed::new(false, said(&answer)));
+    };
     let received = received(stage, "Bob", &story, &[]).await?;
     let same = received.get("text").and_then(Value::as_str) == Some(CLEAN);
-    Ok(Observed::new(same, if same { "shared, read" } else { "Bob does not see the text" }))
+    Ok(Observed::new(
+        same,
+        if same {
+            "shared, read"
+        } else {
+            "Bob does not see the text"
+        },
+    ))
 }
 
 async fn blocked(stage: &Stage, text: &str, show_card: bool) -> anyhow::Result<Observed> {
-    let answer = stage.agent("Alice", ["share", "--audience", "team", "--text", text]).await?;
+    let answer = stage
+        .agent("Alice", ["share", "--audience", "team", "--text", text])
+        .await?;
     let observed = Observed::new(answer.code == BLOCKED, said(&answer));
     if !show_card {
         return Ok(observed);
@@ -109,16 +236,45 @@ async fn blocked(stage: &Stage, text: &str, show_card: bool) -> anyhow::Result<O
 
 async fn photo(stage: &Stage) -> anyhow::Result<Observed> {
     let file = sample(stage, "photo.jpg");
-    let answer = stage.agent("Alice", ["share", "--audience", "team", "--text", "From the trip", "--file", &file]).await?;
-    let Ok(story) = story_of(&answer) else { return Ok(Observed::new(false, said(&answer))) };
-    let action = answer.json()?.get("action").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let answer = stage
+        .agent(
+            "Alice",
+            [
+                "share",
+                "--audience",
+                "team",
+                "--text",
+                "From the trip",
+                "--file",
+                &file,
+            ],
+        )
+        .await?;
+    let Ok(story) = story_of(&answer) else {
+        return Ok(Observed::new(false, said(&answer)));
+    };
+    let action = answer
+        .json()?
+        .get("action")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let folder = stage.root().join("received-photo").display().to_string();
     received(stage, "Bob", &story, &["--save", &folder]).await?;
     let saved = fs::read(Path::new(&folder).join("photo.jpg")).context("Bob has no photo.jpg")?;
-    let recheck = stage.agent("Bob", ["check", "--file", &format!("{folder}/photo.jpg")]).await?;
+    let recheck = stage
+        .agent("Bob", ["check", "--file", &format!("{folder}/photo.jpg")])
+        .await?;
     let same_picture = scan(&saved).is_some() && scan(&saved) == scan(PHOTO);
     let ok = action == "redact" && saved != PHOTO && same_picture && recheck.code == 0;
-    Ok(Observed::new(ok, format!("{action}; picture {}; location {}", if same_picture { "unchanged" } else { "CHANGED" }, if recheck.code == 0 { "gone" } else { "STILL THERE" })))
+    Ok(Observed::new(
+        ok,
+        format!(
+            "{action}; picture {}; location {}",
+            if same_picture { "unchanged" } else { "CHANGED" },
+            if recheck.code == 0 { "gone" } else { "STILL THERE" }
+        ),
+    ))
 }
 
 /// The compressed picture of a JPEG: everything from its start-of-scan marker on (ITU-T T.81, B.2.3).
@@ -132,11 +288,25 @@ async fn outbox(stage: &Stage) -> anyhow::Result<Observed> {
     let partial = outbox.join("team").join(".deploy-notes.tmp");
     fs::write(&partial, NOTES).context("cannot write into the outbox")?;
     fs::rename(&partial, outbox.join("team").join("deploy-notes.txt"))?;
-    stage.agent("Alice", ["outbox", "--wait", "deploy-notes.txt", "--timeout", ARRIVAL]).await?;
+    stage
+        .agent(
+            "Alice",
+            ["outbox", "--wait", "deploy-notes.txt", "--timeout", ARRIVAL],
+        )
+        .await?;
     let moved = outbox.join("blocked").join("deploy-notes.txt");
-    let reason = fs::read_to_string(outbox.join("blocked").join("deploy-notes.txt.reason.txt")).unwrap_or_default();
+    let reason =
+        fs::read_to_string(outbox.join("blocked").join("deploy-notes.txt.reason.txt")).unwrap_or_default();
     let ok = fs::read(&moved).is_ok_and(|bytes| bytes == NOTES) && !reason.is_empty();
-    Ok(Observed::new(ok, if ok { "blocked, kept in blocked/" } else { "not in blocked/" }).with_detail(reason))
+    Ok(Observed::new(
+        ok,
+        if ok {
+            "blocked, kept in blocked/"
+        } else {
+            "not in blocked/"
+        },
+    )
+    .with_detail(reason))
 }
 
 async fn iban(stage: &Stage, reason: Option<&str>) -> anyhow::Result<Observed> {
@@ -150,37 +320,128 @@ async fn iban(stage: &Stage, reason: Option<&str>) -> anyhow::Result<Observed> {
 
 async fn archive(stage: &Stage) -> anyhow::Result<Observed> {
     let file = sample(stage, "plan.zip");
-    let answer = stage.agent("Alice", ["share", "--audience", "team", "--text", "The plan", "--file", &file]).await?;
-    let found = answer.json().ok().and_then(|json| Some(json.pointer("/findings/0/where")?.as_str()?.to_owned()));
+    let answer = stage
+        .agent(
+            "Alice",
+            [
+                "share",
+                "--audience",
+                "team",
+                "--text",
+                "The plan",
+                "--file",
+                &file,
+            ],
+        )
+        .await?;
+    let found = answer
+        .json()
+        .ok()
+        .and_then(|json| Some(json.pointer("/findings/0/where")?.as_str()?.to_owned()));
     Ok(Observed::new(answer.code == BLOCKED, said(&answer)).with_detail(found.unwrap_or_default()))
 }
 
 async fn confidential_to_guests(stage: &Stage) -> anyhow::Result<Observed> {
     let text = "Draft agenda for the offsite.";
-    let answer = stage.agent("Alice", ["share", "--audience", "partners", "--label", "confidential", "--text", text]).await?;
-    let rule = answer.json()?.pointer("/refusal/rule").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let answer = stage
+        .agent(
+            "Alice",
+            [
+                "share",
+                "--audience",
+                "partners",
+                "--label",
+                "confidential",
+                "--text",
+                text,
+            ],
+        )
+        .await?;
+    let rule = answer
+        .json()?
+        .pointer("/refusal/rule")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let ok = answer.code == REFUSED && rule.starts_with("sharing/policy.csv:");
-    Ok(Observed::new(ok, if rule.is_empty() { said(&answer) } else { format!("refused by {rule}") }))
+    Ok(Observed::new(
+        ok,
+        if rule.is_empty() {
+            said(&answer)
+        } else {
+            format!("refused by {rule}")
+        },
+    ))
 }
 
 async fn byte_for_byte(stage: &Stage) -> anyhow::Result<Observed> {
     let file = sample(stage, "holiday.png");
-    let answer = stage.agent("Alice", ["share", "--audience", "team", "--text", "The view", "--file", &file]).await?;
-    let Ok(story) = story_of(&answer) else { return Ok(Observed::new(false, said(&answer))) };
+    let answer = stage
+        .agent(
+            "Alice",
+            [
+                "share",
+                "--audience",
+                "team",
+                "--text",
+                "The view",
+                "--file",
+                &file,
+            ],
+        )
+        .await?;
+    let Ok(story) = story_of(&answer) else {
+        return Ok(Observed::new(false, said(&answer)));
+    };
     let folder = stage.root().join("received-picture").display().to_string();
     received(stage, "Bob", &story, &["--save", &folder]).await?;
     let saved = fs::read(Path::new(&folder).join("holiday.png")).context("Bob has no holiday.png")?;
-    let (sent, got) = (hex::encode(Sha256::digest(PICTURE)), hex::encode(Sha256::digest(&saved)));
-    Ok(Observed::new(sent == got, format!("sha256 {}", got.get(..16).unwrap_or_default())))
+    let (sent, got) = (
+        hex::encode(Sha256::digest(PICTURE)),
+        hex::encode(Sha256::digest(&saved)),
+    );
+    Ok(Observed::new(
+        sent == got,
+        format!("sha256 {}", got.get(..16).unwrap_or_default()),
+    ))
 }
 
 async fn expiry(stage: &Stage) -> anyhow::Result<Observed> {
     let file = sample(stage, "holiday.png");
-    let share = ["share", "--audience", "team", "--text", "Gone soon", "--file", &file, "--ttl", SHORT_LIFE];
+    let share = [
+        "share",
+        "--audience",
+        "team",
+        "--text",
+        "Gone soon",
+        "--file",
+        &file,
+        "--ttl",
+        SHORT_LIFE,
+    ];
     let answer = stage.agent("Alice", share).await?;
-    let Ok(story) = story_of(&answer) else { return Ok(Observed::new(false, said(&answer))) };
-    let alive = received(stage, "Bob", &story, &[]).await?.get("text").and_then(Value::as_str) == Some("Gone soon");
-    let gone = stage.agent("Bob", ["feed", "--wait", &story, "--until", "expired", "--timeout", ARRIVAL]).await?;
+    let Ok(story) = story_of(&answer) else {
+        return Ok(Observed::new(false, said(&answer)));
+    };
+    let alive = received(stage, "Bob", &story, &[])
+        .await?
+        .get("text")
+        .and_then(Value::as_str)
+        == Some("Gone soon");
+    let gone = stage
+        .agent(
+            "Bob",
+            [
+                "feed",
+                "--wait",
+                &story,
+                "--until",
+                "expired",
+                "--timeout",
+                ARRIVAL,
+            ],
+        )
+        .await?;
     let stored = purged(stage, &story).await?;
     let ok = alive && gone.code == 0 && stored.is_none();
     let text = match (alive, gone.code, stored) {
@@ -212,19 +473,54 @@ async fn purged(stage: &Stage, story: &str) -> anyhow::Result<Option<String>> {
 
 async fn revocation(stage: &Stage) -> anyhow::Result<Observed> {
     let devices = stage.gateway(["device", "list"]).await?.json()?;
-    let bob = devices.get("devices").and_then(Value::as_array).into_iter().flatten();
+    let bob = devices
+        .get("devices")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     let bob = bob.filter(|device| device.get("name").and_then(Value::as_str) == Some("Bob"));
-    let bob = bob.filter_map(|device| device.get("device").and_then(Value::as_str)).next().context("Bob has no device")?;
+    let bob = bob
+        .filter_map(|device| device.get("device").and_then(Value::as_str))
+        .next()
+        .context("Bob has no device")?;
     let answer = stage.gateway(["device", "revoke", bob]).await?;
     if answer.code != 0 {
         return Ok(Observed::new(false, said(&answer)));
     }
-    let answer = stage.agent("Alice", ["share", "--audience", "partners", "--label", "public", "--text", "After Bob"]).await?;
-    let Ok(story) = story_of(&answer) else { return Ok(Observed::new(false, said(&answer))) };
-    let carol = received(stage, "Carol", &story, &[]).await?.get("text").and_then(Value::as_str) == Some("After Bob");
+    let answer = stage
+        .agent(
+            "Alice",
+            [
+                "share",
+                "--audience",
+                "partners",
+                "--label",
+                "public",
+                "--text",
+                "After Bob",
+            ],
+        )
+        .await?;
+    let Ok(story) = story_of(&answer) else {
+        return Ok(Observed::new(false, said(&answer)));
+    };
+    let carol = received(stage, "Carol", &story, &[])
+        .await?
+        .get("text")
+        .and_then(Value::as_str)
+        == Some("After Bob");
     let feed = stage.agent("Bob", ["feed"]).await?.json()?;
-    let bob_has_it = feed.get("stories").and_then(Value::as_array).into_iter().flatten().any(|s| s.get("story").and_then(Value::as_str) == Some(&story));
-    let text = format!("Carol {}, Bob {}", if carol { "reads" } else { "DOES NOT READ" }, if bob_has_it { "READS" } else { "does not" });
+    let bob_has_it = feed
+        .get("stories")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .any(|s| s.get("story").and_then(Value::as_str) == Some(&story));
+    let text = format!(
+        "Carol {}, Bob {}",
+        if carol { "reads" } else { "DOES NOT READ" },
+        if bob_has_it { "READS" } else { "does not" }
+    );
     Ok(Observed::new(carol && !bob_has_it, text))
 }
 
@@ -232,7 +528,10 @@ async fn verifies(stage: &Stage, log: &str) -> anyhow::Result<Observed> {
     let answer = stage.verify(&stage.root().join("gateway").join(log)).await?;
     let size = answer.json().ok().and_then(|json| json.get("size")?.as_u64());
     Ok(match size {
-        Some(size) => Observed::new(answer.code == 0 && size > 0, format!("{size} entries re-hashed, root signed")),
+        Some(size) => Observed::new(
+            answer.code == 0 && size > 0,
+            format!("{size} entries re-hashed, root signed"),
+        ),
         None => Observed::new(false, said(&answer)),
     })
 }
@@ -248,7 +547,10 @@ async fn flipped(stage: &Stage) -> anyhow::Result<Observed> {
     }
     fs::write(&entries, bytes)?;
     let answer = stage.verify(&copy).await?;
-    let fault = answer.json().ok().and_then(|json| Some(json.get("fault")?.as_str()?.to_owned()));
+    let fault = answer
+        .json()
+        .ok()
+        .and_then(|json| Some(json.get("fault")?.as_str()?.to_owned()));
     let fault = fault.unwrap_or_else(|| said(&answer));
     Ok(Observed::new(answer.code == 1 && fault.contains("entry "), fault))
 }
@@ -268,19 +570,38 @@ fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 fn first_file(folder: &Path) -> Option<std::path::PathBuf> {
-    let mut entries: Vec<_> = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     entries.sort();
-    entries.into_iter().find_map(|path| if path.is_dir() { first_file(&path) } else { Some(path) })
+    entries.into_iter().find_map(|path| {
+        if path.is_dir() {
+            first_file(&path)
+        } else {
+            Some(path)
+        }
+    })
 }
 
 /// The story in a recipient's feed, once it has arrived.
 async fn received(stage: &Stage, name: &str, story: &str, more: &[&str]) -> anyhow::Result<Value> {
     let arguments = ["feed", "--wait", story, "--timeout", ARRIVAL];
-    let answer = stage.agent(name, arguments.into_iter().chain(more.iter().copied())).await?;
+    let answer = stage
+        .agent(name, arguments.into_iter().chain(more.iter().copied()))
+        .await?;
     let json = answer.json()?;
-    let stories = json.get("stories").and_then(Value::as_array).into_iter().flatten();
+    let stories = json
+        .get("stories")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     let mut stories = stories.filter(|entry| entry.get("story").and_then(Value::as_str) == Some(story));
-    stories.next().cloned().with_context(|| format!("{name} has not received it"))
+    stories
+        .next()
+        .cloned()
+        .with_context(|| format!("{name} has not received it"))
 }
 
 fn story_of(answer: &Answer) -> anyhow::Result<String> {
@@ -292,7 +613,9 @@ fn story_of(answer: &Answer) -> anyhow::Result<String> {
 
 /// In a few words, what a command answered.
 fn said(answer: &Answer) -> String {
-    let Ok(json) = answer.json() else { return format!("exit {}: {}", answer.code, answer.errors.trim()) };
+    let Ok(json) = answer.json() else {
+        return format!("exit {}: {}", answer.code, answer.errors.trim());
+    };
     let field = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default();
     let rules = json.get("rules").and_then(Value::as_array).into_iter().flatten();
     let rules: Vec<&str> = rules.filter_map(|rule| rule.get("rule")?.as_str()).collect();

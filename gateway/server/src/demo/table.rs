@@ -20,7 +20,11 @@ pub(crate) struct Observed {
 
 impl Observed {
     pub(crate) fn new(ok: bool, text: impl Into<String>) -> Self {
-        Self { text: text.into(), ok, detail: None }
+        Self {
+            text: text.into(),
+            ok,
+            detail: None,
+        }
     }
 
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
@@ -39,22 +43,42 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, expected: 0, steps: 0, started: Instant::now() }
+        Self {
+            json,
+            expected: 0,
+            steps: 0,
+            started: Instant::now(),
+        }
     }
 
     /// A line beside the table.
     pub(crate) fn say(&self, line: &str) {
-        if self.json { to_stderr(line) } else { to_stdout(line) }
+        if self.json {
+            to_stderr(line)
+        } else {
+            to_stdout(line)
+        }
     }
 
     pub(crate) fn head(&self) {
         self.say("");
-        self.say(&format!("     {:<NAME_WIDTH$} {:<EXPECTED_WIDTH$} observed", "step", "expected"));
-        self.say(&format!("     {:-<NAME_WIDTH$} {:-<EXPECTED_WIDTH$} {:-<30}", "", "", ""));
+        self.say(&format!(
+            "     {:<NAME_WIDTH$} {:<EXPECTED_WIDTH$} observed",
+            "step", "expected"
+        ));
+        self.say(&format!(
+            "     {:-<NAME_WIDTH$} {:-<EXPECTED_WIDTH$} {:-<30}",
+            "", "", ""
+        ));
     }
 
     /// Runs a step and prints its row.
-    pub(crate) async fn step(&mut self, name: &str, expected: &str, work: impl Future<Output = anyhow::Result<Observed>>) {
+    pub(crate) async fn step(
+        &mut self,
+        name: &str,
+        expected: &str,
+        work: impl Future<Output = anyhow::Result<Observed>>,
+    ) {
         let observed = match self.watch(name, work).await {
             Ok(observed) => observed,
             Err(error) => Observed::new(false, format!("failed: {error:#}")),
@@ -70,7 +94,10 @@ impl Table {
             );
         } else {
             let mark = if observed.ok { "ok  " } else { "BAD " };
-            to_stdout(&format!("{mark} {name:<NAME_WIDTH$} {expected:<EXPECTED_WIDTH$} {}", observed.text));
+            to_stdout(&format!(
+                "{mark} {name:<NAME_WIDTH$} {expected:<EXPECTED_WIDTH$} {}",
+                observed.text
+            ));
         }
         for line in observed.detail.iter().flat_map(|detail| detail.lines()) {
             self.say(&format!("     | {line}"));
@@ -102,7 +129,10 @@ impl Table {
     pub(crate) fn closing(&self) -> bool {
         self.say("");
         let seconds = self.started.elapsed().as_secs();
-        self.say(&format!("{} of {} steps as expected, in {seconds} s", self.expected, self.steps));
+        self.say(&format!(
+            "{} of {} steps as expected, in {seconds} s",
+            self.expected, self.steps
+        ));
         self.expected == self.steps
     }
 }

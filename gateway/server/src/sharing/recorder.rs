@@ -27,7 +27,10 @@ struct RecordingStream {
 impl Effector for Recorder {
     fn new_stream(&self, expression: &str, capacity: usize) -> Box<dyn EffectorStream> {
         DECIDED_BY.set(None);
-        Box::new(RecordingStream { inner: self.0.new_stream(expression, capacity), index: 0 })
+        Box::new(RecordingStream {
+            inner: self.0.new_stream(expression, capacity),
+            index: 0,
+        })
     }
 }
 
