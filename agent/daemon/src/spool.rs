@@ -121,6 +121,29 @@ mod tests {
         event.sequence
     }
 
+    /// S1: a story that is not answered yet keeps room for its event.
+    #[tokio::test]
+    async fn a_full_spool_takes_only_events_that_have_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(&Paths::new(folder.path())).await.unwrap();
+        let mut transaction = vault.begin().await.unwrap();
+        sqlx::query(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+             INSERT INTO event (id, at_s, body) SELECT CAST(i AS BLOB), 0, x'' FROM n",
+        )
+        .bind(SPOOL_EVENTS_MAX - 1)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+        ensure_room(&mut transaction).await.unwrap();
+        let cti = policies::terms::Cti::from_bytes([1; 16]);
+        outgoing::insert(&mut transaction, &vault.cipher, cti, 0, b"")
+            .await
+            .unwrap();
+        assert!(append(&mut transaction, &vault, drafted(1)).await.is_err());
+        append_reserved(&mut transaction, &vault, drafted(1)).await.unwrap();
+    }
+
     /// S3: numbers have no gap, also after a transaction that came to nothing, an acknowledgement
     /// and a restart.
     #[tokio::test]
