@@ -4,11 +4,14 @@
 //! them by their command lines alone, as people would. It holds no key of an agent and links no agent code.
 //!
 //! ```text
-//! stage   folders, processes, commands        day   the steps and what each must show
-//! samples files that people drop              table what is printed
+//! stage    folders, processes, commands       day      the steps and what each must show
+//! samples  files that people drop             evening  expiry, revocation, the record
+//! answers  reading what commands said         table    what is printed
 //! ```
 
+mod answers;
 mod day;
+mod evening;
 mod stage;
 mod table;
 

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use base64::Engine as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::stage::{Answer, Stage};
+use super::answers::{ARRIVAL, received, said, story_of};
+use super::evening;
+use super::stage::Stage;
 use super::table::{Observed, Table};
 
 /// Visa number with a valid check digit; no test number.
@@ -21,14 +22,6 @@ const PHOTO: &[u8] = include_bytes!("samples/photo.jpg");
 const PICTURE: &[u8] = include_bytes!("samples/holiday.png");
 const NOTES: &[u8] = include_bytes!("samples/deploy-notes.txt");
 const ARCHIVE: &[u8] = include_bytes!("samples/plan.zip");
-
-/// How long a recipient's agent may take to show what was delivered.
-const ARRIVAL: &str = "30s";
-/// Lifetime of the story that expires while one watches.
-const SHORT_LIFE: &str = "6s";
-/// What the purge may take after the end of a story's bucket.
-const PURGED_WITHIN: Duration = Duration::from_secs(20);
-const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 const BLOCKED: i32 = 10;
 const NEEDS_REASON: i32 = 11;
@@ -70,30 +63,38 @@ pub(crate) async fn run(stage: &mut Stage, table: &mut Table) -> anyhow::Result<
         )
         .await;
     table
-        .step("a story that lives for seconds", "gone everywhere", expiry(stage))
+        .step(
+            "a story that lives for seconds",
+            "gone everywhere",
+            evening::expiry(stage),
+        )
         .await;
     table
         .step(
             "Bob's device is revoked",
             "Carol reads on, Bob does not",
-            revocation(stage),
+            evening::revocation(stage),
         )
         .await;
     table
-        .step("the ledger verifies", "every entry", verifies(stage, "ledger"))
+        .step(
+            "the ledger verifies",
+            "every entry",
+            evening::verifies(stage, "ledger"),
+        )
         .await;
     table
         .step(
             "the directory log verifies",
             "every entry",
-            verifies(stage, "directory"),
+            evening::verifies(stage, "directory"),
         )
         .await;
     table
         .step(
             "a byte of a copy of the ledger is flipped",
             "the verifier names the entry",
-            flipped(stage),
+            evening::flipped(stage),
         )
         .await;
     Ok(())
@@ -185,7 +186,7 @@ fn write_samples(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn sample(stage: &Stage, name: &str) -> String {
+pub(super) fn sample(stage: &Stage, name: &str) -> String {
     stage.root().join("samples").join(name).display().to_string()
 }
 
@@ -297,7 +298,7 @@ async fn outbox(stage: &Stage) -> anyhow::Result<Observed> {
     let moved = outbox.join("blocked").join("deploy-notes.txt");
     let reason =
         fs::read_to_string(outbox.join("blocked").join("deploy-notes.txt.reason.txt")).unwrap_or_default();
-    let ok = fs::read(&moved).is_ok_and(|bytes| bytes == NOTES) && !reason.is_empty();
+    let ok = fs::read(&moved).is_ok_and(|bytes| bytes == NOTES) && reason.contains("secrets");
     Ok(Observed::new(
         ok,
         if ok {
@@ -334,11 +335,13 @@ async fn archive(stage: &Stage) -> anyhow::Result<Observed> {
             ],
         )
         .await?;
-    let found = answer
-        .json()
-        .ok()
-        .and_then(|json| Some(json.pointer("/findings/0/where")?.as_str()?.to_owned()));
-    Ok(Observed::new(answer.code == BLOCKED, said(&answer)).with_detail(found.unwrap_or_default()))
+    let json = answer.json()?;
+    let place = json
+        .pointer("/findings/0/where")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let by_the_id = said(&answer).contains("national-ids") && place.contains("document.xml");
+    Ok(Observed::new(answer.code == BLOCKED && by_the_id, said(&answer)).with_detail(place))
 }
 
 async fn confidential_to_guests(stage: &Stage) -> anyhow::Result<Observed> {
@@ -404,225 +407,4 @@ async fn byte_for_byte(stage: &Stage) -> anyhow::Result<Observed> {
         sent == got,
         format!("sha256 {}", got.get(..16).unwrap_or_default()),
     ))
-}
-
-async fn expiry(stage: &Stage) -> anyhow::Result<Observed> {
-    let file = sample(stage, "holiday.png");
-    let share = [
-        "share",
-        "--audience",
-        "team",
-        "--text",
-        "Gone soon",
-        "--file",
-        &file,
-        "--ttl",
-        SHORT_LIFE,
-    ];
-    let answer = stage.agent("Alice", share).await?;
-    let Ok(story) = story_of(&answer) else {
-        return Ok(Observed::new(false, said(&answer)));
-    };
-    let alive = received(stage, "Bob", &story, &[])
-        .await?
-        .get("text")
-        .and_then(Value::as_str)
-        == Some("Gone soon");
-    let gone = stage
-        .agent(
-            "Bob",
-            [
-                "feed",
-                "--wait",
-                &story,
-                "--until",
-                "expired",
-                "--timeout",
-                ARRIVAL,
-            ],
-        )
-        .await?;
-    let stored = purged(stage, &story).await?;
-    let ok = alive && gone.code == 0 && stored.is_none();
-    let text = match (alive, gone.code, stored) {
-        (false, ..) => "Bob never saw it".to_owned(),
-        (true, 0, None) => "read, then envelope, blob and key gone".to_owned(),
-        (true, 0, Some(rest)) => format!("the gateway still holds {rest}"),
-        (true, ..) => "Bob still has it".to_owned(),
-    };
-    Ok(Observed::new(ok, text))
-}
-
-/// Waits until nothing of a story is stored at the gateway; what is left after the limit.
-async fn purged(stage: &Stage, story: &str) -> anyhow::Result<Option<String>> {
-    let deadline = tokio::time::Instant::now() + PURGED_WITHIN;
-    let mut ticks = tokio::time::interval(ASK_AGAIN);
-    loop {
-        ticks.tick().await;
-        let answer = stage.gateway(["story", "show", story]).await?.json()?;
-        let count = |field: &str| answer.get(field).and_then(Value::as_u64).unwrap_or(u64::MAX);
-        let key = answer.get("bucket_key").and_then(Value::as_bool).unwrap_or(true);
-        if count("envelope_bytes") == 0 && count("blobs") == 0 && !key {
-            return Ok(None);
-        }
-        if tokio::time::Instant::now() > deadline {
-            return Ok(Some(answer.to_string()));
-        }
-    }
-}
-
-async fn revocation(stage: &Stage) -> anyhow::Result<Observed> {
-    let devices = stage.gateway(["device", "list"]).await?.json()?;
-    let bob = devices
-        .get("devices")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let bob = bob.filter(|device| device.get("name").and_then(Value::as_str) == Some("Bob"));
-    let bob = bob
-        .filter_map(|device| device.get("device").and_then(Value::as_str))
-        .next()
-        .context("Bob has no device")?;
-    let answer = stage.gateway(["device", "revoke", bob]).await?;
-    if answer.code != 0 {
-        return Ok(Observed::new(false, said(&answer)));
-    }
-    let answer = stage
-        .agent(
-            "Alice",
-            [
-                "share",
-                "--audience",
-                "partners",
-                "--label",
-                "public",
-                "--text",
-                "After Bob",
-            ],
-        )
-        .await?;
-    let Ok(story) = story_of(&answer) else {
-        return Ok(Observed::new(false, said(&answer)));
-    };
-    let carol = received(stage, "Carol", &story, &[])
-        .await?
-        .get("text")
-        .and_then(Value::as_str)
-        == Some("After Bob");
-    let feed = stage.agent("Bob", ["feed"]).await?.json()?;
-    let bob_has_it = feed
-        .get("stories")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .any(|s| s.get("story").and_then(Value::as_str) == Some(&story));
-    let text = format!(
-        "Carol {}, Bob {}",
-        if carol { "reads" } else { "DOES NOT READ" },
-        if bob_has_it { "READS" } else { "does not" }
-    );
-    Ok(Observed::new(carol && !bob_has_it, text))
-}
-
-async fn verifies(stage: &Stage, log: &str) -> anyhow::Result<Observed> {
-    let answer = stage.verify(&stage.root().join("gateway").join(log)).await?;
-    let size = answer.json().ok().and_then(|json| json.get("size")?.as_u64());
-    Ok(match size {
-        Some(size) => Observed::new(
-            answer.code == 0 && size > 0,
-            format!("{size} entries re-hashed, root signed"),
-        ),
-        None => Observed::new(false, said(&answer)),
-    })
-}
-
-async fn flipped(stage: &Stage) -> anyhow::Result<Observed> {
-    let copy = stage.root().join("ledger-copy");
-    copy_folder(&stage.root().join("gateway").join("ledger"), &copy)?;
-    let entries = first_file(&copy.join("tile").join("entries")).context("the ledger has no entries")?;
-    let mut bytes = fs::read(&entries)?;
-    let middle = bytes.len() / 2;
-    if let Some(byte) = bytes.get_mut(middle) {
-        *byte ^= 1;
-    }
-    fs::write(&entries, bytes)?;
-    let answer = stage.verify(&copy).await?;
-    let fault = answer
-        .json()
-        .ok()
-        .and_then(|json| Some(json.get("fault")?.as_str()?.to_owned()));
-    let fault = fault.unwrap_or_else(|| said(&answer));
-    Ok(Observed::new(answer.code == 1 && fault.contains("entry "), fault))
-}
-
-fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-fn first_file(folder: &Path) -> Option<std::path::PathBuf> {
-    let mut entries: Vec<_> = fs::read_dir(folder)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    entries.sort();
-    entries.into_iter().find_map(|path| {
-        if path.is_dir() {
-            first_file(&path)
-        } else {
-            Some(path)
-        }
-    })
-}
-
-/// The story in a recipient's feed, once it has arrived.
-async fn received(stage: &Stage, name: &str, story: &str, more: &[&str]) -> anyhow::Result<Value> {
-    let arguments = ["feed", "--wait", story, "--timeout", ARRIVAL];
-    let answer = stage
-        .agent(name, arguments.into_iter().chain(more.iter().copied()))
-        .await?;
-    let json = answer.json()?;
-    let stories = json
-        .get("stories")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let mut stories = stories.filter(|entry| entry.get("story").and_then(Value::as_str) == Some(story));
-    stories
-        .next()
-        .cloned()
-        .with_context(|| format!("{name} has not received it"))
-}
-
-fn story_of(answer: &Answer) -> anyhow::Result<String> {
-    let json = answer.json()?;
-    let shared = json.get("outcome").and_then(Value::as_str) == Some("shared");
-    let story = json.get("story").and_then(Value::as_str).filter(|_| shared);
-    Ok(story.context("not shared")?.to_owned())
-}
-
-/// In a few words, what a command answered.
-fn said(answer: &Answer) -> String {
-    let Ok(json) = answer.json() else {
-        return format!("exit {}: {}", answer.code, answer.errors.trim());
-    };
-    let field = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default();
-    let rules = json.get("rules").and_then(Value::as_array).into_iter().flatten();
-    let rules: Vec<&str> = rules.filter_map(|rule| rule.get("rule")?.as_str()).collect();
-    let outcome = field("outcome").replace('_', " ");
-    match (outcome.is_empty(), rules.is_empty()) {
-        (false, false) => format!("{outcome} by {}", rules.join(", ")),
-        (false, true) => outcome,
-        (true, _) => format!("exit {}: {}", answer.code, answer.errors.trim()),
-    }
 }
