@@ -331,6 +331,8 @@ words! {
         GithubCrc32 = "github-crc32",
         /// Not a placeholder.
         NotPlaceholder = "not-placeholder",
+        /// A digit and other characters, no code and no hyphenated words.
+        NotProse = "not-prose",
         /// RFC 5321 address form.
         Email = "email",
         /// E.164 length.

@@ -40,6 +40,7 @@ pub(crate) fn holds(validator: Validator, value: &str) -> bool {
         Validator::SeLuhnDate => national_nordic_east::se_luhn_date(value),
         Validator::GithubCrc32 => secret::github_crc32(value),
         Validator::NotPlaceholder => secret::not_placeholder(value),
+        Validator::NotProse => secret::not_prose(value),
         Validator::JwtHeader => secret::jwt_header(value),
         Validator::Email => contact::email(value),
         Validator::PhoneLength => contact::phone_length(value),

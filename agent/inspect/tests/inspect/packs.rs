@@ -10,6 +10,7 @@ use policies::cases::{Case, Given};
 use policies::decide::decide;
 use policies::document::{Folder, check};
 use policies::plan::Plan;
+use policies::terms::Confidence;
 
 use crate::support::plan;
 
@@ -30,6 +31,31 @@ fn every_shipped_detector_has_examples_and_look_alikes() {
         assert!(!detector.examples.is_empty(), "{}", detector.id);
         assert!(detector.counter_examples.len() >= 3, "{}", detector.id);
         assert!(!detector.references.is_empty(), "{}", detector.id);
+    }
+}
+
+/// P1: what a part, a telephone, a room or a file may be called is doubtful until a word says otherwise.
+#[test]
+fn national_ids_that_look_like_other_numbers_are_doubtful_without_a_word() {
+    let engine = Engine::compile(&example()).unwrap();
+    let surest = |text: &str| -> Option<Confidence> {
+        let report = engine.inspect(&Draft::new(text.to_owned(), Vec::new()), &Limits::default());
+        let ids = report
+            .matches()
+            .iter()
+            .filter(|m| m.family.as_str() == "national-id");
+        ids.map(|m| m.confidence).max()
+    };
+    for text in [
+        "part 212-09-9999",
+        "call 800-55-5555",
+        "Zimmer 54362315K",
+        "Akte 880320-0016",
+    ] {
+        assert_eq!(surest(text), Some(Confidence::Low), "{text}");
+    }
+    for text in ["ssn 212-09-9999", "DNI 54362315K", "personnummer 880320-0016"] {
+        assert_eq!(surest(text), Some(Confidence::High), "{text}");
     }
 }
 

@@ -11,39 +11,68 @@ const CRC32_POLYNOMIAL: u32 = 0xEDB8_8320;
 /// Longest value of letters alone that is taken for a word or a variable's name.
 const WORD_CHARACTERS_MAX: usize = 15;
 
-/// Words that stand where a secret will be.
+/// Words of which a placeholder consists: `changeme`, `your-password-here`, `example_key_1`.
 const PLACEHOLDERS: &[&str] = &[
+    "api",
+    "change",
+    "changeit",
     "changeme",
-    "change_me",
-    "change-me",
-    "placeholder",
-    "redacted",
-    "hidden",
+    "changethis",
+    "db",
     "dummy",
-    "sample",
+    "enter",
     "example",
-    "your_",
-    "your-",
-    "yourpass",
-    "mypass",
-    "insert",
-    "replace",
-    "todo",
-    "fixme",
-    "undefined",
-    "null",
-    "none",
-    "true",
     "false",
-    "string",
-    "required",
-    "optional",
-    "secret_name",
-    "not-set",
-    "unset",
+    "fixme",
     "foobar",
+    "hidden",
+    "here",
+    "insert",
+    "ipsum",
+    "it",
+    "key",
     "lorem",
+    "me",
+    "my",
+    "mypass",
+    "mypassword",
+    "mysecret",
+    "name",
+    "none",
+    "not",
+    "null",
+    "optional",
+    "pass",
+    "password",
+    "placeholder",
+    "pw",
+    "pwd",
+    "redacted",
+    "replace",
+    "replaceme",
+    "required",
+    "sample",
+    "secret",
+    "set",
+    "string",
+    "text",
+    "the",
+    "this",
+    "to",
+    "todo",
+    "token",
+    "true",
+    "undefined",
+    "unset",
+    "value",
+    "with",
+    "your",
+    "yourpass",
+    "yourpassword",
+    "yoursecret",
 ];
+/// Fewest words between hyphens that are read as prose.
+const PROSE_WORDS_MIN: usize = 3;
 /// Beginnings of a reference to a secret, which is how it should be done.
 const REFERENCES: &[&str] = &[
     "${",
@@ -118,16 +147,60 @@ fn base62_six(number: u32) -> Option<String> {
 pub(super) fn not_placeholder(value: &str) -> bool {
     let value = value.trim_matches(['"', '\'', '`', ' ']).to_ascii_lowercase();
     let stands_for_another = REFERENCES.iter().any(|start| value.starts_with(start))
-        || PLACEHOLDERS.iter().any(|word| value.contains(word))
+        || is_placeholder(&value)
         || is_call(&value)
         || is_variable(&value);
     let says_nothing = is_mask(&value) || is_run(&value) || is_word(&value);
     !stands_for_another && !says_nothing
 }
 
+/// What is assigned looks made up: a digit and another class of characters, no code and no words.
+///
+/// For values behind a name and a colon, where prose and code stand more often than secrets.
+pub(super) fn not_prose(value: &str) -> bool {
+    let value = value.trim_matches(['"', '\'', '`', ' ']);
+    let digit = value.bytes().any(|b| b.is_ascii_digit());
+    let other = value.bytes().any(|b| !b.is_ascii_digit());
+    digit && other && !is_code(value) && !is_hyphenated(value)
+}
+
+/// Every word of it, digits at its end aside, is one of [`PLACEHOLDERS`].
+fn is_placeholder(value: &str) -> bool {
+    let mut words = value
+        .split(|c: char| !c.is_alphanumeric())
+        .map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()))
+        .filter(|word| !word.is_empty())
+        .peekable();
+    words.peek().is_some() && words.all(|word| PLACEHOLDERS.contains(&word))
+}
+
 /// A call that fetches the secret: `getpass()`.
 fn is_call(value: &str) -> bool {
-    value.ends_with(')') && value.contains('(')
+    value.ends_with(')') && value.split_once('(').is_some_and(|(name, _)| is_path(name))
+}
+
+/// A call, whole or cut off at its first argument, or a path of Rust or C++: `os.path.join(a`, `Key::random`.
+fn is_code(value: &str) -> bool {
+    let called = value.split_once('(').is_some_and(|(name, _)| is_path(name));
+    called || value.split_once("::").is_some_and(|(name, _)| is_path(name))
+}
+
+/// Names joined by `.` or `::`.
+fn is_path(text: &str) -> bool {
+    text.replace("::", ".").split('.').all(|name| {
+        let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        starts && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    })
+}
+
+/// Words and numbers between hyphens, as in `at-least-8-characters`.
+fn is_hyphenated(value: &str) -> bool {
+    let value = value.trim_end_matches(['.', ':', ')', '?']);
+    value.split('-').count() >= PROSE_WORDS_MIN
+        && value.split('-').all(|word| {
+            let letters = word.bytes().all(|b| b.is_ascii_alphabetic());
+            !word.is_empty() && (letters || word.bytes().all(|b| b.is_ascii_digit()))
+        })
 }
 
 /// A shell variable: `$DB_PASSWORD`, `$1`.
@@ -242,8 +315,34 @@ mod tests {
             assert!(!not_placeholder(value), "{value}");
         }
         assert!(not_placeholder("tr0mbone-Kettle-41"));
+        assert!(not_placeholder("Nonesuch-string77"), "words inside words");
+        assert!(not_placeholder("(b9Q!w2Lz7p)"), "no name is called");
         assert!(not_placeholder("'b9Q!w2Lz7p'"));
         assert!(not_placeholder("$tr0ng-Kettle"));
+    }
+
+    #[test]
+    fn prose_and_code_behind_a_colon_are_no_secrets() {
+        for value in [
+            "mindestens-8-Zeichen",
+            "Santa-Wichteln-2026)",
+            "ask-the-helpdesk",
+            "get_secret(",
+            "get_secret2('db')",
+            "os.path.join(a1",
+            "SecretKey::random2",
+            "84736251",
+        ] {
+            assert!(!not_prose(value), "{value}");
+        }
+        for value in [
+            "tr0mbone-Kettle-41",
+            "9f8a7b6c5d4e3f2a1b0c",
+            "b9Q!w2(Lz7p)",
+            "Kettle-41",
+        ] {
+            assert!(not_prose(value), "{value}");
+        }
     }
 
     /// The header of the example in RFC 7519, section 3.1.
