@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::files;
 use crate::config::layout::Layout;
 use crate::domain::record::{Kind, Record};
-use crate::store::ledger::LedgerFiles;
+use crate::store::ledger::{LedgerFiles, Queued};
 use crate::store::ledger::subject_keys::{FileSubjectKeys, Payload, RetentionClass, Subject, open_entry, seal_entry};
 
 /// Entries read at once: bounds memory to 64 MiB of the largest ones.
@@ -144,8 +144,15 @@ impl Inner {
     }
 
     fn append(&self, records: &[Record]) -> anyhow::Result<()> {
+        let queued = self.enqueue(records)?;
+        self.files.committed(queued).context("cannot append to the ledger")?;
+        Ok(())
+    }
+
+    /// Numbers, seals and queues records. The lock ends with the queueing, so that numbers and places agree (L6) and
+    /// concurrent appends still share one sync.
+    fn enqueue(&self, records: &[Record]) -> anyhow::Result<Queued> {
         let at_s = self.clock.now_s();
-        // Held until the append is done, so that numbers and places agree (L6).
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let first = next.unwrap_or_else(|| self.files.size());
         let entries = records
@@ -153,9 +160,10 @@ impl Inner {
             .zip(first..)
             .map(|(record, writer_seq)| self.seal(record, writer_seq, at_s))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let range = self.files.append(entries).context("cannot append to the ledger")?;
-        *next = Some(range.end);
-        Ok(())
+        let end = first.saturating_add(u64::try_from(entries.len())?);
+        let queued = self.files.enqueue(entries).context("cannot append to the ledger")?;
+        *next = Some(end);
+        Ok(queued)
     }
 
     fn read(&self, first: u64, end: u64) -> anyhow::Result<Vec<ReadEntry>> {
