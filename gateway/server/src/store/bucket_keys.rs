@@ -96,7 +96,8 @@ impl BucketKeys for FileBucketKeys {
             Some(key) => key,
             None => {
                 let key = BucketKey(Zeroizing::new(random::bytes()?));
-                files::write_new(&self.path(end_s), key.as_bytes())?;
+                // By rename, so that a crash leaves no short key.
+                files::replace(&self.path(end_s), key.as_bytes())?;
                 Arc::new(key)
             }
         };
@@ -157,5 +158,17 @@ mod tests {
         assert_eq!(second.destroy_ended(100).unwrap(), 1);
         assert!(second.existing(100).unwrap().is_none());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    /// K18: what a crash left before the rename is no key, and does not stand in the way of one.
+    #[test]
+    fn half_written_key_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("100.new"), [7; 5]).unwrap();
+        let keys = FileBucketKeys::open(folder.path()).unwrap();
+        assert!(keys.existing(100).unwrap().is_none());
+        let key = *keys.key(100).unwrap().as_bytes();
+        assert_eq!(std::fs::read(folder.path().join("100.key")).unwrap(), key);
+        assert!(!folder.path().join("100.new").exists());
     }
 }
