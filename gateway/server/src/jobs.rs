@@ -21,7 +21,9 @@ pub(crate) async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) 
             _ = tick.tick() => {}
         }
         if let Err(error) = check_clock(&gateway).await {
-            tracing::error!(error = format!("{error:#}"), "the clocks cannot be compared");
+            tracing::error!(error = format!("{error:#}"), "the clocks cannot be compared; nothing is purged");
+            // A clock that cannot be checked is not trusted to shred by (K19).
+            continue;
         }
         // After a jump nothing is shredded until an operator confirms or the clocks agree again (K19).
         if gateway.clock.is_unsettled() || gateway.health.check_writable().is_err() {

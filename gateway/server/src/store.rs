@@ -19,6 +19,8 @@ pub(crate) mod stories;
 pub(crate) mod tokens;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -36,6 +38,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     pool: SqlitePool,
+    /// The write-ahead log may still hold purged pages.
+    wal_waits: Arc<AtomicBool>,
 }
 
 /// A write in progress.
@@ -64,7 +68,7 @@ impl Store {
             .await
             .with_context(|| format!("cannot open the database `{}`", path.display()))?;
         sqlx::migrate!("./migrations").run(&pool).await.context("cannot bring the database to this version's schema")?;
-        Ok(Self { pool })
+        Ok(Self { pool, wal_waits: Arc::default() })
     }
 
     /// Begins a write.
@@ -72,9 +76,23 @@ impl Store {
         self.pool.begin_with("BEGIN IMMEDIATE").await
     }
 
-    /// Empties the write-ahead log, so that purged pages are gone from it too (D2).
+    /// Empties the write-ahead log, so that purged pages are gone from it too (D2). Readers can prevent that: it is
+    /// then tried again by `retry_truncate_wal`.
     pub(crate) async fn truncate_wal(&self) -> sqlx::Result<()> {
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await.map(drop)
+        self.wal_waits.store(true, Ordering::Release);
+        let (busy, _log, _checkpointed): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.pool).await?;
+        if busy == 0 {
+            self.wal_waits.store(false, Ordering::Release);
+        } else {
+            tracing::warn!("the write-ahead log is in use and was not emptied; it is tried again");
+        }
+        Ok(())
+    }
+
+    /// Empties the write-ahead log if an earlier call could not.
+    pub(crate) async fn retry_truncate_wal(&self) -> sqlx::Result<()> {
+        if self.wal_waits.load(Ordering::Acquire) { self.truncate_wal().await } else { Ok(()) }
     }
 
     /// Ends all connections, after the last write.
@@ -115,5 +133,22 @@ fn class_of(text: &str) -> sqlx::Result<AudienceClass> {
         "internal" => Ok(AudienceClass::Internal),
         "guest" => Ok(AudienceClass::Guest),
         _ => Err(corrupt("class")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D2: what an earlier attempt left is emptied by the next one.
+    #[tokio::test]
+    async fn write_ahead_log_that_waits_is_emptied_on_the_next_attempt() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.db");
+        let store = Store::open(&path).await.unwrap();
+        store.wal_waits.store(true, Ordering::Release);
+        store.retry_truncate_wal().await.unwrap();
+        assert!(!store.wal_waits.load(Ordering::Acquire));
+        assert_eq!(std::fs::metadata(folder.path().join("gateway.db-wal")).unwrap().len(), 0);
     }
 }

@@ -17,7 +17,8 @@ pub(super) async fn run(gateway: &Gateway) -> Result<(), Fault> {
     let blobs = gateway.store.ended_blobs(now_s).await?;
     let keys = gateway.bucket_keys.destroy_ended(now_s)?;
     if stories.is_empty() && blobs.is_empty() && keys == 0 {
-        return forget(gateway, now_s).await;
+        forget(gateway, now_s).await?;
+        return Ok(gateway.store.retry_truncate_wal().await?);
     }
     let mut write = gateway.store.write().await?;
     for story in &stories {
