@@ -234,6 +234,8 @@ impl Gateway {
     /// The lock that a change of this group takes.
     pub(crate) fn group_lock(&self, group: AudienceId) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.group_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody holds or awaits what only the map knows.
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
         Arc::clone(locks.entry(group).or_default())
     }
 

@@ -27,8 +27,10 @@ pub(in crate::http::v1) async fn propose(
     let id = group_id(&path)?;
     let request: Proposal = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
     gateway.check_open()?;
+    gateway.audience_of(&device, id).await?;
     let lock = gateway.group_lock(id);
     let _changing = lock.lock().await;
+    // Again: the group may have changed while this waited.
     gateway.audience_of(&device, id).await?;
     let state = gateway.store.audience_state(id).await?.ok_or_else(Fault::not_found)?;
     let mut group = Group::load(id, &state)?;
