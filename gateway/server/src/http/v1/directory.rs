@@ -1,11 +1,13 @@
 //! People, and the directory log as C2SP tlog-tiles, for devices (K27: tiles need an authenticated reader).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use gateway_api::v1::directory::{People, Person};
+use policies::terms::{AudienceClass, PersonId};
 
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
@@ -13,11 +15,26 @@ use crate::http::problem::ApiResult;
 
 pub(super) async fn people(gateway: Data<Arc<Gateway>>, device: Device) -> ApiResult {
     let people = gateway.store.people().await?;
+    let visible = visible_people(&gateway, &device).await?;
     let people = people.into_iter().filter(|person| person.revoked_s.is_none());
+    let people = people.filter(|person| visible.as_ref().is_none_or(|visible| visible.contains(&person.id)));
     let people = people.map(|person| Person { person: person.id, name: person.name }).collect();
     let groups = gateway.store.groups().await?;
     let your_groups = groups.into_iter().filter(|(_, people)| people.contains(&device.person)).map(|(name, _)| name).collect();
     Ok(HttpResponse::Ok().json(People { people, you: Some(device.person), your_groups }))
+}
+
+/// Whom a guest's device sees: its own person, and those who share an audience with it. None for staff, who see all.
+async fn visible_people(gateway: &Gateway, device: &Device) -> Result<Option<BTreeSet<PersonId>>, Fault> {
+    if gateway.directory.device(device.id).is_some_and(|logged| logged.class == AudienceClass::Internal) {
+        return Ok(None);
+    }
+    let mut visible = BTreeSet::from([device.person]);
+    for audience in gateway.store.audiences_of(device.id).await? {
+        let members = gateway.store.members(audience).await?;
+        visible.extend(members.into_iter().filter_map(|member| gateway.directory.device(member)).map(|member| member.person));
+    }
+    Ok(Some(visible))
 }
 
 pub(super) async fn checkpoint(gateway: Data<Arc<Gateway>>, _: Device) -> ApiResult {
