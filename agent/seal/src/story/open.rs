@@ -12,7 +12,7 @@ use super::manifest::{Manifest, ManifestError, unframe};
 use super::{PROTOCOL, media_context, read_associated};
 use crate::frank;
 use crate::identity::LeafRefused;
-use crate::limits::{CLEARANCE_LIFETIME_S, CLOCK_SKEW_S};
+use crate::limits::{CLEARANCE_LIFETIME_S, CLOCK_SKEW_S, TTL_S_MAX};
 use crate::media::{self, MediaError};
 use crate::member::{Member, MemberError, ProcessError};
 
@@ -81,7 +81,7 @@ pub enum OpenError {
     /// The clearance is for another audience, epoch, set of devices or protocol.
     #[error("the story was cleared for another audience")]
     OtherAudience,
-    /// It was accepted outside the time for which the clearance was made.
+    /// It was accepted outside the time for which the clearance was made, or is to live for longer than any story.
     #[error("the story was accepted outside the time of its clearance")]
     Untimely,
     /// Its time is over.
@@ -274,6 +274,7 @@ fn check_times(claims: &Claims, acceptance: &AcceptanceFacts, now_s: u64) -> Res
     let from_s = claims.iat_s.saturating_sub(CLOCK_SKEW_S);
     let timely = (from_s..=claims.exp_s).contains(&acceptance.at_s)
         && claims.exp_s <= claims.iat_s.saturating_add(CLEARANCE_LIFETIME_S)
+        && claims.ttl_s <= TTL_S_MAX
         && acceptance.expires_s <= acceptance.at_s.saturating_add(u64::from(claims.ttl_s));
     if !timely {
         return Err(OpenError::Untimely);

@@ -76,6 +76,11 @@ pub enum SealError {
     /// The buffers are not those that the permit was given for.
     #[error("the draft changed after it was inspected\nhelp: inspect it again")]
     ContentChanged,
+    /// The permit was given under a policy that the log does not hold, such as an author's draft.
+    #[error(
+        "the policy that let the draft through is not in the directory log\nhelp: fetch the policy and the log, and inspect again"
+    )]
+    UnloggedPolicy,
     /// Revoked devices, or devices of persons no longer listed, are still in the audience.
     #[error("the audience still holds {} device(s) that must go first\nhelp: commit their removal", .0.len())]
     DevicesToRemove(Vec<DeviceId>),
@@ -106,8 +111,8 @@ pub enum SealError {
 
 /// Seals the draft that `permit` was given for to the permit's audience.
 ///
-/// Before anything is encrypted, the digest of these very buffers is compared with the permit, and every device
-/// of the audience with the log: logged, unrevoked, of a listed person. Persist
+/// Before anything is encrypted, the digest of these very buffers is compared with the permit, and the permit's
+/// policy and every device of the audience with the log: logged, unrevoked, of a listed person. Persist
 /// [`Member::take_changes`] before the envelope leaves (M6).
 ///
 /// # Errors
@@ -123,6 +128,10 @@ pub fn seal(
     check_bounds(draft, &composition)?;
     if draft_digest(draft.text.as_bytes(), draft.files.iter().map(|file| file.bytes)) != permit.content() {
         return Err(SealError::ContentChanged);
+    }
+    let policy = permit.policy();
+    if directory.bundle(&policy.digest) != Some((policy.log_index, policy.version)) {
+        return Err(SealError::UnloggedPolicy);
     }
     let audience = permit.audience();
     let state = ready_audience(member, audience, directory)?;

@@ -2,7 +2,7 @@
 
 use policies::bundle::{ManifestFields, Role, Trust, UnverifiedBundle, assemble};
 use policies::decide::{Facts, Permit, decide};
-use policies::document::{Folder, check};
+use policies::document::{Checked, Folder, check};
 use policies::keys::Ed25519PublicKey;
 use policies::plan::Plan;
 use policies::terms::{
@@ -32,8 +32,8 @@ e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
 m = g(r.sub, p.sub, r.dom) && r.dom == p.dom && r.audience == p.audience && r.label == p.label && r.act == p.act
 ";
 
-/// The plan of a bundle that both roles signed and that the log holds at `log_index`.
-pub(crate) fn plan(log_index: u64, now_s: u64) -> Plan {
+/// The author's folder.
+pub(crate) fn checked() -> Checked {
     let files = [
         ("policy.toml", POLICY),
         ("dlp.toml", ""),
@@ -46,7 +46,12 @@ pub(crate) fn plan(log_index: u64, now_s: u64) -> Plan {
     let files = files
         .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
         .into();
-    let checked = check(&Folder { files }).unwrap();
+    check(&Folder { files }).unwrap()
+}
+
+/// The plan of a bundle that both roles signed and that the log holds at `log_index`.
+pub(crate) fn plan(log_index: u64, now_s: u64) -> Plan {
+    let checked = checked();
     let (author, approver) = (
         ed25519_dalek::SigningKey::from_bytes(&[1; 32]),
         ed25519_dalek::SigningKey::from_bytes(&[2; 32]),

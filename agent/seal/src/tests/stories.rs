@@ -258,6 +258,26 @@ fn draft_that_changed_after_inspection_is_not_sealed() {
     assert_eq!(refused.unwrap_err(), SealError::ContentChanged);
 }
 
+/// K3: what an author tries out lets nothing through.
+#[test]
+fn draft_let_through_by_an_unlogged_policy_is_not_sealed() {
+    let mut stage = Stage::new();
+    let logged = stage.world.entries;
+    for plan in [Plan::draft(&policy::checked()), policy::plan(logged, now_s())] {
+        let permit = policy::permit(&plan, AUDIENCE, TEXT, &[FILE]);
+        let (member, directory) = (&mut stage.alice.member, &stage.world.directory);
+        let refused = seal(
+            member,
+            permit,
+            &draft(),
+            composition(),
+            directory,
+            &mut rand::rng(),
+        );
+        assert_eq!(refused.unwrap_err(), SealError::UnloggedPolicy);
+    }
+}
+
 #[test]
 fn story_without_a_lifetime_is_not_sealed() {
     let mut stage = Stage::new();
@@ -447,6 +467,8 @@ fn story_accepted_after_its_clearance_ended_is_refused() {
     assert_eq!(stage.open(&sent).unwrap_err(), OpenError::Untimely);
     let long = stage.forged(|claims| claims.exp_s = claims.iat_s + 301, None);
     assert_eq!(stage.open(&long).unwrap_err(), OpenError::Untimely);
+    let endless = stage.forged(|claims| claims.ttl_s = 86_401, None);
+    assert_eq!(stage.open(&endless).unwrap_err(), OpenError::Untimely);
     let mut kept = stage.sent();
     kept.acceptance.expires_s = kept.acceptance.at_s + 3_601;
     assert_eq!(stage.open(&kept).unwrap_err(), OpenError::Untimely);
