@@ -7,16 +7,8 @@ use ciborium::Value;
 use crate::cbor;
 use crate::decide::VerdictCode;
 use crate::keys::DevicePublicKey;
+use crate::limits::{BLOBS_MAX, CLEARANCE_BYTES_MAX_BASE, LABELS_MAX};
 use crate::terms::{App, AudienceId, Cti, DeviceId, Digest, Label, PolicyRef, Tier};
-
-/// Bytes of a clearance without its blobs' digests: about 1,000 with the padded sealed part (K17), doubled.
-pub const SIZE_MAX_BASE: usize = 2_048;
-/// Blobs that one story may have.
-pub const BLOBS_MAX: usize = 64;
-/// Labels that one story may have: a tenant has no more (product.md).
-pub const LABELS_MAX: usize = 8;
-/// How long a clearance may wait to be submitted, seconds (sealing.md, claims).
-pub const SUBMIT_WITHIN_S: u64 = 300;
 
 const EXTERNAL_AAD: &[u8] = b"sealgate/clearance/1";
 /// Protected header `{1: -7}`: alg = ES256 and nothing else.
@@ -27,7 +19,7 @@ const TAG_COSE_SIGN1: u64 = 18;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClearanceError {
     /// Larger than any clearance is.
-    #[error("the clearance is larger than {SIZE_MAX_BASE} B and its blobs' digests")]
+    #[error("the clearance is larger than {CLEARANCE_BYTES_MAX_BASE} B and its blobs' digests")]
     TooLarge,
     /// Not a tagged COSE_Sign1 in deterministic form.
     #[error("the clearance is not a COSE_Sign1 in deterministic form")]
@@ -82,7 +74,7 @@ pub struct Claims {
     pub iss: DeviceId,
     /// Unix seconds.
     pub iat_s: u64,
-    /// Unix seconds; at most [`SUBMIT_WITHIN_S`] later.
+    /// Unix seconds; at most [`SUBMIT_WITHIN_S`](crate::limits::SUBMIT_WITHIN_S) later.
     pub exp_s: u64,
     /// The story.
     pub cti: Cti,
@@ -257,7 +249,7 @@ impl UnverifiedClearance {
     /// # Errors
     /// [`ClearanceError`]: anything but a tagged COSE_Sign1 in deterministic form with exactly our claims.
     pub fn parse(bytes: &[u8]) -> Result<Self, ClearanceError> {
-        if bytes.len() > SIZE_MAX_BASE + 34 * BLOBS_MAX {
+        if bytes.len() > CLEARANCE_BYTES_MAX_BASE + 34 * BLOBS_MAX {
             return Err(ClearanceError::TooLarge);
         }
         let value = cbor::strict_value(bytes).map_err(|_| ClearanceError::NotCose)?;
@@ -278,7 +270,7 @@ impl UnverifiedClearance {
             return Err(ClearanceError::Headers);
         }
         let claims = Claims::from_payload(payload)?;
-        if bytes.len() > SIZE_MAX_BASE + 34 * claims.blobs.len() {
+        if bytes.len() > CLEARANCE_BYTES_MAX_BASE + 34 * claims.blobs.len() {
             return Err(ClearanceError::TooLarge);
         }
         Ok(Self {
@@ -499,139 +491,4 @@ fn policy(field: Field) -> Result<PolicyRef, ClearanceError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use coset::TaggedCborSerializable as _;
-    use p256::ecdsa::SigningKey;
-    use p256::ecdsa::signature::Signer as _;
-
-    use super::*;
-
-    fn claims() -> Claims {
-        Claims {
-            iss: DeviceId::from_bytes([1; 16]),
-            iat_s: 1_000,
-            exp_s: 1_300,
-            cti: Cti::from_bytes([2; 16]),
-            env: Digest::of(b"envelope"),
-            blobs: vec![Digest::of(b"blob")],
-            protocol: "mls/1.0".to_owned(),
-            app: App::parse("sealgate").unwrap(),
-            audience: AudienceBinding::Mls {
-                group: AudienceId::from_bytes([3; 16]),
-                epoch: 7,
-                tree_hash: vec![4; 32],
-            },
-            binding: Binding::AgentSealed,
-            policy: PolicyRef {
-                version: 5,
-                digest: Digest::of(b"bundle"),
-                log_index: 9,
-            },
-            verdict: VerdictCode::Justified,
-            labels: vec![Label::parse("internal").unwrap()],
-            sealed: vec![0; 560],
-            agent_build: Digest::of(b"agent"),
-            agent_version: "0.1.0".to_owned(),
-            tier: Tier::File,
-            ttl_s: 86_400,
-        }
-    }
-
-    fn signed(claims: &Claims) -> (Vec<u8>, DevicePublicKey) {
-        let key = SigningKey::from_slice(&[5; 32]).unwrap();
-        let public = DevicePublicKey::from_sec1(key.verifying_key().to_sec1_point(true).as_bytes()).unwrap();
-        let to_sign = claims.to_be_signed();
-        let signature: p256::ecdsa::Signature = key.sign(to_sign.message());
-        (to_sign.finish(&signature.to_bytes().into()), public)
-    }
-
-    #[test]
-    fn clearance_survives_the_wire() {
-        let (bytes, key) = signed(&claims());
-        let verified = UnverifiedClearance::parse(&bytes).unwrap().verify(&key).unwrap();
-        assert_eq!(*verified.claims(), claims());
-        assert_eq!(verified.digest(), Digest::of(&bytes));
-    }
-
-    /// K17: about a kilobyte with its padded sealed part and one blob.
-    #[test]
-    fn clearance_is_small() {
-        let (bytes, _) = signed(&claims());
-        assert!((800..1_100).contains(&bytes.len()), "{} B", bytes.len());
-    }
-
-    /// A stranger's COSE library reads and verifies the same bytes.
-    #[test]
-    fn coset_verifies_the_clearance() {
-        let (bytes, key) = signed(&claims());
-        let message = coset::CoseSign1::from_tagged_slice(&bytes).unwrap();
-        message
-            .verify_signature(EXTERNAL_AAD, |signature, data| {
-                if key.verify(data, signature.try_into().unwrap()) {
-                    Ok(())
-                } else {
-                    Err(())
-                }
-            })
-            .unwrap();
-    }
-
-    #[test]
-    fn any_changed_byte_is_refused() {
-        let (bytes, key) = signed(&claims());
-        for index in 0..bytes.len() {
-            let mut changed = bytes.clone();
-            changed[index] ^= 1;
-            let accepted = UnverifiedClearance::parse(&changed).and_then(|clearance| clearance.verify(&key));
-            assert!(accepted.is_err(), "byte {index}");
-        }
-    }
-
-    #[test]
-    fn other_headers_and_claims_are_refused() {
-        let parse = |value: &Value| UnverifiedClearance::parse(&cbor::canonical(value)).unwrap_err();
-        let cose = |protected: &[u8], unprotected: Value, payload: Vec<u8>| {
-            let parts = vec![
-                Value::Bytes(protected.to_vec()),
-                unprotected,
-                Value::Bytes(payload),
-                Value::Bytes(vec![0; 64]),
-            ];
-            Value::Tag(TAG_COSE_SIGN1, Box::new(Value::Array(parts)))
-        };
-        let empty = || Value::Map(Vec::new());
-        let payload = || cbor::canonical(&claims().to_value());
-        let with_crit = cbor::canonical(&Value::Map(vec![
-            (1.into(), (-7).into()),
-            (2.into(), Value::Array(vec![9.into()])),
-        ]));
-        assert_eq!(
-            parse(&cose(&with_crit, empty(), payload())),
-            ClearanceError::Headers
-        );
-        let eddsa = cbor::canonical(&Value::Map(vec![(1.into(), (-8).into())]));
-        assert_eq!(parse(&cose(&eddsa, empty(), payload())), ClearanceError::Headers);
-        let kid = Value::Map(vec![(4.into(), Value::Bytes(vec![1]))]);
-        assert_eq!(parse(&cose(PROTECTED, kid, payload())), ClearanceError::Headers);
-        let mut extra = claims().to_value().into_map().unwrap();
-        extra.push((Value::Text("zzz".to_owned()), Value::Null));
-        let extra = cbor::canonical(&Value::Map(extra));
-        assert_eq!(
-            parse(&cose(PROTECTED, empty(), extra)),
-            ClearanceError::Claim("unknown")
-        );
-        let missing = claims()
-            .to_value()
-            .into_map()
-            .unwrap()
-            .into_iter()
-            .skip(1)
-            .collect();
-        let missing = cbor::canonical(&Value::Map(missing));
-        assert_eq!(
-            parse(&cose(PROTECTED, empty(), missing)),
-            ClearanceError::Claim("iss")
-        );
-        assert_eq!(parse(&Value::Bytes(vec![0; 9_000])), ClearanceError::TooLarge);
-    }
-}
+mod tests;

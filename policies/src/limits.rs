@@ -44,3 +44,9 @@ pub const SIGNATURES_MAX: usize = 16;
 pub const JUSTIFICATION_LIFETIME_S: u64 = 600;
 /// A justification, bytes: it travels in the clearance's sealed part, which has at most 1,024 B (K17).
 pub const JUSTIFICATION_BYTES_MAX: usize = 500;
+/// Bytes of a clearance without its blobs' digests: about 1,000 with the padded sealed part (K17), doubled.
+pub const CLEARANCE_BYTES_MAX_BASE: usize = 2_048;
+/// Blobs that one story may have: their digests travel in its clearance.
+pub const BLOBS_MAX: usize = 64;
+/// How long a clearance may wait to be submitted, seconds (sealing.md, claims).
+pub const SUBMIT_WITHIN_S: u64 = 300;
