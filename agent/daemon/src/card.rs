@@ -115,11 +115,17 @@ pub(crate) fn clearance(clearance: Option<&ClearanceView>) -> Vec<String> {
     };
     vec![
         format!("labels: {labels}"),
-        format!("verdict: {} under policy {}", clearance.verdict, clearance.policy_version),
+        format!(
+            "verdict: {} under policy {}",
+            clearance.verdict, clearance.policy_version
+        ),
         format!("lifetime: {} s", clearance.lifetime_s),
         format!("app: {}", clearance.app),
         format!("device: {}, key tier {}", clearance.device, clearance.tier),
-        format!("agent: version {}, build {}", clearance.agent_version, clearance.agent_build),
+        format!(
+            "agent: version {}, build {}",
+            clearance.agent_version, clearance.agent_build
+        ),
         format!("sealed: {}", clearance.sealed),
         format!("the gateway records: {}", clearance.gateway_records),
     ]

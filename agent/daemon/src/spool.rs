@@ -141,7 +141,9 @@ mod tests {
             .await
             .unwrap();
         assert!(append(&mut transaction, &vault, drafted(1)).await.is_err());
-        append_reserved(&mut transaction, &vault, drafted(1)).await.unwrap();
+        append_reserved(&mut transaction, &vault, drafted(1))
+            .await
+            .unwrap();
     }
 
     /// S3: numbers have no gap, also after a transaction that came to nothing, an acknowledgement

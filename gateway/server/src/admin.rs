@@ -26,25 +26,62 @@ use crate::domain::record::Kind;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Command {
-    PersonAdd { name: String, address: Option<String>, groups: Vec<GroupName> },
+    PersonAdd {
+        name: String,
+        address: Option<String>,
+        groups: Vec<GroupName>,
+    },
     PersonList,
-    PersonRevoke { name: String },
-    GroupAdd { name: GroupName, people: Vec<String> },
+    PersonRevoke {
+        name: String,
+    },
+    GroupAdd {
+        name: GroupName,
+        people: Vec<String>,
+    },
     GroupList,
-    GroupRevoke { name: GroupName },
+    GroupRevoke {
+        name: GroupName,
+    },
     DeviceList,
-    DeviceRevoke { device: DeviceId },
-    TokenAdd { person: String, class: AudienceClass, lifetime_s: u64 },
+    DeviceRevoke {
+        device: DeviceId,
+    },
+    TokenAdd {
+        person: String,
+        class: AudienceClass,
+        lifetime_s: u64,
+    },
     TokenList,
-    TokenRevoke { id: String },
-    PolicyPublish { bundle: Bytes },
-    LogSearch { kind: Option<String>, since_s: Option<u64>, until_s: Option<u64>, limit: usize },
-    LogShow { index: u64 },
-    LogExport { out: PathBuf },
-    LogOpen { index: u64 },
+    TokenRevoke {
+        id: String,
+    },
+    PolicyPublish {
+        bundle: Bytes,
+    },
+    LogSearch {
+        kind: Option<String>,
+        since_s: Option<u64>,
+        until_s: Option<u64>,
+        limit: usize,
+    },
+    LogShow {
+        index: u64,
+    },
+    LogExport {
+        out: PathBuf,
+    },
+    LogOpen {
+        index: u64,
+    },
     LogPublish,
-    StoryShow { cti: Cti },
-    StoryWaitPurged { cti: Cti, timeout_s: u64 },
+    StoryShow {
+        cti: Cti,
+    },
+    StoryWaitPurged {
+        cti: Cti,
+        timeout_s: u64,
+    },
     ClockConfirm,
 }
 
@@ -57,14 +94,21 @@ pub(crate) struct Reply {
 
 impl Reply {
     fn new(json: Value, text: impl Into<String>) -> Self {
-        Self { json, text: text.into() }
+        Self {
+            json,
+            text: text.into(),
+        }
     }
 }
 
 /// Carries a command out.
 pub(crate) async fn run(gateway: &Gateway, command: Command) -> Result<Reply, Fault> {
     match command {
-        Command::PersonAdd { name, address, groups } => people::add(gateway, &name, address.as_deref(), &groups).await,
+        Command::PersonAdd {
+            name,
+            address,
+            groups,
+        } => people::add(gateway, &name, address.as_deref(), &groups).await,
         Command::PersonList => people::list(gateway).await,
         Command::PersonRevoke { name } => people::revoke(gateway, &name).await,
         Command::GroupAdd { name, people } => people::add_group(gateway, &name, &people).await,
@@ -72,12 +116,30 @@ pub(crate) async fn run(gateway: &Gateway, command: Command) -> Result<Reply, Fa
         Command::GroupRevoke { name } => people::revoke_group(gateway, &name).await,
         Command::DeviceList => devices::list(gateway).await,
         Command::DeviceRevoke { device } => devices::revoke(gateway, device).await,
-        Command::TokenAdd { person, class, lifetime_s } => tokens::add(gateway, &person, class, lifetime_s).await,
+        Command::TokenAdd {
+            person,
+            class,
+            lifetime_s,
+        } => tokens::add(gateway, &person, class, lifetime_s).await,
         Command::TokenList => tokens::list(gateway).await,
         Command::TokenRevoke { id } => tokens::revoke(gateway, &id).await,
         Command::PolicyPublish { bundle } => policy::publish(gateway, bundle.0).await,
-        Command::LogSearch { kind, since_s, until_s, limit } => {
-            log::search(gateway, &log::Search { kind, since_s, until_s, limit }).await
+        Command::LogSearch {
+            kind,
+            since_s,
+            until_s,
+            limit,
+        } => {
+            log::search(
+                gateway,
+                &log::Search {
+                    kind,
+                    since_s,
+                    until_s,
+                    limit,
+                },
+            )
+            .await
         }
         Command::LogShow { index } => log::show(gateway, index).await,
         Command::LogExport { out } => log::export(gateway, &out).await,
@@ -92,13 +154,26 @@ pub(crate) async fn run(gateway: &Gateway, command: Command) -> Result<Reply, Fa
 /// The operator says that the wall clock is right (K19).
 async fn confirm_clock(gateway: &Gateway) -> Result<Reply, Fault> {
     let reading = gateway.clock.reading()?;
-    gateway.record(Kind::Clock, None, serde_json::json!({ "clock": "confirmed by the operator" })).await?;
+    gateway
+        .record(
+            Kind::Clock,
+            None,
+            serde_json::json!({ "clock": "confirmed by the operator" }),
+        )
+        .await?;
     gateway.store.set_last_reading(&reading).await?;
     gateway.clock.set_unsettled(false);
-    Ok(Reply::new(serde_json::json!({ "now_s": reading.wall_s }), "the clock is settled; stories are accepted again"))
+    Ok(Reply::new(
+        serde_json::json!({ "now_s": reading.wall_s }),
+        "the clock is settled; stories are accepted again",
+    ))
 }
 
 /// Lines of a listing, or what to say when it is empty.
 fn lines(lines: Vec<String>, none: &str) -> String {
-    if lines.is_empty() { none.to_owned() } else { lines.join("\n") }
+    if lines.is_empty() {
+        none.to_owned()
+    } else {
+        lines.join("\n")
+    }
 }

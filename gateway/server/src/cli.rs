@@ -217,14 +217,20 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Subcommands::Policy(policy) => policy::run(policy).await,
         Subcommands::Log(log) => log::run(log).await,
         Subcommands::Verify(verify) => verify::run(&verify),
-        Subcommands::Token(Token::Add { person, class, out, hours, common }) => {
-            add_token(person, class, &out, hours, &common).await
-        }
+        Subcommands::Token(Token::Add {
+            person,
+            class,
+            out,
+            hours,
+            common,
+        }) => add_token(person, class, &out, hours, &common).await,
         Subcommands::Person(person) => relay(person.into()).await,
         Subcommands::Group(group) => relay(group.into()).await,
         Subcommands::Device(device) => relay(device.into()).await,
         Subcommands::Token(Token::List { common }) => relay((common, Command::TokenList)).await,
-        Subcommands::Token(Token::Revoke { id, common }) => relay((common, Command::TokenRevoke { id })).await,
+        Subcommands::Token(Token::Revoke { id, common }) => {
+            relay((common, Command::TokenRevoke { id })).await
+        }
         Subcommands::Story(story) => relay(story.into()).await,
         Subcommands::Clock(ClockCommand::Confirm { common }) => relay((common, Command::ClockConfirm)).await,
     }
@@ -241,20 +247,42 @@ async fn ask(common: &Common, command: Command) -> anyhow::Result<Reply> {
     client::ask(&Layout::new(&common.dir), command).await
 }
 
-async fn add_token(person: String, class: Class, out: &std::path::Path, hours: u64, common: &Common) -> anyhow::Result<ExitCode> {
+async fn add_token(
+    person: String,
+    class: Class,
+    out: &std::path::Path,
+    hours: u64,
+    common: &Common,
+) -> anyhow::Result<ExitCode> {
     let class = match class {
         Class::Internal => AudienceClass::Internal,
         Class::Guest => AudienceClass::Guest,
     };
     anyhow::ensure!(!out.exists(), "`{}` exists; choose another file", out.display());
-    let lifetime_s = hours.saturating_mul(3_600).min(limits::TOKEN_LIFETIME_S_MAX.saturating_add(1));
-    let reply = ask(common, Command::TokenAdd { person, class, lifetime_s }).await?;
+    let lifetime_s = hours
+        .saturating_mul(3_600)
+        .min(limits::TOKEN_LIFETIME_S_MAX.saturating_add(1));
+    let reply = ask(
+        common,
+        Command::TokenAdd {
+            person,
+            class,
+            lifetime_s,
+        },
+    )
+    .await?;
     let field = |name: &str| reply.json.get(name).cloned().unwrap_or_default();
     let file = field("file");
-    let file = file.as_str().context("the gateway's answer holds no enrollment file")?;
+    let file = file
+        .as_str()
+        .context("the gateway's answer holds no enrollment file")?;
     crate::config::files::write_new(out, file.as_bytes())?;
     let json = serde_json::json!({ "out": out, "token": field("token"), "expires_s": field("expires_s") });
-    let text = format!("wrote {}\nhand it over, then: sealgate-agent enroll --token-file {}", out.display(), out.display());
+    let text = format!(
+        "wrote {}\nhand it over, then: sealgate-agent enroll --token-file {}",
+        out.display(),
+        out.display()
+    );
     output::reply(common, &Reply { json, text })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -262,7 +290,19 @@ async fn add_token(person: String, class: Class, out: &std::path::Path, hours: u
 impl From<Person> for (Common, Command) {
     fn from(person: Person) -> Self {
         match person {
-            Person::Add { name, address, groups, common } => (common, Command::PersonAdd { name, address, groups }),
+            Person::Add {
+                name,
+                address,
+                groups,
+                common,
+            } => (
+                common,
+                Command::PersonAdd {
+                    name,
+                    address,
+                    groups,
+                },
+            ),
             Person::List { common } => (common, Command::PersonList),
             Person::Revoke { name, common } => (common, Command::PersonRevoke { name }),
         }
@@ -292,9 +332,13 @@ impl From<Story> for (Common, Command) {
     fn from(story: Story) -> Self {
         match story {
             Story::Show { cti, common } => (common, Command::StoryShow { cti }),
-            Story::WaitPurged { cti, timeout, common } => {
-                (common, Command::StoryWaitPurged { cti, timeout_s: timeout })
-            }
+            Story::WaitPurged { cti, timeout, common } => (
+                common,
+                Command::StoryWaitPurged {
+                    cti,
+                    timeout_s: timeout,
+                },
+            ),
         }
     }
 }
@@ -312,7 +356,9 @@ fn duration_s(text: &str) -> Result<u64, String> {
         Some(_) | None => (Some(text), 1),
     };
     let number: Option<u64> = number.and_then(|number| number.parse().ok());
-    number.and_then(|number| number.checked_mul(unit_s)).ok_or_else(|| format!("`{text}` is not like 5s, 30m or 24h"))
+    number
+        .and_then(|number| number.checked_mul(unit_s))
+        .ok_or_else(|| format!("`{text}` is not like 5s, 30m or 24h"))
 }
 
 #[cfg(test)]
@@ -328,7 +374,10 @@ mod tests {
 
     #[test]
     fn durations_have_units() {
-        assert_eq!(["5s", "30m", "24h", "7"].map(|text| duration_s(text).unwrap()), [5, 1_800, 86_400, 7]);
+        assert_eq!(
+            ["5s", "30m", "24h", "7"].map(|text| duration_s(text).unwrap()),
+            [5, 1_800, 86_400, 7]
+        );
         assert!(duration_s("soon").is_err());
     }
 }

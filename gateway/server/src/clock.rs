@@ -27,11 +27,17 @@ pub(crate) struct Clock {
 impl Clock {
     /// Unix seconds.
     pub(crate) fn now_s(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
     }
 
     pub(crate) fn reading(&self) -> anyhow::Result<Reading> {
-        Ok(Reading { boot_id: boot_id(), wall_s: self.now_s(), boot_s: boot_s()? })
+        Ok(Reading {
+            boot_id: boot_id(),
+            wall_s: self.now_s(),
+            boot_s: boot_s()?,
+        })
     }
 
     /// Whether the wall clock has jumped and nobody has confirmed it.
@@ -56,7 +62,8 @@ pub(crate) fn has_jumped(before: &Reading, now: &Reading) -> bool {
 
 #[cfg(target_os = "linux")]
 fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(|_| String::new(), |id| id.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -80,7 +87,11 @@ mod tests {
     use super::*;
 
     fn at(boot: &str, wall_s: u64, boot_s: u64) -> Reading {
-        Reading { boot_id: boot.to_owned(), wall_s, boot_s }
+        Reading {
+            boot_id: boot.to_owned(),
+            wall_s,
+            boot_s,
+        }
     }
 
     /// K19

@@ -66,7 +66,9 @@ pub(crate) struct Identity {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { certificate_lifetime_s: 7 * 86_400 }
+        Self {
+            certificate_lifetime_s: 7 * 86_400,
+        }
     }
 }
 
@@ -99,18 +101,34 @@ pub(crate) struct Trust {
 impl Config {
     /// Reads and checks the file.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read `{}`; make a data folder with `sealgate init`", path.display()))?;
-        let config: Self = toml::from_str(&text).with_context(|| format!("`{}` is not valid", path.display()))?;
-        config.check().with_context(|| format!("`{}` is not valid", path.display()))?;
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!(
+                "cannot read `{}`; make a data folder with `sealgate init`",
+                path.display()
+            )
+        })?;
+        let config: Self =
+            toml::from_str(&text).with_context(|| format!("`{}` is not valid", path.display()))?;
+        config
+            .check()
+            .with_context(|| format!("`{}` is not valid", path.display()))?;
         Ok(config)
     }
 
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        ensure!(self.listen.status.ip().is_loopback(), "`listen.status` must be a loopback address: the page has no login");
-        ensure!(!self.listen.names.is_empty(), "`listen.names` must hold at least one name for the server certificate");
+        ensure!(
+            self.listen.status.ip().is_loopback(),
+            "`listen.status` must be a loopback address: the page has no login"
+        );
+        ensure!(
+            !self.listen.names.is_empty(),
+            "`listen.names` must hold at least one name for the server certificate"
+        );
         let life = self.identity.certificate_lifetime_s;
-        ensure!((3_600..=7 * 86_400).contains(&life), "`identity.certificate_lifetime_s` must lie between 3600 and 604800");
+        ensure!(
+            (3_600..=7 * 86_400).contains(&life),
+            "`identity.certificate_lifetime_s` must lie between 3600 and 604800"
+        );
         let width = self.expiry.bucket_s;
         ensure!(
             (1..=limits::STORY_LIFETIME_S_MAX / 2).contains(&width),
@@ -119,7 +137,10 @@ impl Config {
         );
         self.trust.authors()?;
         self.trust.approvers()?;
-        ensure!(self.trust.compliance_key.0.len() == 32, "`trust.compliance_key` must be 32 bytes");
+        ensure!(
+            self.trust.compliance_key.0.len() == 32,
+            "`trust.compliance_key` must be 32 bytes"
+        );
         Ok(())
     }
 }
@@ -138,9 +159,13 @@ fn public_keys(key: &str, keys: &[Bytes]) -> anyhow::Result<Vec<Ed25519PublicKey
     ensure!(!keys.is_empty(), "`{key}` must hold at least one key");
     keys.iter()
         .map(|bytes| {
-            let bytes: &[u8; 32] =
-                bytes.0.as_slice().try_into().with_context(|| format!("a key in `{key}` is not 32 bytes"))?;
-            Ed25519PublicKey::from_bytes(bytes).with_context(|| format!("a key in `{key}` is not an Ed25519 key"))
+            let bytes: &[u8; 32] = bytes
+                .0
+                .as_slice()
+                .try_into()
+                .with_context(|| format!("a key in `{key}` is not 32 bytes"))?;
+            Ed25519PublicKey::from_bytes(bytes)
+                .with_context(|| format!("a key in `{key}` is not an Ed25519 key"))
         })
         .collect()
 }
@@ -150,13 +175,22 @@ mod tests {
     use super::*;
 
     fn sample() -> Config {
-        let key = Bytes(ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes().to_vec());
+        let key = Bytes(
+            ed25519_dalek::SigningKey::from_bytes(&[1; 32])
+                .verifying_key()
+                .to_bytes()
+                .to_vec(),
+        );
         Config {
             tenant: TenantId::parse("acme").unwrap(),
             listen: Listen::default(),
             identity: Identity::default(),
             expiry: Expiry::default(),
-            trust: Trust { author_keys: vec![key.clone()], approver_keys: vec![key.clone()], compliance_key: key },
+            trust: Trust {
+                author_keys: vec![key.clone()],
+                approver_keys: vec![key.clone()],
+                compliance_key: key,
+            },
         }
     }
 
@@ -170,7 +204,12 @@ mod tests {
     #[test]
     fn unknown_key_is_refused() {
         let text = format!("colour = \"red\"\n{}", toml::to_string(&sample()).unwrap());
-        assert!(toml::from_str::<Config>(&text).unwrap_err().to_string().contains("colour"));
+        assert!(
+            toml::from_str::<Config>(&text)
+                .unwrap_err()
+                .to_string()
+                .contains("colour")
+        );
     }
 
     #[test]

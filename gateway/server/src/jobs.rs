@@ -21,7 +21,10 @@ pub(crate) async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) 
             _ = tick.tick() => {}
         }
         if let Err(error) = check_clock(&gateway).await {
-            tracing::error!(error = format!("{error:#}"), "the clocks cannot be compared; nothing is purged");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the clocks cannot be compared; nothing is purged"
+            );
             // A clock that cannot be checked is not trusted to shred by (K19).
             continue;
         }
@@ -33,7 +36,10 @@ pub(crate) async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) 
             tracing::error!(%fault, "the purge failed; it is tried again");
         }
         if let Err(error) = gateway.ledger.publish().await {
-            tracing::error!(error = format!("{error:#}"), "the ledger's checkpoint cannot be published");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the ledger's checkpoint cannot be published"
+            );
         }
     }
 }
@@ -42,7 +48,9 @@ pub(crate) async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) 
 async fn check_clock(gateway: &Gateway) -> anyhow::Result<()> {
     let now = gateway.clock.reading()?;
     let before = gateway.store.last_reading().await?;
-    let jumped = before.as_ref().is_some_and(|before| clock::has_jumped(before, &now));
+    let jumped = before
+        .as_ref()
+        .is_some_and(|before| clock::has_jumped(before, &now));
     if jumped == gateway.clock.is_unsettled() {
         // The reference stays while the clock is unsettled; otherwise it follows slewing, now and then.
         let stale = before.is_none_or(|before| now.wall_s.abs_diff(before.wall_s) >= limits::CLOCK_JUMP_S);
@@ -54,6 +62,8 @@ async fn check_clock(gateway: &Gateway) -> anyhow::Result<()> {
     gateway.clock.set_unsettled(jumped);
     let what = if jumped { "jumped" } else { "agrees again" };
     tracing::error!(what, "the wall clock against the boot clock");
-    gateway.record(Kind::Clock, None, serde_json::json!({ "clock": what })).await?;
+    gateway
+        .record(Kind::Clock, None, serde_json::json!({ "clock": what }))
+        .await?;
     Ok(())
 }

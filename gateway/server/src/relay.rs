@@ -81,7 +81,12 @@ pub(crate) struct Queue(mpsc::Receiver<Job>);
 impl Relay {
     pub(crate) fn new() -> (Self, Queue) {
         let (sender, receiver) = mpsc::channel(limits::RELAY_QUEUE_MAX);
-        (Self { queue: Mutex::new(Some(sender)) }, Queue(receiver))
+        (
+            Self {
+                queue: Mutex::new(Some(sender)),
+            },
+            Queue(receiver),
+        )
     }
 
     /// The signed acceptance, once the story is durable, recorded and deliverable.
@@ -102,7 +107,9 @@ impl Relay {
     /// Stories waiting.
     pub(crate) fn depth(&self) -> usize {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity())
+        queue
+            .as_ref()
+            .map_or(0, |queue| queue.max_capacity() - queue.capacity())
     }
 
     /// Takes nothing more; the writer ends after what is queued.
@@ -111,16 +118,23 @@ impl Relay {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
     }
 
     async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, Fault> {
         let (answer, answered) = oneshot::channel();
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let queue = queue.ok_or_else(|| Fault::new(ErrorCode::Busy, "the gateway is stopping"))?;
-        queue.try_send(job(answer)).map_err(|_| Fault::new(ErrorCode::Busy, "too many stories are waiting"))?;
+        queue
+            .try_send(job(answer))
+            .map_err(|_| Fault::new(ErrorCode::Busy, "too many stories are waiting"))?;
         drop(queue);
-        answered.await.map_err(|_| Fault::new(ErrorCode::StorageFailed, "the writer has stopped"))?
+        answered
+            .await
+            .map_err(|_| Fault::new(ErrorCode::StorageFailed, "the writer has stopped"))?
     }
 }
 

@@ -56,10 +56,15 @@ async fn check_host(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     if !["localhost", "127.0.0.1", "[::1]"].contains(&name) {
-        let answer = HttpResponse::build(StatusCode::MISDIRECTED_REQUEST).body("open this page as http://localhost");
+        let answer =
+            HttpResponse::build(StatusCode::MISDIRECTED_REQUEST).body("open this page as http://localhost");
         return Ok(request.into_response(answer).map_into_right_body());
     }
     Ok(next.call(request).await?.map_into_left_body())
@@ -93,9 +98,17 @@ async fn page(gateway: Data<Arc<Gateway>>) -> HttpResponse {
 
 /// The worst thing first, and only that.
 async fn trouble(gateway: &Gateway) -> Option<Trouble> {
-    let trouble = |what: &str, mend: &str| Some(Trouble { what: what.to_owned(), mend: mend.to_owned() });
+    let trouble = |what: &str, mend: &str| {
+        Some(Trouble {
+            what: what.to_owned(),
+            mend: mend.to_owned(),
+        })
+    };
     if let Some(what) = gateway.health.stopped() {
-        return trouble(&what, "Look at the disk (space, errors) and at the log, then restart: recovery settles what was in flight.");
+        return trouble(
+            &what,
+            "Look at the disk (space, errors) and at the log, then restart: recovery settles what was in flight.",
+        );
     }
     if gateway.clock.is_unsettled() {
         return trouble(
@@ -104,7 +117,10 @@ async fn trouble(gateway: &Gateway) -> Option<Trouble> {
         );
     }
     if gateway.store.people().await.is_err() {
-        return trouble("the database does not answer", "Look at the disk and at the log, then restart.");
+        return trouble(
+            "the database does not answer",
+            "Look at the disk and at the log, then restart.",
+        );
     }
     if gateway.policy.load().current.is_none() {
         return trouble(
@@ -112,17 +128,26 @@ async fn trouble(gateway: &Gateway) -> Option<Trouble> {
             "Sign and publish one: sealgate policy sign FOLDER --key KEY --version 1 --out F, a second signature, then sealgate policy publish F",
         );
     }
-    if gateway.directory.read(|directory| directory.devices().next().is_none()) {
-        return trouble("no device is enrolled yet", "Make a token: sealgate token add --person NAME --out FILE");
+    if gateway
+        .directory
+        .read(|directory| directory.devices().next().is_none())
+    {
+        return trouble(
+            "no device is enrolled yet",
+            "Make a token: sealgate token add --person NAME --out FILE",
+        );
     }
     None
 }
 
 fn render(gateway: &Gateway, trouble: Option<&Trouble>) -> Markup {
     let policy = gateway.policy.load();
-    let (devices, revoked) = gateway
-        .directory
-        .read(|directory| (directory.devices().count(), directory.devices().filter(|device| device.revoked).count()));
+    let (devices, revoked) = gateway.directory.read(|directory| {
+        (
+            directory.devices().count(),
+            directory.devices().filter(|device| device.revoked).count(),
+        )
+    });
     html! {
         (DOCTYPE)
         html lang="en" {

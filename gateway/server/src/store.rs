@@ -25,7 +25,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use policies::terms::AudienceClass;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions as _, Sqlite, Transaction};
 
 use crate::config::files;
@@ -67,8 +69,14 @@ impl Store {
             .connect_with(options)
             .await
             .with_context(|| format!("cannot open the database `{}`", path.display()))?;
-        sqlx::migrate!("./migrations").run(&pool).await.context("cannot bring the database to this version's schema")?;
-        Ok(Self { pool, wal_waits: Arc::default() })
+        sqlx::migrate!("./migrations")
+            .run(&pool)
+            .await
+            .context("cannot bring the database to this version's schema")?;
+        Ok(Self {
+            pool,
+            wal_waits: Arc::default(),
+        })
     }
 
     /// Begins a write.
@@ -80,8 +88,9 @@ impl Store {
     /// then tried again by `retry_truncate_wal`.
     pub(crate) async fn truncate_wal(&self) -> sqlx::Result<()> {
         self.wal_waits.store(true, Ordering::Release);
-        let (busy, _log, _checkpointed): (i64, i64, i64) =
-            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.pool).await?;
+        let (busy, _log, _checkpointed): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(&self.pool)
+            .await?;
         if busy == 0 {
             self.wal_waits.store(false, Ordering::Release);
         } else {
@@ -92,7 +101,11 @@ impl Store {
 
     /// Empties the write-ahead log if an earlier call could not.
     pub(crate) async fn retry_truncate_wal(&self) -> sqlx::Result<()> {
-        if self.wal_waits.load(Ordering::Acquire) { self.truncate_wal().await } else { Ok(()) }
+        if self.wal_waits.load(Ordering::Acquire) {
+            self.truncate_wal().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Ends all connections, after the last write.
@@ -149,6 +162,11 @@ mod tests {
         store.wal_waits.store(true, Ordering::Release);
         store.retry_truncate_wal().await.unwrap();
         assert!(!store.wal_waits.load(Ordering::Acquire));
-        assert_eq!(std::fs::metadata(folder.path().join("gateway.db-wal")).unwrap().len(), 0);
+        assert_eq!(
+            std::fs::metadata(folder.path().join("gateway.db-wal"))
+                .unwrap()
+                .len(),
+            0
+        );
     }
 }

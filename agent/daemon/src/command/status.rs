@@ -69,7 +69,11 @@ fn text(status: &StatusAnswer) -> String {
 }
 
 fn own_device(own: &OwnDevice, status: &StatusAnswer) -> String {
-    let which = if own.device == status.device { ", this one" } else { "" };
+    let which = if own.device == status.device {
+        ", this one"
+    } else {
+        ""
+    };
     let revoked = if own.revoked { ", revoked" } else { "" };
     let since = jiff::Timestamp::from_second(i64::try_from(own.added_at_s).unwrap_or_default())
         .map_or_else(|_| "an unknown time".to_owned(), |at| at.to_string());

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use agent_inspect::Unread;
+use agent_seal::DeviceSigner as _;
 use gateway_api::bytes::Bytes;
 use gateway_api::error::Problem;
 use gateway_api::receipt::Refusal;
 use gateway_api::v1::events::Event;
 use gateway_api::v1::preflight::Decision;
-use agent_seal::DeviceSigner as _;
 use policies::decide::{Facts, Permit, RuleOutcome};
 
 use super::judge::Judged;
@@ -44,7 +44,12 @@ pub(crate) fn of(judged: &Judged, facts: &Facts, outcome: Outcome) -> ShareAnswe
 }
 
 /// The clearance that a permitted story carries, as the author is shown it (R5).
-pub(crate) fn clearance(agent: &Agent, permit: &Permit, facts: &Facts, header: &ShareHeader) -> ClearanceView {
+pub(crate) fn clearance(
+    agent: &Agent,
+    permit: &Permit,
+    facts: &Facts,
+    header: &ShareHeader,
+) -> ClearanceView {
     ClearanceView {
         labels: permit.labels().iter().cloned().collect(),
         verdict: permit.code(),
@@ -55,7 +60,8 @@ pub(crate) fn clearance(agent: &Agent, permit: &Permit, facts: &Facts, header: &
         tier: agent.signer.tier(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         agent_build: agent.build,
-        sealed: "which detectors, how often, and your reason; only the compliance officer can open it".to_owned(),
+        sealed: "which detectors, how often, and your reason; only the compliance officer can open it"
+            .to_owned(),
         gateway_records: "who shared, from which device, with which audience, when, and how large".to_owned(),
     }
 }

@@ -103,13 +103,19 @@ impl Judged {
     pub(crate) fn permit(&self, facts: &Facts, header: &ShareHeader) -> Result<Permit, Outcome> {
         let verdict = self.verdict(facts).map_err(|_| Outcome::Blocked)?;
         let asked = asked(&verdict);
-        let answered = header.consent.as_ref().is_none_or(|consent| consent.covers(&asked));
+        let answered = header
+            .consent
+            .as_ref()
+            .is_none_or(|consent| consent.covers(&asked));
         let permit = match verdict.action() {
             Action::Allow | Action::Audit => verdict.permit(),
             Action::Warn if answered && header.accept_warning => verdict.accept_warning(),
             Action::Warn => return Err(Outcome::NeedsAcceptance),
             Action::Justify => {
-                let reason = header.reason.clone().filter(|reason| answered && !reason.trim().is_empty());
+                let reason = header
+                    .reason
+                    .clone()
+                    .filter(|reason| answered && !reason.trim().is_empty());
                 let Some(reason) = reason else {
                     return Err(Outcome::NeedsReason);
                 };
@@ -144,7 +150,9 @@ fn asked(verdict: &Verdict) -> Consent {
         .iter()
         .filter(|outcome| outcome.action == Action::Warn || outcome.action == Action::Justify);
     Consent {
-        rules: asking.map(|outcome| (outcome.rule.clone(), outcome.action)).collect(),
+        rules: asking
+            .map(|outcome| (outcome.rule.clone(), outcome.action))
+            .collect(),
     }
 }
 

@@ -201,7 +201,10 @@ async fn arrived(agent: &Agent, sealed: Option<Cti>) -> anyhow::Result<Arrival> 
 /// Writes down what a new decision means for a kept draft. The content goes when it was sent, is
 /// blocked, or the gateway signed that it refuses it; otherwise it is held for its author.
 async fn decided(agent: &Agent, id: [u8; 16], answer: &ShareAnswer) -> anyhow::Result<()> {
-    match end_of(answer.outcome, answer.refusal.as_ref().is_some_and(|refusal| refusal.signed)) {
+    match end_of(
+        answer.outcome,
+        answer.refusal.as_ref().is_some_and(|refusal| refusal.signed),
+    ) {
         End::Settled(state) => settle(agent, id, state, answer.story).await,
         End::Held(state) => {
             let mut connection = agent.vault.connection().await?;
@@ -257,8 +260,14 @@ mod tests {
     /// Only a block and a signed refusal take a draft away from its author.
     #[test]
     fn a_question_and_an_unsigned_refusal_keep_the_draft() {
-        assert_eq!(end_of(Outcome::Blocked, false), End::Settled(PendingState::Blocked));
-        assert_eq!(end_of(Outcome::Refused, true), End::Settled(PendingState::Refused));
+        assert_eq!(
+            end_of(Outcome::Blocked, false),
+            End::Settled(PendingState::Blocked)
+        );
+        assert_eq!(
+            end_of(Outcome::Refused, true),
+            End::Settled(PendingState::Refused)
+        );
         assert_eq!(end_of(Outcome::Refused, false), End::Held(PendingState::Refused));
         for question in [Outcome::NeedsReason, Outcome::NeedsAcceptance] {
             assert_eq!(end_of(question, false), End::Held(PendingState::NeedsReason));
@@ -296,12 +305,22 @@ mod tests {
         pending::hold(&mut connection, id, PendingState::NeedsReason)
             .await
             .unwrap();
-        assert!(pending::waiting(&mut connection, cipher).await.unwrap().is_empty());
+        assert!(
+            pending::waiting(&mut connection, cipher)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         let held = pending::held(&mut connection, cipher, id).await.unwrap().unwrap();
         assert_eq!(held.value.as_slice(), b"draft");
         pending::decide(&mut connection, id, PendingState::Sent, None)
             .await
             .unwrap();
-        assert!(pending::held(&mut connection, cipher, id).await.unwrap().is_none());
+        assert!(
+            pending::held(&mut connection, cipher, id)
+                .await
+                .unwrap()
+                .is_none()
+        );
     }
 }

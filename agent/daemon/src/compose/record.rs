@@ -114,7 +114,10 @@ pub(crate) async fn of(agent: &Agent, cti: Cti) -> anyhow::Result<Option<Record>
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn waiting(agent: &Agent, connection: &mut Connection) -> anyhow::Result<Vec<ActivityEntry>> {
+pub(crate) async fn waiting(
+    agent: &Agent,
+    connection: &mut Connection,
+) -> anyhow::Result<Vec<ActivityEntry>> {
     let rows = outgoing::all(connection, &agent.vault.cipher).await?;
     rows.iter()
         .map(|row| Ok(Outgoing::decode(&row.value)?.record.entry))

@@ -86,7 +86,10 @@ pub(crate) async fn check(agent: &Agent, header: &ShareHeader, draft: Draft) -> 
     };
     let judged = Judged::of(policy, facts.clone(), draft).await?;
     let (outcome, clearance) = match judged.permit(&facts, header) {
-        Ok(permit) => (Outcome::Clear, Some(answer::clearance(agent, &permit, &facts, header))),
+        Ok(permit) => (
+            Outcome::Clear,
+            Some(answer::clearance(agent, &permit, &facts, header)),
+        ),
         Err(outcome) => (outcome, None),
     };
     let kind = if outcome == Outcome::Blocked {

@@ -40,7 +40,10 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
         .count();
     let link = agent.link();
     let follower = agent.directory.read().await;
-    let own = follower.directory().devices().filter(|logged| logged.person == agent.enrollment.person);
+    let own = follower
+        .directory()
+        .devices()
+        .filter(|logged| logged.person == agent.enrollment.person);
     let own_devices = own.map(|logged| OwnDevice {
         device: logged.device,
         added_at_s: logged.added_at_s,

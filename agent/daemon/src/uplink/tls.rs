@@ -20,8 +20,8 @@ impl TlsIdentity {
     /// # Errors
     /// The certificate is no PEM of an X.509 certificate.
     pub(crate) fn ends_s(&self) -> anyhow::Result<u64> {
-        let certificate =
-            CertificateDer::from_pem_slice(&self.certificate_pem).context("the device's certificate is no PEM")?;
+        let certificate = CertificateDer::from_pem_slice(&self.certificate_pem)
+            .context("the device's certificate is no PEM")?;
         let (_, certificate) = x509_parser::parse_x509_certificate(&certificate)
             .context("the device's certificate cannot be read; enrol again")?;
         Ok(u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or_default())

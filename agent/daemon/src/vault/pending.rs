@@ -68,11 +68,12 @@ pub(crate) async fn held(
     cipher: &StateCipher,
     id: [u8; 16],
 ) -> anyhow::Result<Option<PendingRow>> {
-    let row =
-        sqlx::query("SELECT value, story FROM pending WHERE id = $1 AND state <> 'kept' AND value IS NOT NULL")
-            .bind(id.as_slice())
-            .fetch_optional(connection)
-            .await?;
+    let row = sqlx::query(
+        "SELECT value, story FROM pending WHERE id = $1 AND state <> 'kept' AND value IS NOT NULL",
+    )
+    .bind(id.as_slice())
+    .fetch_optional(connection)
+    .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(PendingRow {
         id,

@@ -209,7 +209,8 @@ impl Member {
         directory: &Directory,
         now_s: u64,
     ) -> Result<DeviceId, CommitRefused> {
-        self.fresh_key_package(package, directory, now_s).map(|(device, _)| device)
+        self.fresh_key_package(package, directory, now_s)
+            .map(|(device, _)| device)
     }
 
     fn fresh_key_packages(
@@ -234,7 +235,9 @@ impl Member {
             return Err(LeafRefused::Revoked(known.device).into());
         }
         let extensions = package.leaf_node().capabilities().extensions();
-        let capable = extensions.iter().any(|extension| u16::from(*extension) == ROSTER_EXTENSION);
+        let capable = extensions
+            .iter()
+            .any(|extension| u16::from(*extension) == ROSTER_EXTENSION);
         if !capable || package.ciphersuite() != crate::identity::SUITE {
             return Err(LeafRefused::Incapable(known.device).into());
         }

@@ -12,6 +12,12 @@ use crate::bytes::Bytes;
 pub const PATH: &str = "/v1/events";
 /// Events in one batch.
 pub const BATCH_MAX: usize = 500;
+/// Rules, and families, that one event names: keeps it far below what a ledger entry takes.
+pub const TERMS_MAX: usize = 64;
+/// Labels of one event.
+pub const LABELS_MAX: usize = 8;
+/// Bytes of the sealed part: two blocks of padding, the HPKE key and tag, and room.
+pub const SEALED_BYTES_MAX: usize = 2_048;
 
 /// A batch, in order of `sequence`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,6 +65,20 @@ pub struct Event {
     pub size: SizeBucket,
     /// Exact findings and the justification, sealed to the compliance key (HPKE, padded).
     pub sealed: Option<Bytes>,
+}
+
+impl Event {
+    /// Whether each list and the sealed part are as short as a ledger entry needs them.
+    #[must_use]
+    pub fn is_within_bounds(&self) -> bool {
+        self.rules.len() <= TERMS_MAX
+            && self.labels.len() <= LABELS_MAX
+            && self.features.len() <= TERMS_MAX
+            && self
+                .sealed
+                .as_ref()
+                .is_none_or(|sealed| sealed.0.len() <= SEALED_BYTES_MAX)
+    }
 }
 
 /// What happened to a draft.
@@ -147,10 +167,8 @@ impl SizeBucket {
 mod tests {
     use super::*;
 
-    /// K25, R6: the collected fields, as the employee is shown them.
-    #[test]
-    fn collected_fields_are_exactly_these() {
-        let event = Event {
+    fn event() -> Event {
+        Event {
             id: EventId::from_bytes([1; 16]),
             sequence: 1,
             at_s: 2,
@@ -164,8 +182,28 @@ mod tests {
             features: BTreeMap::new(),
             size: SizeBucket::of(10),
             sealed: None,
+        }
+    }
+
+    #[test]
+    fn event_with_a_longer_sealed_part_or_list_is_out_of_bounds() {
+        let sealed = |size| Event {
+            sealed: Some(Bytes(vec![0; size])),
+            ..event()
         };
-        let value = serde_json::to_value(&event).unwrap();
+        assert!(event().is_within_bounds());
+        assert!(sealed(SEALED_BYTES_MAX).is_within_bounds());
+        assert!(!sealed(SEALED_BYTES_MAX + 1).is_within_bounds());
+        let labels = vec![Label::parse("confidential").unwrap(); LABELS_MAX + 1];
+        assert!(!Event { labels, ..event() }.is_within_bounds());
+        let rules = vec![RuleId::parse("secrets").unwrap(); TERMS_MAX + 1];
+        assert!(!Event { rules, ..event() }.is_within_bounds());
+    }
+
+    /// K25, R6: the collected fields, as the employee is shown them.
+    #[test]
+    fn collected_fields_are_exactly_these() {
+        let value = serde_json::to_value(event()).unwrap();
         let fields: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(
             fields,

@@ -21,7 +21,10 @@ pub(crate) async fn ask(layout: &Layout, command: Command) -> anyhow::Result<Rep
 }
 
 async fn through_socket(layout: &Layout, command: &Command) -> anyhow::Result<Reply> {
-    let client = reqwest::Client::builder().unix_socket(layout.socket()).build().context("cannot reach the gateway")?;
+    let client = reqwest::Client::builder()
+        .unix_socket(layout.socket())
+        .build()
+        .context("cannot reach the gateway")?;
     let response = client
         .post(format!("http://localhost{}", socket::PATH))
         .json(command)
@@ -29,8 +32,14 @@ async fn through_socket(layout: &Layout, command: &Command) -> anyhow::Result<Re
         .await
         .context("the running gateway does not answer on its admin socket")?;
     if response.status().is_success() {
-        return response.json().await.context("the gateway's answer cannot be read");
+        return response
+            .json()
+            .await
+            .context("the gateway's answer cannot be read");
     }
-    let problem: Problem = response.json().await.context("the gateway's answer cannot be read")?;
+    let problem: Problem = response
+        .json()
+        .await
+        .context("the gateway's answer cannot be read")?;
     bail!("{}\n  help: {}", problem.detail, problem.help)
 }

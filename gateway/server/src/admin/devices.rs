@@ -12,8 +12,13 @@ use crate::domain::gateway::Gateway;
 
 pub(super) async fn list(gateway: &Gateway) -> Result<Reply, Fault> {
     let people = gateway.store.people().await?;
-    let names: BTreeMap<PersonId, String> = people.into_iter().map(|person| (person.id, person.name)).collect();
-    let devices: Vec<LoggedDevice> = gateway.directory.read(|directory| directory.devices().cloned().collect());
+    let names: BTreeMap<PersonId, String> = people
+        .into_iter()
+        .map(|person| (person.id, person.name))
+        .collect();
+    let devices: Vec<LoggedDevice> = gateway
+        .directory
+        .read(|directory| directory.devices().cloned().collect());
     let name = |device: &LoggedDevice| names.get(&device.person).cloned().unwrap_or_default();
     let json = devices.iter().map(|device| {
         json!({
@@ -25,12 +30,19 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Reply, Fault> {
         let revoked = if device.revoked { "  revoked" } else { "" };
         format!("{}  {}{revoked}", device.device, name(device))
     });
-    let text = lines(text.collect(), "no device is enrolled; make a token with `sealgate token add --person NAME --out FILE`");
+    let text = lines(
+        text.collect(),
+        "no device is enrolled; make a token with `sealgate token add --person NAME --out FILE`",
+    );
     Ok(Reply::new(json!({ "devices": json.collect::<Vec<_>>() }), text))
 }
 
 pub(super) async fn revoke(gateway: &Gateway, device: DeviceId) -> Result<Reply, Fault> {
     let changed = gateway.revoke_device(device).await?;
-    let text = if changed { format!("revoked device {device}") } else { format!("device {device} was revoked before") };
+    let text = if changed {
+        format!("revoked device {device}")
+    } else {
+        format!("device {device} was revoked before")
+    };
     Ok(Reply::new(json!({ "device": device, "changed": changed }), text))
 }

@@ -20,13 +20,28 @@ pub(super) async fn add(
 ) -> Result<Reply, Fault> {
     let count = name.chars().count();
     if count == 0 || count > limits::NAME_CHARS_MAX || name.chars().any(char::is_control) {
-        return Err(Fault::bad_request(format!("a name has 1 to {} characters", limits::NAME_CHARS_MAX)));
+        return Err(Fault::bad_request(format!(
+            "a name has 1 to {} characters",
+            limits::NAME_CHARS_MAX
+        )));
     }
     let id = PersonId::from_bytes(random::bytes()?);
     // The record says who by id alone: names live in the directory (K28).
-    gateway.record(Kind::Person, Some(id), json!({ "person": id, "added": true, "groups": groups })).await?;
-    if !gateway.store.add_person(id, name, address, groups, gateway.clock.now_s()).await? {
-        return Err(Fault::bad_request("somebody of this name is in the directory; add something that tells them apart"));
+    gateway
+        .record(
+            Kind::Person,
+            Some(id),
+            json!({ "person": id, "added": true, "groups": groups }),
+        )
+        .await?;
+    if !gateway
+        .store
+        .add_person(id, name, address, groups, gateway.clock.now_s())
+        .await?
+    {
+        return Err(Fault::bad_request(
+            "somebody of this name is in the directory; add something that tells them apart",
+        ));
     }
     reload(gateway).await?;
     Ok(Reply::new(json!({ "person": id }), format!("added person {id}")))
@@ -36,7 +51,11 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Reply, Fault> {
     let people = gateway.store.people().await?;
     let groups = gateway.store.groups().await?;
     let of = |person: &Person| -> Vec<&GroupName> {
-        groups.iter().filter(|(_, people)| people.contains(&person.id)).map(|(name, _)| name).collect()
+        groups
+            .iter()
+            .filter(|(_, people)| people.contains(&person.id))
+            .map(|(name, _)| name)
+            .collect()
     };
     let json = people.iter().map(|person| {
         json!({
@@ -46,34 +65,71 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Reply, Fault> {
     });
     let text = people.iter().map(|person| {
         let groups: Vec<&str> = of(person).into_iter().map(GroupName::as_str).collect();
-        let revoked = if person.revoked_s.is_some() { "  revoked" } else { "" };
+        let revoked = if person.revoked_s.is_some() {
+            "  revoked"
+        } else {
+            ""
+        };
         format!("{}  {}  {}{revoked}", person.id, person.name, groups.join(","))
     });
-    let text = lines(text.collect(), "nobody is in the directory; add somebody with `sealgate person add NAME`");
+    let text = lines(
+        text.collect(),
+        "nobody is in the directory; add somebody with `sealgate person add NAME`",
+    );
     Ok(Reply::new(json!({ "people": json.collect::<Vec<_>>() }), text))
 }
 
 pub(super) async fn revoke(gateway: &Gateway, name: &str) -> Result<Reply, Fault> {
     let person = find(gateway, name).await?;
-    gateway.record(Kind::Person, Some(person.id), json!({ "person": person.id, "revoked": true })).await?;
-    gateway.store.revoke_person(person.id, gateway.clock.now_s()).await?;
-    let devices: Vec<_> = gateway
-        .directory
-        .read(|directory| directory.devices_of(person.id).filter(|d| !d.revoked).map(|d| d.device).collect());
+    gateway
+        .record(
+            Kind::Person,
+            Some(person.id),
+            json!({ "person": person.id, "revoked": true }),
+        )
+        .await?;
+    gateway
+        .store
+        .revoke_person(person.id, gateway.clock.now_s())
+        .await?;
+    let devices: Vec<_> = gateway.directory.read(|directory| {
+        directory
+            .devices_of(person.id)
+            .filter(|d| !d.revoked)
+            .map(|d| d.device)
+            .collect()
+    });
     for device in &devices {
         gateway.revoke_device(*device).await?;
     }
     reload(gateway).await?;
-    let text = format!("revoked person {} and {} of their devices", person.id, devices.len());
-    Ok(Reply::new(json!({ "person": person.id, "devices": devices }), text))
+    let text = format!(
+        "revoked person {} and {} of their devices",
+        person.id,
+        devices.len()
+    );
+    Ok(Reply::new(
+        json!({ "person": person.id, "devices": devices }),
+        text,
+    ))
 }
 
-pub(super) async fn add_group(gateway: &Gateway, name: &GroupName, people: &[String]) -> Result<Reply, Fault> {
+pub(super) async fn add_group(
+    gateway: &Gateway,
+    name: &GroupName,
+    people: &[String],
+) -> Result<Reply, Fault> {
     let mut members = Vec::with_capacity(people.len());
     for person in people {
         members.push(find(gateway, person).await?.id);
     }
-    gateway.record(Kind::Group, None, json!({ "group": name, "members": members, "added": true })).await?;
+    gateway
+        .record(
+            Kind::Group,
+            None,
+            json!({ "group": name, "members": members, "added": true }),
+        )
+        .await?;
     let added = gateway.store.add_group(name, gateway.clock.now_s()).await?;
     if !added && members.is_empty() {
         return Err(Fault::bad_request("a group of this name exists"));
@@ -88,24 +144,40 @@ pub(super) async fn add_group(gateway: &Gateway, name: &GroupName, people: &[Str
 
 pub(super) async fn list_groups(gateway: &Gateway) -> Result<Reply, Fault> {
     let groups = gateway.store.groups().await?;
-    let json = groups.iter().map(|(name, people)| json!({ "group": name, "people": people }));
-    let text = groups.iter().map(|(name, people)| format!("{}  {} people", name.as_str(), people.len()));
-    let text = lines(text.collect(), "there are no groups; make one with `sealgate group add NAME`");
+    let json = groups
+        .iter()
+        .map(|(name, people)| json!({ "group": name, "people": people }));
+    let text = groups
+        .iter()
+        .map(|(name, people)| format!("{}  {} people", name.as_str(), people.len()));
+    let text = lines(
+        text.collect(),
+        "there are no groups; make one with `sealgate group add NAME`",
+    );
     Ok(Reply::new(json!({ "groups": json.collect::<Vec<_>>() }), text))
 }
 
 pub(super) async fn revoke_group(gateway: &Gateway, name: &GroupName) -> Result<Reply, Fault> {
-    gateway.record(Kind::Group, None, json!({ "group": name, "revoked": true })).await?;
+    gateway
+        .record(Kind::Group, None, json!({ "group": name, "revoked": true }))
+        .await?;
     if !gateway.store.remove_group(name).await? {
         return Err(Fault::new(ErrorCode::NotFound, "there is no group of this name"));
     }
     reload(gateway).await?;
-    Ok(Reply::new(json!({ "group": name }), format!("removed group {}", name.as_str())))
+    Ok(Reply::new(
+        json!({ "group": name }),
+        format!("removed group {}", name.as_str()),
+    ))
 }
 
 /// A living person, by name.
 pub(super) async fn find(gateway: &Gateway, name: &str) -> Result<Person, Fault> {
-    let person = gateway.store.person_by_name(name).await?.filter(|person| person.revoked_s.is_none());
+    let person = gateway
+        .store
+        .person_by_name(name)
+        .await?
+        .filter(|person| person.revoked_s.is_none());
     person.ok_or_else(|| Fault::new(ErrorCode::NotEnrolled, "nobody of this name is in the directory"))
 }
 

@@ -33,8 +33,12 @@ pub(crate) fn serve(gateway: &Arc<Gateway>) -> anyhow::Result<Server> {
         // The folder's lock is ours, so whoever made this socket is gone.
         std::fs::remove_file(&path).context("cannot remove a stale admin socket")?;
     }
-    let listener = UnixListener::bind(&path)
-        .with_context(|| format!("cannot listen on `{}` (a socket's path has at most 107 bytes)", path.display()))?;
+    let listener = UnixListener::bind(&path).with_context(|| {
+        format!(
+            "cannot listen on `{}` (a socket's path has at most 107 bytes)",
+            path.display()
+        )
+    })?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     let owner = Data::new(Owner(std::fs::metadata(&path)?.uid()));
     let data = Data::new(Arc::clone(gateway));
@@ -69,9 +73,15 @@ async fn handle(
     request: HttpRequest,
     command: Json<Command>,
 ) -> ApiResult {
-    let is_owner = request.conn_data::<PeerUser>().is_some_and(|user| user.0 == owner.0);
+    let is_owner = request
+        .conn_data::<PeerUser>()
+        .is_some_and(|user| user.0 == owner.0);
     if !is_owner {
-        return Err(Fault::new(ErrorCode::IdentityMissing, "the admin socket is for the gateway's own user").into());
+        return Err(Fault::new(
+            ErrorCode::IdentityMissing,
+            "the admin socket is for the gateway's own user",
+        )
+        .into());
     }
     Ok(HttpResponse::Ok().json(super::run(&gateway, command.into_inner()).await?))
 }

@@ -14,7 +14,8 @@ use crate::store::stories::StoryState;
 
 pub(super) async fn show(gateway: &Gateway, cti: Cti) -> Result<Reply, Fault> {
     let Some(story) = gateway.store.story(cti).await? else {
-        let json = json!({ "cti": cti, "state": "unknown", "envelope_bytes": 0, "blobs": 0, "bucket_key": false });
+        let json =
+            json!({ "cti": cti, "state": "unknown", "envelope_bytes": 0, "blobs": 0, "bucket_key": false });
         return Ok(Reply::new(json, format!("{cti}  unknown")));
     };
     let blobs = gateway.store.blobs_of(cti).await?.len();
@@ -24,7 +25,10 @@ pub(super) async fn show(gateway: &Gateway, cti: Cti) -> Result<Reply, Fault> {
         "cti": cti, "state": state, "envelope_bytes": story.envelope_bytes, "blobs": blobs, "bucket_key": bucket_key,
         "at_s": story.at_s, "expires_s": story.expires_s,
     });
-    let text = format!("{cti}  {state}  envelope {} B  blobs {blobs}  bucket key {bucket_key}", story.envelope_bytes);
+    let text = format!(
+        "{cti}  {state}  envelope {} B  blobs {blobs}  bucket key {bucket_key}",
+        story.envelope_bytes
+    );
     Ok(Reply::new(json, text))
 }
 

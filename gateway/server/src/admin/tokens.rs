@@ -14,7 +14,12 @@ use crate::domain::record::Kind;
 use crate::limits;
 use crate::store::tokens::Token;
 
-pub(super) async fn add(gateway: &Gateway, person: &str, class: AudienceClass, lifetime_s: u64) -> Result<Reply, Fault> {
+pub(super) async fn add(
+    gateway: &Gateway,
+    person: &str,
+    class: AudienceClass,
+    lifetime_s: u64,
+) -> Result<Reply, Fault> {
     if lifetime_s == 0 || lifetime_s > limits::TOKEN_LIFETIME_S_MAX {
         return Err(Fault::bad_request("a token lives for at most 72 h"));
     }
@@ -28,12 +33,22 @@ pub(super) async fn add(gateway: &Gateway, person: &str, class: AudienceClass, l
         "token": hex::encode(id), "person": person.id, "class": class, "expires_s": expires_s, "made": true,
     });
     gateway.record(Kind::Token, Some(person.id), payload).await?;
-    let token =
-        Token { id, hash: Digest::of(&secret), person: person.id, class, expires_s, used_s: None, revoked_s: None };
+    let token = Token {
+        id,
+        hash: Digest::of(&secret),
+        person: person.id,
+        class,
+        expires_s,
+        used_s: None,
+        revoked_s: None,
+    };
     gateway.store.add_token(&token, now_s).await?;
     let file = toml::to_string(&enrollment_file(gateway, &secret, expires_s)).map_err(anyhow::Error::from)?;
     let json = json!({ "token": hex::encode(id), "expires_s": expires_s, "file": file });
-    Ok(Reply::new(json, format!("token {} lives until {expires_s} (Unix seconds)", hex::encode(id))))
+    Ok(Reply::new(
+        json,
+        format!("token {} lives until {expires_s} (Unix seconds)", hex::encode(id)),
+    ))
 }
 
 fn enrollment_file(gateway: &Gateway, secret: &[u8], expires_s: u64) -> EnrollmentFile {
@@ -64,7 +79,14 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Reply, Fault> {
             "expires_s": token.expires_s, "state": state(token, now_s),
         })
     });
-    let text = tokens.iter().map(|token| format!("{}  {}  {}", hex::encode(token.id), token.person, state(token, now_s)));
+    let text = tokens.iter().map(|token| {
+        format!(
+            "{}  {}  {}",
+            hex::encode(token.id),
+            token.person,
+            state(token, now_s)
+        )
+    });
     let text = lines(text.collect(), "there are no tokens");
     Ok(Reply::new(json!({ "tokens": json.collect::<Vec<_>>() }), text))
 }
@@ -83,9 +105,21 @@ pub(super) async fn revoke(gateway: &Gateway, id: &str) -> Result<Reply, Fault> 
         .ok()
         .and_then(|id| id.try_into().ok())
         .ok_or_else(|| Fault::bad_request("a token's id has 32 hex digits"))?;
-    gateway.record(Kind::Token, None, json!({ "token": hex::encode(id), "revoked": true })).await?;
+    gateway
+        .record(
+            Kind::Token,
+            None,
+            json!({ "token": hex::encode(id), "revoked": true }),
+        )
+        .await?;
     if !gateway.store.revoke_token(&id, gateway.clock.now_s()).await? {
-        return Err(Fault::new(ErrorCode::NotFound, "there is no live token of this id"));
+        return Err(Fault::new(
+            ErrorCode::NotFound,
+            "there is no live token of this id",
+        ));
     }
-    Ok(Reply::new(json!({ "token": hex::encode(id) }), format!("revoked token {}", hex::encode(id))))
+    Ok(Reply::new(
+        json!({ "token": hex::encode(id) }),
+        format!("revoked token {}", hex::encode(id)),
+    ))
 }

@@ -59,7 +59,10 @@ pub(crate) fn make(dir: &Path, tenant: &TenantId, bucket_s: u64) -> anyhow::Resu
     let authors = dir.join(AUTHORS);
     for folder in [layout.root(), &authors] {
         if folder.exists() {
-            bail!("`{}` exists; nothing was changed. Choose another --dir", folder.display());
+            bail!(
+                "`{}` exists; nothing was changed. Choose another --dir",
+                folder.display()
+            );
         }
     }
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
@@ -88,5 +91,9 @@ fn make_authors(folder: &Path) -> anyhow::Result<Trust> {
     let (author, approver) = (role("author.key")?, role("approver.key")?);
     let (private, public) = keys::generate_compliance_key()?;
     keys::write_compliance_key(&folder.join("compliance.key"), &private)?;
-    Ok(Trust { author_keys: vec![author], approver_keys: vec![approver], compliance_key: Bytes(public.to_vec()) })
+    Ok(Trust {
+        author_keys: vec![author],
+        approver_keys: vec![approver],
+        compliance_key: Bytes(public.to_vec()),
+    })
 }

@@ -35,6 +35,12 @@ pub(super) fn run(command: KeysCommand) -> anyhow::Result<ExitCode> {
             )
         })
         .collect();
-    output::reply(&common, &Reply { json: json!({ "keys": keys }), text: text.join("\n") })?;
+    output::reply(
+        &common,
+        &Reply {
+            json: json!({ "keys": keys }),
+            text: text.join("\n"),
+        },
+    )?;
     Ok(ExitCode::SUCCESS)
 }

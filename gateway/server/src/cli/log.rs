@@ -71,8 +71,23 @@ pub(super) enum LogCommand {
 
 pub(super) async fn run(command: LogCommand) -> anyhow::Result<ExitCode> {
     match command {
-        LogCommand::Search { kind, since, until, limit, common } => {
-            relay((common, Command::LogSearch { kind, since_s: since, until_s: until, limit })).await
+        LogCommand::Search {
+            kind,
+            since,
+            until,
+            limit,
+            common,
+        } => {
+            relay((
+                common,
+                Command::LogSearch {
+                    kind,
+                    since_s: since,
+                    until_s: until,
+                    limit,
+                },
+            ))
+            .await
         }
         LogCommand::Show { index, common } => relay((common, Command::LogShow { index })).await,
         LogCommand::Export { out, common } => {
@@ -102,7 +117,8 @@ fn unseal(private: &[u8], id: &[u8], sealed: &[u8]) -> anyhow::Result<Value> {
     let refused = || anyhow!("this key does not open the entry");
     let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(private).map_err(|_| refused())?;
     let (encapsulated, ciphertext) = sealed.split_at_checked(ENCAPSULATED_BYTES).ok_or_else(refused)?;
-    let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| refused())?;
+    let encapsulated =
+        <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| refused())?;
     let padded = single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeR::Base,
         &private,
@@ -113,7 +129,9 @@ fn unseal(private: &[u8], id: &[u8], sealed: &[u8]) -> anyhow::Result<Value> {
     )
     .map_err(|_| refused())?;
     let (length, rest) = padded.split_first_chunk::<2>().ok_or_else(refused)?;
-    let cbor = rest.get(..usize::from(u16::from_be_bytes(*length))).ok_or_else(refused)?;
+    let cbor = rest
+        .get(..usize::from(u16::from_be_bytes(*length)))
+        .ok_or_else(refused)?;
     let value: ciborium::Value = ciborium::from_reader(cbor).context("what was sealed cannot be read")?;
     Ok(report(&value))
 }
@@ -122,7 +140,10 @@ fn unseal(private: &[u8], id: &[u8], sealed: &[u8]) -> anyhow::Result<Value> {
 fn report(value: &ciborium::Value) -> Value {
     let field = |key: i64| {
         let entries = value.as_map().into_iter().flatten();
-        entries.clone().find(|(k, _)| k.as_integer() == Some(key.into())).map(|(_, v)| v)
+        entries
+            .clone()
+            .find(|(k, _)| k.as_integer() == Some(key.into()))
+            .map(|(_, v)| v)
     };
     let findings = field(1).and_then(ciborium::Value::as_array).into_iter().flatten().map(|finding| {
         let part = |index: usize| finding.as_array().and_then(|parts| parts.get(index)).map(plain).unwrap_or_default();
@@ -146,5 +167,7 @@ fn plain(value: &ciborium::Value) -> Value {
     if let Some(number) = value.as_integer() {
         return i64::try_from(number).map_or(Value::Null, Value::from);
     }
-    value.as_array().map_or(Value::Null, |items| items.iter().map(plain).collect())
+    value
+        .as_array()
+        .map_or(Value::Null, |items| items.iter().map(plain).collect())
 }

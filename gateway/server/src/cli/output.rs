@@ -8,7 +8,11 @@ use super::Common;
 use crate::admin::Reply;
 
 pub(super) fn reply(common: &Common, reply: &Reply) -> anyhow::Result<()> {
-    if common.json { json(&reply.json) } else { text(&reply.text) }
+    if common.json {
+        json(&reply.json)
+    } else {
+        text(&reply.text)
+    }
 }
 
 pub(super) fn json(value: &Value) -> anyhow::Result<()> {

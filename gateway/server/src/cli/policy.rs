@@ -70,12 +70,25 @@ pub(super) async fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Check { folder, json } => check_folder(&folder, json),
         PolicyCommand::Test { folder, json } => test_folder(&folder, json).await,
-        PolicyCommand::Sign { folder: Some(folder), key, version: Some(version), out: Some(out), bundle: None, json } => {
-            sign_folder(&folder, &key, version, &out, json)
-        }
-        PolicyCommand::Sign { folder: None, key, bundle: Some(bundle), json, .. } => sign_bundle(&bundle, &key, json),
+        PolicyCommand::Sign {
+            folder: Some(folder),
+            key,
+            version: Some(version),
+            out: Some(out),
+            bundle: None,
+            json,
+        } => sign_folder(&folder, &key, version, &out, json),
+        PolicyCommand::Sign {
+            folder: None,
+            key,
+            bundle: Some(bundle),
+            json,
+            ..
+        } => sign_bundle(&bundle, &key, json),
         PolicyCommand::Sign { .. } => {
-            bail!("say `policy sign FOLDER --key KEY --version N --out FILE`, or `policy sign --bundle FILE --key KEY`")
+            bail!(
+                "say `policy sign FOLDER --key KEY --version N --out FILE`, or `policy sign --bundle FILE --key KEY`"
+            )
         }
         PolicyCommand::Publish { bundle, common } => {
             let bytes = files::read(&bundle)?;
@@ -88,7 +101,12 @@ pub(super) async fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
 
 fn check_folder(folder: &Path, json: bool) -> anyhow::Result<ExitCode> {
     match check(&read_folder(folder)?) {
-        Ok(_) => say(json, &json!({ "ok": true, "problems": [] }), "the policy folder holds together", ExitCode::SUCCESS),
+        Ok(_) => say(
+            json,
+            &json!({ "ok": true, "problems": [] }),
+            "the policy folder holds together",
+            ExitCode::SUCCESS,
+        ),
         Err(problems) => report_problems(&problems, json),
     }
 }
@@ -115,15 +133,27 @@ async fn test_folder(folder: &Path, json: bool) -> anyhow::Result<ExitCode> {
         let place = format!("{}:{}", case.file, case.line);
         failures.extend(fault.map(|fault| json!({ "test": case.name, "place": place, "fault": fault })));
     }
-    let agent = if drafts > 0 { Some(test_drafts(folder, json)?) } else { None };
+    let agent = if drafts > 0 {
+        Some(test_drafts(folder, json)?)
+    } else {
+        None
+    };
     let drafts_ok = agent.as_ref().is_none_or(|agent| agent.status.success());
     let agent = agent.map(|agent| String::from_utf8_lossy(&agent.stdout).trim().to_owned());
     let ok = failures.is_empty() && drafts_ok;
     let mut text: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    text.push(format!("{run} tests of metadata and sharing, {} failed; {drafts} tests with a draft:", failures.len()));
+    text.push(format!(
+        "{run} tests of metadata and sharing, {} failed; {drafts} tests with a draft:",
+        failures.len()
+    ));
     text.extend(agent.clone());
     let value = json!({ "ok": ok, "run": run, "failures": failures, "drafts": drafts, "agent": agent });
-    say(json, &value, &text.join("\n"), if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    say(
+        json,
+        &value,
+        &text.join("\n"),
+        if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+    )
 }
 
 /// Why a sharing test fails, if it does.
@@ -145,7 +175,11 @@ async fn sharing_fault(plan: &Plan, case: &Case, minute: u16) -> anyhow::Result<
     let by = decision.rule.as_deref().unwrap_or("no rule");
     if decision.allowed != *allowed {
         let word = |allowed: bool| if allowed { "allow" } else { "deny" };
-        return Ok(Some(format!("expected `{}`, got `{}` by {by}", word(*allowed), word(decision.allowed))));
+        return Ok(Some(format!(
+            "expected `{}`, got `{}` by {by}",
+            word(*allowed),
+            word(decision.allowed)
+        )));
     }
     let named = line.is_none_or(|line| by.ends_with(&format!(":{line}")));
     Ok((!named).then(|| format!("another line decided: {by}")))
@@ -153,13 +187,19 @@ async fn sharing_fault(plan: &Plan, case: &Case, minute: u16) -> anyhow::Result<
 
 fn test_drafts(folder: &Path, json: bool) -> anyhow::Result<std::process::Output> {
     let agent = std::env::current_exe()?.with_file_name("sealgate-agent");
-    ensure!(agent.exists(), "`sealgate-agent` is not beside `sealgate`; tests with a draft need it");
+    ensure!(
+        agent.exists(),
+        "`sealgate-agent` is not beside `sealgate`; tests with a draft need it"
+    );
     let mut command = std::process::Command::new(agent);
     command.arg("check").arg("--tests").arg(folder);
     if json {
         command.arg("--json");
     }
-    command.stderr(std::process::Stdio::inherit()).output().context("cannot run `sealgate-agent`")
+    command
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("cannot run `sealgate-agent`")
 }
 
 fn sign_folder(folder: &Path, key: &Path, version: u64, out: &Path, json: bool) -> anyhow::Result<ExitCode> {
@@ -178,17 +218,35 @@ fn sign_folder(folder: &Path, key: &Path, version: u64, out: &Path, json: bool) 
     };
     let unsigned = assemble(&checked, fields).sign(Role::Author, &keys::read_signing_key(key)?)?;
     files::replace(out, &unsigned.to_bytes())?;
-    let text = format!("wrote {}, signed as author; it needs an approver's signature too", out.display());
-    say(json, &json!({ "out": out, "version": version, "roles": ["author"] }), &text, ExitCode::SUCCESS)
+    let text = format!(
+        "wrote {}, signed as author; it needs an approver's signature too",
+        out.display()
+    );
+    say(
+        json,
+        &json!({ "out": out, "version": version, "roles": ["author"] }),
+        &text,
+        ExitCode::SUCCESS,
+    )
 }
 
 fn sign_bundle(path: &Path, key: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let bytes = files::read(path)?;
-    let unsigned = UnsignedBundle::parse(&bytes).with_context(|| format!("`{}` is not a bundle", path.display()))?;
+    let unsigned =
+        UnsignedBundle::parse(&bytes).with_context(|| format!("`{}` is not a bundle", path.display()))?;
     let unsigned = unsigned.sign(Role::Approver, &keys::read_signing_key(key)?)?;
     files::replace(path, &unsigned.to_bytes())?;
-    let text = format!("signed {} as approver; publish it with: sealgate policy publish {} --dir DIR", path.display(), path.display());
-    say(json, &json!({ "out": path, "roles": ["author", "approver"] }), &text, ExitCode::SUCCESS)
+    let text = format!(
+        "signed {} as approver; publish it with: sealgate policy publish {} --dir DIR",
+        path.display(),
+        path.display()
+    );
+    say(
+        json,
+        &json!({ "out": path, "roles": ["author", "approver"] }),
+        &text,
+        ExitCode::SUCCESS,
+    )
 }
 
 fn report_problems(problems: &Problems, json: bool) -> anyhow::Result<ExitCode> {
@@ -197,11 +255,20 @@ fn report_problems(problems: &Problems, json: bool) -> anyhow::Result<ExitCode> 
         .iter()
         .map(|p| json!({ "file": p.file, "line": p.line, "column": p.column, "message": p.message, "help": p.help }))
         .collect();
-    say(json, &json!({ "ok": false, "problems": list }), &problems.to_string(), ExitCode::FAILURE)
+    say(
+        json,
+        &json!({ "ok": false, "problems": list }),
+        &problems.to_string(),
+        ExitCode::FAILURE,
+    )
 }
 
 fn say(json: bool, value: &serde_json::Value, text: &str, code: ExitCode) -> anyhow::Result<ExitCode> {
-    if json { output::json(value)? } else { output::text(text)? }
+    if json {
+        output::json(value)?
+    } else {
+        output::text(text)?
+    }
     Ok(code)
 }
 
@@ -211,22 +278,32 @@ fn read_folder(folder: &Path) -> anyhow::Result<Folder> {
     let mut size_bytes = 0_usize;
     let mut waiting = vec![(folder.to_owned(), String::new(), 0)];
     while let Some((path, prefix, depth)) = waiting.pop() {
-        let entries = std::fs::read_dir(&path).with_context(|| format!("cannot read the folder `{}`", path.display()))?;
+        let entries = std::fs::read_dir(&path)
+            .with_context(|| format!("cannot read the folder `{}`", path.display()))?;
         for entry in entries {
             let entry = entry?;
-            let name = entry.file_name().into_string().map_err(|_| anyhow::anyhow!("a file's name is not UTF-8"))?;
+            let name = entry
+                .file_name()
+                .into_string()
+                .map_err(|_| anyhow::anyhow!("a file's name is not UTF-8"))?;
             let kind = entry.file_type()?;
             let inner = format!("{prefix}{name}");
             if name.starts_with('.') {
                 continue;
             }
             if kind.is_dir() {
-                ensure!(depth < FOLDER_DEPTH_MAX, "`{inner}` lies too deep for a policy folder");
+                ensure!(
+                    depth < FOLDER_DEPTH_MAX,
+                    "`{inner}` lies too deep for a policy folder"
+                );
                 waiting.push((entry.path(), format!("{inner}/"), depth + 1));
             } else if kind.is_file() {
                 let bytes = files::read(&entry.path())?;
                 size_bytes = size_bytes.saturating_add(bytes.len());
-                ensure!(size_bytes <= limits::BUNDLE_BYTES_MAX, "the policy folder is larger than a bundle may be");
+                ensure!(
+                    size_bytes <= limits::BUNDLE_BYTES_MAX,
+                    "the policy folder is larger than a bundle may be"
+                );
                 files_by_path.insert(inner, bytes);
             }
         }

@@ -35,7 +35,10 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let layout = Layout::new(&serve.dir);
     let config = Config::read(&layout.config())?;
     let status_address = serve.status.unwrap_or(config.listen.status);
-    anyhow::ensure!(status_address.ip().is_loopback(), "--status must be a loopback address: the page has no login");
+    anyhow::ensure!(
+        status_address.ip().is_loopback(),
+        "--status must be a loopback address: the page has no login"
+    );
     let devices = listen(serve.listen.unwrap_or(config.listen.device))?;
     let page = listen(status_address)?;
     let device_port = devices.local_addr()?.port();
@@ -43,7 +46,11 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
 
     let (gateway, writer) = Gateway::open(layout).await?;
     gateway.set_public_url(format!("https://localhost:{device_port}"));
-    let servers = [http::server::serve(&gateway, devices)?, status::serve(&gateway, page)?, admin::socket::serve(&gateway)?];
+    let servers = [
+        http::server::serve(&gateway, devices)?,
+        status::serve(&gateway, page)?,
+        admin::socket::serve(&gateway)?,
+    ];
     let handles: Vec<ServerHandle> = servers.iter().map(actix_web::dev::Server::handle).collect();
     let running: Vec<_> = servers.into_iter().map(tokio::spawn).collect();
     let (stop, stopped) = watch::channel(false);
@@ -75,7 +82,8 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
 }
 
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("cannot listen on {address}; choose another with --listen or --status"))
+    TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {address}; choose another with --listen or --status"))
 }
 
 async fn wait_for_signal() -> anyhow::Result<()> {

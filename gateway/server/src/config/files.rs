@@ -9,7 +9,10 @@ use anyhow::Context as _;
 
 /// Makes a folder with mode 0700; it must not exist.
 pub(crate) fn make_folder(path: &Path) -> anyhow::Result<()> {
-    DirBuilder::new().mode(0o700).create(path).with_context(|| format!("cannot make the folder `{}`", path.display()))
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the folder `{}`", path.display()))
 }
 
 /// Makes a folder with mode 0700 if there is none.
@@ -20,7 +23,11 @@ pub(crate) fn ensure_folder(path: &Path) -> anyhow::Result<()> {
 /// Writes a file with mode 0600, durably; it must not exist.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         sync_parent(path)
@@ -32,7 +39,12 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let temporary = path.with_extension("new");
     let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;

@@ -44,9 +44,19 @@ impl Keys {
         let (certificate, key) = Authority::generate(tenant, now_s)?;
         files::write_new(&layout.key(CA_CERTIFICATE), certificate.as_bytes())?;
         files::write_new(&layout.key(CA_KEY), Zeroizing::new(key).as_bytes())?;
-        let server = Zeroizing::new(KeyPair::generate().context("cannot make the server's key")?.serialize_pem());
+        let server = Zeroizing::new(
+            KeyPair::generate()
+                .context("cannot make the server's key")?
+                .serialize_pem(),
+        );
         files::write_new(&layout.key(SERVER_KEY), server.as_bytes())?;
-        for name in [LEDGER_KEY, DIRECTORY_KEY, ACCEPTANCE_KEY, EXTERNAL_SENDER_KEY, TIMESTAMP_KEY] {
+        for name in [
+            LEDGER_KEY,
+            DIRECTORY_KEY,
+            ACCEPTANCE_KEY,
+            EXTERNAL_SENDER_KEY,
+            TIMESTAMP_KEY,
+        ] {
             write_signing_key(&layout.key(name), &generate_signing_key()?)?;
         }
         Ok(())
@@ -60,7 +70,8 @@ impl Keys {
         let signing = |name: &str| read_signing_key(&layout.key(name));
         Ok(Self {
             authority: Authority::load(text(CA_CERTIFICATE)?, &Zeroizing::new(text(CA_KEY)?))?,
-            server: KeyPair::from_pem(&Zeroizing::new(text(SERVER_KEY)?)).context("the server's key cannot be read")?,
+            server: KeyPair::from_pem(&Zeroizing::new(text(SERVER_KEY)?))
+                .context("the server's key cannot be read")?,
             ledger: signing(LEDGER_KEY)?,
             directory: signing(DIRECTORY_KEY)?,
             acceptance: signing(ACCEPTANCE_KEY)?,
@@ -109,18 +120,96 @@ pub(crate) fn inventory(layout: &Layout, trust: &Trust) -> anyhow::Result<Vec<Ke
     };
     let pinned = "agents pin it: new enrollment";
     Ok(vec![
-        ours("ca", "keys/ca.key", "signs TLS certificates of devices and gateway", pinned, None),
-        ours("server", "keys/server.key", "TLS of the gateway", "replace the file, restart", None),
-        ours("ledger", "keys/ledger.key", "signs checkpoints of the ledger", pinned, public(&keys.ledger)),
-        ours("directory", "keys/directory.key", "signs checkpoints of the directory log", pinned, public(&keys.directory)),
-        ours("acceptance", "keys/acceptance.key", "signs acceptances and refusals", pinned, public(&keys.acceptance)),
-        ours("external-sender", "keys/external-sender.key", "proposes removals of revoked devices", pinned, public(&keys.external_sender)),
-        ours("timestamp", "keys/timestamp.key", "proves that the bundle is fresh", pinned, public(&keys.timestamp)),
-        KeyLine { backup: "never", ..ours("bucket", "bucket-keys/", "wraps object keys until its expiry bucket ends", "one per bucket, destroyed at its end", None) },
-        KeyLine { backup: "apart from the ledger", ..ours("subject", "subject-keys/", "encrypts ledger payloads of one subject", "monthly; shredding erases", None) },
-        outside("author", "authors/author.key", "first signature of a bundle", "policy author", first(&trust.author_keys)),
-        outside("approver", "authors/approver.key", "second signature of a bundle", "policy approver", first(&trust.approver_keys)),
-        outside("compliance", "authors/compliance.key", "opens what agents sealed for compliance", "compliance officer", Some(hex::encode(&trust.compliance_key.0))),
+        ours(
+            "ca",
+            "keys/ca.key",
+            "signs TLS certificates of devices and gateway",
+            pinned,
+            None,
+        ),
+        ours(
+            "server",
+            "keys/server.key",
+            "TLS of the gateway",
+            "replace the file, restart",
+            None,
+        ),
+        ours(
+            "ledger",
+            "keys/ledger.key",
+            "signs checkpoints of the ledger",
+            pinned,
+            public(&keys.ledger),
+        ),
+        ours(
+            "directory",
+            "keys/directory.key",
+            "signs checkpoints of the directory log",
+            pinned,
+            public(&keys.directory),
+        ),
+        ours(
+            "acceptance",
+            "keys/acceptance.key",
+            "signs acceptances and refusals",
+            pinned,
+            public(&keys.acceptance),
+        ),
+        ours(
+            "external-sender",
+            "keys/external-sender.key",
+            "proposes removals of revoked devices",
+            pinned,
+            public(&keys.external_sender),
+        ),
+        ours(
+            "timestamp",
+            "keys/timestamp.key",
+            "proves that the bundle is fresh",
+            pinned,
+            public(&keys.timestamp),
+        ),
+        KeyLine {
+            backup: "never",
+            ..ours(
+                "bucket",
+                "bucket-keys/",
+                "wraps object keys until its expiry bucket ends",
+                "one per bucket, destroyed at its end",
+                None,
+            )
+        },
+        KeyLine {
+            backup: "apart from the ledger",
+            ..ours(
+                "subject",
+                "subject-keys/",
+                "encrypts ledger payloads of one subject",
+                "monthly; shredding erases",
+                None,
+            )
+        },
+        outside(
+            "author",
+            "authors/author.key",
+            "first signature of a bundle",
+            "policy author",
+            first(&trust.author_keys),
+        ),
+        outside(
+            "approver",
+            "authors/approver.key",
+            "second signature of a bundle",
+            "policy approver",
+            first(&trust.approver_keys),
+        ),
+        outside(
+            "compliance",
+            "authors/compliance.key",
+            "opens what agents sealed for compliance",
+            "compliance officer",
+            Some(hex::encode(&trust.compliance_key.0)),
+        ),
     ])
 }
 
@@ -131,7 +220,9 @@ pub(crate) fn generate_signing_key() -> anyhow::Result<SigningKey> {
 
 /// Writes a key as PKCS#8 PEM, mode 0600, to a new file.
 pub(crate) fn write_signing_key(path: &Path, key: &SigningKey) -> anyhow::Result<()> {
-    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| anyhow!("cannot encode a key"))?;
+    let pem = key
+        .to_pkcs8_pem(LineEnding::LF)
+        .map_err(|_| anyhow!("cannot encode a key"))?;
     files::write_new(path, pem.as_bytes())
 }
 
@@ -140,7 +231,8 @@ pub(crate) fn read_signing_key(path: &Path) -> anyhow::Result<SigningKey> {
     let pem = std::fs::read_to_string(path)
         .map(Zeroizing::new)
         .with_context(|| format!("cannot read the key `{}`", path.display()))?;
-    SigningKey::from_pkcs8_pem(&pem).map_err(|_| anyhow!("`{}` is not an Ed25519 key in PKCS#8 PEM", path.display()))
+    SigningKey::from_pkcs8_pem(&pem)
+        .map_err(|_| anyhow!("`{}` is not an Ed25519 key in PKCS#8 PEM", path.display()))
 }
 
 /// Makes the compliance officer's key: (private, public), 32 bytes each.
@@ -148,20 +240,31 @@ pub(crate) fn generate_compliance_key() -> anyhow::Result<(Zeroizing<[u8; 32]>, 
     use hpke::{Kem as _, Serializable as _};
     let seed = Zeroizing::new(random::bytes::<32>()?);
     let (private, public) = hpke::kem::X25519HkdfSha256::derive_keypair(seed.as_slice());
-    Ok((Zeroizing::new(private.to_bytes().into()), public.to_bytes().into()))
+    Ok((
+        Zeroizing::new(private.to_bytes().into()),
+        public.to_bytes().into(),
+    ))
 }
 
 /// Writes the private key as hex, mode 0600, to a new file.
 pub(crate) fn write_compliance_key(path: &Path, private: &[u8; 32]) -> anyhow::Result<()> {
-    files::write_new(path, Zeroizing::new(format!("{}\n", hex::encode(private))).as_bytes())
+    files::write_new(
+        path,
+        Zeroizing::new(format!("{}\n", hex::encode(private))).as_bytes(),
+    )
 }
 
 /// Reads the private key.
 pub(crate) fn read_compliance_key(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let text = Zeroizing::new(files::read(path)?);
     let private = Zeroizing::new(
-        hex::decode(text.trim_ascii()).with_context(|| format!("`{}` is not a compliance key", path.display()))?,
+        hex::decode(text.trim_ascii())
+            .with_context(|| format!("`{}` is not a compliance key", path.display()))?,
     );
-    ensure!(private.len() == 32, "`{}` is not a compliance key", path.display());
+    ensure!(
+        private.len() == 32,
+        "`{}` is not a compliance key",
+        path.display()
+    );
     Ok(private)
 }

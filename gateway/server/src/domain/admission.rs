@@ -26,7 +26,7 @@ use crate::relay::Submission;
 use crate::sharing::SharingRequest;
 use crate::store::bucket_keys::BucketKey;
 use crate::store::objects::{ObjectKey, Part};
-use crate::store::stories::{Story, StoryState, StoredStory};
+use crate::store::stories::{StoredStory, Story, StoryState};
 
 /// A story's refusal on its way to a signed receipt (C5).
 struct Refused {
@@ -37,7 +37,11 @@ struct Refused {
 
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
-        Self { fault, cti: None, rule: None }
+        Self {
+            fault,
+            cti: None,
+            rule: None,
+        }
     }
 }
 
@@ -72,14 +76,24 @@ async fn admit(
     let bytes = clearance.ok_or_else(|| Fault::new(ErrorCode::ClearanceMissing, "the header is missing"))?;
     let verified = verify(gateway, &bytes)?;
     let claims = verified.claims();
-    let with_cti = |fault: Fault| Refused { fault, cti: Some(claims.cti), rule: None };
+    let with_cti = |fault: Fault| Refused {
+        fault,
+        cti: Some(claims.cti),
+        rule: None,
+    };
     let envelope_digest = Digest::of(envelope);
     clearance::check_audience(claims, group).map_err(with_cti)?;
-    if let Some(acceptance) = replayed(gateway, device, claims, envelope_digest, verified.digest()).await.map_err(with_cti)? {
+    if let Some(acceptance) = replayed(gateway, device, claims, envelope_digest, verified.digest())
+        .await
+        .map_err(with_cti)?
+    {
         return Ok(acceptance);
     }
     if claims.iss != device.id {
-        return Err(with_cti(Fault::new(ErrorCode::ClearanceDevice, "another device issued this clearance")));
+        return Err(with_cti(Fault::new(
+            ErrorCode::ClearanceDevice,
+            "another device issued this clearance",
+        )));
     }
     let now_s = gateway.clock.now_s();
     clearance::check_envelope(claims, envelope_digest).map_err(with_cti)?;
@@ -91,15 +105,41 @@ async fn admit(
     clearance::check_policy(claims, &bundle).map_err(with_cti)?;
     let audience = gateway.audience_of(device, group).await.map_err(with_cti)?;
     let epoch = clearance::check_epoch(claims, &audience).map_err(with_cti)?;
-    let bucket = gateway.bucket_keys.key(expires_s).map_err(|error| with_cti(error.into()))?;
-    let blobs = rewrap_blobs(gateway, device, claims, &bucket).await.map_err(with_cti)?;
+    let bucket = gateway
+        .bucket_keys
+        .key(expires_s)
+        .map_err(|error| with_cti(error.into()))?;
+    let blobs = rewrap_blobs(gateway, device, claims, &bucket)
+        .await
+        .map_err(with_cti)?;
     let labels: BTreeSet<Label> = claims.labels.iter().cloned().collect();
-    let decision = decide(&bundle, device, &labels, audience.class, &claims.app, claims.tier, now_s).map_err(with_cti)?;
+    let decision = decide(
+        &bundle,
+        device,
+        &labels,
+        audience.class,
+        &claims.app,
+        claims.tier,
+        now_s,
+    )
+    .map_err(with_cti)?;
     if !decision.allowed {
         let fault = Fault::new(ErrorCode::SharingDenied, decision.reason);
-        return Err(Refused { fault, cti: Some(claims.cti), rule: decision.rule });
+        return Err(Refused {
+            fault,
+            cti: Some(claims.cti),
+            rule: decision.rule,
+        });
     }
-    let record = record(device, claims, &verified.digest(), &audience.class, &decision, expires_s).map_err(with_cti)?;
+    let record = record(
+        device,
+        claims,
+        &verified.digest(),
+        &audience.class,
+        &decision,
+        expires_s,
+    )
+    .map_err(with_cti)?;
     let story = Story {
         cti: claims.cti,
         device: device.id,
@@ -116,7 +156,16 @@ async fn admit(
         envelope_bytes: u64::try_from(envelope.len()).unwrap_or(u64::MAX),
     };
     let stored = encrypt(&bucket, claims.cti, envelope, &bytes).map_err(|error| with_cti(error.into()))?;
-    gateway.relay.submit(Submission { story, stored, blobs, record }).await.map_err(with_cti)
+    gateway
+        .relay
+        .submit(Submission {
+            story,
+            stored,
+            blobs,
+            record,
+        })
+        .await
+        .map_err(with_cti)
 }
 
 /// Strict parsing and the issuer's signature over the received bytes.
@@ -124,8 +173,15 @@ fn verify(gateway: &Gateway, bytes: &[u8]) -> Result<VerifiedClearance, Fault> {
     let unverified = UnverifiedClearance::parse(bytes)
         .map_err(|error| Fault::new(ErrorCode::ClearanceMalformed, error.to_string()))?;
     let issuer = gateway.directory.device(unverified.issuer());
-    let issuer = issuer.ok_or_else(|| Fault::new(ErrorCode::ClearanceDevice, "the issuer is not in the directory log"))?;
-    unverified.verify(&issuer.key).map_err(|error| Fault::new(ErrorCode::ClearanceSignature, error.to_string()))
+    let issuer = issuer.ok_or_else(|| {
+        Fault::new(
+            ErrorCode::ClearanceDevice,
+            "the issuer is not in the directory log",
+        )
+    })?;
+    unverified
+        .verify(&issuer.key)
+        .map_err(|error| Fault::new(ErrorCode::ClearanceSignature, error.to_string()))
 }
 
 /// Idempotency (K13): the same again gets the original receipt, anything else under a spent id is refused and alarmed.
@@ -136,7 +192,9 @@ async fn replayed(
     envelope: Digest,
     clearance: Digest,
 ) -> Result<Option<Vec<u8>>, Fault> {
-    let Some(story) = gateway.store.story(claims.cti).await? else { return Ok(None) };
+    let Some(story) = gateway.store.story(claims.cti).await? else {
+        return Ok(None);
+    };
     same_or_replay(&story, device, envelope, clearance)
 }
 
@@ -147,9 +205,13 @@ pub(crate) fn same_or_replay(
     envelope: Digest,
     clearance: Digest,
 ) -> Result<Option<Vec<u8>>, Fault> {
-    let same = story.device == device.id && story.envelope_digest == envelope && story.clearance_digest == clearance;
+    let same =
+        story.device == device.id && story.envelope_digest == envelope && story.clearance_digest == clearance;
     if !same {
-        return Err(Fault::new(ErrorCode::ReplayRefused, "this id was used before, for something else"));
+        return Err(Fault::new(
+            ErrorCode::ReplayRefused,
+            "this id was used before, for something else",
+        ));
     }
     match &story.acceptance {
         Some(acceptance) => Ok(Some(acceptance.clone())),
@@ -157,13 +219,23 @@ pub(crate) fn same_or_replay(
     }
 }
 
-async fn bundle(gateway: &Gateway, device: &Device, claims: &Claims, now_s: u64) -> Result<Arc<ActiveBundle>, Fault> {
+async fn bundle(
+    gateway: &Gateway,
+    device: &Device,
+    claims: &Claims,
+    now_s: u64,
+) -> Result<Arc<ActiveBundle>, Fault> {
     let policy = gateway.policy.load();
     let acknowledged_s = gateway.store.policy_ack(device.id, policy.version()).await?;
     policy
         .accepted(claims.policy.version, acknowledged_s, now_s)
         .cloned()
-        .ok_or_else(|| Fault::new(ErrorCode::PolicyNotAccepted, format!("version {} is in force", policy.version())))
+        .ok_or_else(|| {
+            Fault::new(
+                ErrorCode::PolicyNotAccepted,
+                format!("version {} is in force", policy.version()),
+            )
+        })
 }
 
 /// Each named blob must be the sender's, here, and free; its key is wrapped anew for the story's bucket.
@@ -174,14 +246,24 @@ async fn rewrap_blobs(
     bucket: &BucketKey,
 ) -> Result<Vec<(Digest, Vec<u8>)>, Fault> {
     if claims.blobs.len() > limits::BLOBS_PER_STORY_MAX {
-        return Err(Fault::bad_request(format!("a story names at most {} blobs", limits::BLOBS_PER_STORY_MAX)));
+        return Err(Fault::bad_request(format!(
+            "a story names at most {} blobs",
+            limits::BLOBS_PER_STORY_MAX
+        )));
     }
     let missing = || Fault::new(ErrorCode::BlobMissing, "a blob is not here, or not yours");
     let mut wrapped = Vec::with_capacity(claims.blobs.len());
     for digest in &claims.blobs {
-        let blob = gateway.store.blob(*digest).await?.filter(|blob| blob.device == device.id && blob.cti.is_none());
+        let blob = gateway
+            .store
+            .blob(*digest)
+            .await?
+            .filter(|blob| blob.device == device.id && blob.cti.is_none());
         let blob = blob.ok_or_else(missing)?;
-        let staged = gateway.bucket_keys.existing(blob.expires_s)?.ok_or_else(missing)?;
+        let staged = gateway
+            .bucket_keys
+            .existing(blob.expires_s)?
+            .ok_or_else(missing)?;
         let key = ObjectKey::unwrap(&staged, &blob.object, &blob.wrapped_key).map_err(|_| missing())?;
         wrapped.push((*digest, key.wrap(bucket, &blob.object)?));
     }
@@ -199,8 +281,14 @@ pub(crate) fn decide(
     now_s: u64,
 ) -> Result<Decision, Fault> {
     let minute = minute_of_day(bundle.plan.time_zone(), now_s)?;
-    let request =
-        SharingRequest { person: device.person, labels: labels.clone(), audience_class, app: app.clone(), tier, minute };
+    let request = SharingRequest {
+        person: device.person,
+        labels: labels.clone(),
+        audience_class,
+        app: app.clone(),
+        tier,
+        minute,
+    };
     Ok(bundle.sharing.decide(&request))
 }
 
@@ -253,7 +341,12 @@ fn record(
         "expires_s": expires_s,
         "sealed": Bytes(claims.sealed.clone()),
     });
-    Ok(Record::new(Kind::Relay, Some(device.person), claims.policy.version, payload)?)
+    Ok(Record::new(
+        Kind::Relay,
+        Some(device.person),
+        claims.policy.version,
+        payload,
+    )?)
 }
 
 fn audience_of(claims: &Claims) -> AudienceId {
@@ -272,8 +365,20 @@ async fn refuse(gateway: &Gateway, device: &Device, envelope: Digest, refused: R
         return problem;
     }
     let at_s = gateway.clock.now_s();
-    let refusal = Refusal { cti, device: device.id, envelope, code: fault.code, rule, reason: fault.detail, at_s };
-    let kind = if fault.code == ErrorCode::ReplayRefused { Kind::ReplayRefused } else { Kind::Refusal };
+    let refusal = Refusal {
+        cti,
+        device: device.id,
+        envelope,
+        code: fault.code,
+        rule,
+        reason: fault.detail,
+        at_s,
+    };
+    let kind = if fault.code == ErrorCode::ReplayRefused {
+        Kind::ReplayRefused
+    } else {
+        Kind::Refusal
+    };
     let payload = json!({
         "cti": refusal.cti,
         "device": device.id,
@@ -283,7 +388,12 @@ async fn refuse(gateway: &Gateway, device: &Device, envelope: Digest, refused: R
         "rule": refusal.rule,
         "reason": refusal.reason,
     });
-    let recorded = match Record::new(kind, Some(device.person), gateway.policy.load().version(), payload) {
+    let recorded = match Record::new(
+        kind,
+        Some(device.person),
+        gateway.policy.load().version(),
+        payload,
+    ) {
         Ok(record) => gateway.ledger.append(vec![record]).await,
         Err(error) => Err(error),
     };

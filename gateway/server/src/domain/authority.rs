@@ -46,9 +46,12 @@ impl Authority {
 
     pub(crate) fn load(certificate_pem: String, key_pem: &str) -> anyhow::Result<Self> {
         let key = KeyPair::from_pem(key_pem).context("the authority's key cannot be read")?;
-        let issuer =
-            Issuer::from_ca_cert_pem(&certificate_pem, key).context("the authority's certificate cannot be read")?;
-        Ok(Self { certificate_pem, issuer })
+        let issuer = Issuer::from_ca_cert_pem(&certificate_pem, key)
+            .context("the authority's certificate cannot be read")?;
+        Ok(Self {
+            certificate_pem,
+            issuer,
+        })
     }
 
     pub(crate) fn certificate_pem(&self) -> &str {
@@ -77,20 +80,29 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, now_s, lifetime_s)?;
         request.params = params;
-        Ok(Ok(request.signed_by(&self.issuer).context("cannot sign the device's certificate")?.pem()))
+        Ok(Ok(request
+            .signed_by(&self.issuer)
+            .context("cannot sign the device's certificate")?
+            .pem()))
     }
 
     /// Issues the gateway's own server certificate, PEM.
     pub(crate) fn issue_server(&self, key: &KeyPair, names: &[String], now_s: u64) -> anyhow::Result<String> {
         let mut params = CertificateParams::default();
         params.distinguished_name = name("Sealgate gateway");
-        params.subject_alt_names = names.iter().map(|name| subject(name)).collect::<anyhow::Result<_>>()?;
+        params.subject_alt_names = names
+            .iter()
+            .map(|name| subject(name))
+            .collect::<anyhow::Result<_>>()?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, now_s, SERVER_LIFETIME_S)?;
-        Ok(params.signed_by(key, &self.issuer).context("cannot sign the server's certificate")?.pem())
+        Ok(params
+            .signed_by(key, &self.issuer)
+            .context("cannot sign the server's certificate")?
+            .pem())
     }
 }
 
@@ -101,7 +113,11 @@ pub(crate) fn spiffe_uri(tenant: &TenantId, device: DeviceId) -> String {
 
 /// The device that a certificate's name is for.
 pub(crate) fn device_of_uri(tenant: &TenantId, uri: &str) -> Option<DeviceId> {
-    uri.strip_prefix("spiffe://")?.strip_prefix(tenant.as_str())?.strip_prefix("/agent/")?.parse().ok()
+    uri.strip_prefix("spiffe://")?
+        .strip_prefix(tenant.as_str())?
+        .strip_prefix("/agent/")?
+        .parse()
+        .ok()
 }
 
 fn name(common_name: &str) -> DistinguishedName {
@@ -113,7 +129,10 @@ fn name(common_name: &str) -> DistinguishedName {
 fn subject(name: &str) -> anyhow::Result<SanType> {
     Ok(match name.parse::<IpAddr>() {
         Ok(address) => SanType::IpAddress(address),
-        Err(_) => SanType::DnsName(name.try_into().with_context(|| format!("`{name}` is not a host name"))?),
+        Err(_) => SanType::DnsName(
+            name.try_into()
+                .with_context(|| format!("`{name}` is not a host name"))?,
+        ),
     })
 }
 
@@ -149,23 +168,41 @@ mod tests {
         wish.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let csr = wish.serialize_request(&key).unwrap().pem().unwrap();
 
-        let pem = authority(&tenant).issue_device(&csr, &tenant, device, NOW_S, 86_400).unwrap().unwrap();
+        let pem = authority(&tenant)
+            .issue_device(&csr, &tenant, device, NOW_S, 86_400)
+            .unwrap()
+            .unwrap();
 
         let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
         let (_, certificate) = X509Certificate::from_der(&pem.contents).unwrap();
-        let names = &certificate.subject_alternative_name().unwrap().unwrap().value.general_names;
-        assert!(matches!(names.as_slice(), [GeneralName::URI(uri)] if device_of_uri(&tenant, uri) == Some(device)));
+        let names = &certificate
+            .subject_alternative_name()
+            .unwrap()
+            .unwrap()
+            .value
+            .general_names;
+        assert!(
+            matches!(names.as_slice(), [GeneralName::URI(uri)] if device_of_uri(&tenant, uri) == Some(device))
+        );
         assert!(!certificate.is_ca());
         let usage = certificate.extended_key_usage().unwrap().unwrap().value;
         assert!(usage.client_auth && !usage.server_auth && !usage.any);
-        assert_eq!(certificate.validity().not_after.timestamp(), i64::try_from(NOW_S + 86_400).unwrap());
+        assert_eq!(
+            certificate.validity().not_after.timestamp(),
+            i64::try_from(NOW_S + 86_400).unwrap()
+        );
     }
 
     #[test]
     fn request_with_a_broken_signature_is_refused() {
         let tenant = TenantId::parse("acme").unwrap();
         let device = DeviceId::from_bytes([7; 16]);
-        assert!(authority(&tenant).issue_device("no request", &tenant, device, NOW_S, 86_400).unwrap().is_err());
+        assert!(
+            authority(&tenant)
+                .issue_device("no request", &tenant, device, NOW_S, 86_400)
+                .unwrap()
+                .is_err()
+        );
     }
 
     #[test]

@@ -14,10 +14,14 @@ use crate::store::bucket_keys;
 pub(crate) fn check_audience(claims: &Claims, group: AudienceId) -> Result<(), Fault> {
     match &claims.audience {
         AudienceBinding::Mls { group: bound, .. } if *bound == group => Ok(()),
-        AudienceBinding::Mls { .. } => Err(Fault::new(ErrorCode::ClearanceAudience, "the clearance names another group")),
-        AudienceBinding::Devices { .. } => {
-            Err(Fault::new(ErrorCode::ClearanceAudience, "the clearance is for a list of devices"))
-        }
+        AudienceBinding::Mls { .. } => Err(Fault::new(
+            ErrorCode::ClearanceAudience,
+            "the clearance names another group",
+        )),
+        AudienceBinding::Devices { .. } => Err(Fault::new(
+            ErrorCode::ClearanceAudience,
+            "the clearance is for a list of devices",
+        )),
     }
 }
 
@@ -26,7 +30,10 @@ pub(crate) fn check_envelope(claims: &Claims, envelope: Digest) -> Result<(), Fa
     if claims.env == envelope {
         Ok(())
     } else {
-        Err(Fault::new(ErrorCode::ClearanceEnvelope, "the clearance names another envelope"))
+        Err(Fault::new(
+            ErrorCode::ClearanceEnvelope,
+            "the clearance names another envelope",
+        ))
     }
 }
 
@@ -50,11 +57,17 @@ pub(crate) fn expiry(ttl_s: u32, lifetime_max_s: u64, width_s: u64, now_s: u64) 
     let ttl_s = u64::from(ttl_s);
     let longest_s = lifetime_max_s.min(limits::STORY_LIFETIME_S_MAX);
     if ttl_s > longest_s {
-        return Err(Fault::new(ErrorCode::ClearanceTtl, format!("the policy allows at most {longest_s} s")));
+        return Err(Fault::new(
+            ErrorCode::ClearanceTtl,
+            format!("the policy allows at most {longest_s} s"),
+        ));
     }
     let shortest_s = width_s.saturating_mul(2);
     if ttl_s < shortest_s {
-        return Err(Fault::new(ErrorCode::ClearanceTtl, format!("this gateway needs at least {shortest_s} s")));
+        return Err(Fault::new(
+            ErrorCode::ClearanceTtl,
+            format!("this gateway needs at least {shortest_s} s"),
+        ));
     }
     Ok(bucket_keys::floor(now_s.saturating_add(ttl_s), width_s))
 }
@@ -62,10 +75,20 @@ pub(crate) fn expiry(ttl_s: u32, lifetime_max_s: u64, width_s: u64, now_s: u64) 
 /// Cleared under exactly this bundle, with labels of its tenant.
 pub(crate) fn check_policy(claims: &Claims, bundle: &ActiveBundle) -> Result<(), Fault> {
     if claims.policy.digest != bundle.digest || claims.policy.log_index != bundle.log_index {
-        return Err(Fault::new(ErrorCode::PolicyNotAccepted, "the clearance names a bundle that is not in the log"));
+        return Err(Fault::new(
+            ErrorCode::PolicyNotAccepted,
+            "the clearance names a bundle that is not in the log",
+        ));
     }
-    match claims.labels.iter().find(|label| !bundle.plan.labels().contains(label)) {
-        Some(_) => Err(Fault::new(ErrorCode::LabelUnknown, "the policy has no such label")),
+    match claims
+        .labels
+        .iter()
+        .find(|label| !bundle.plan.labels().contains(label))
+    {
+        Some(_) => Err(Fault::new(
+            ErrorCode::LabelUnknown,
+            "the policy has no such label",
+        )),
         None => Ok(()),
     }
 }
@@ -73,16 +96,28 @@ pub(crate) fn check_policy(claims: &Claims, bundle: &ActiveBundle) -> Result<(),
 /// Sealed for the group as it is (M3).
 pub(crate) fn check_epoch(claims: &Claims, audience: &Audience) -> Result<u64, Fault> {
     let AudienceBinding::Mls { epoch, tree_hash, .. } = &claims.audience else {
-        return Err(Fault::new(ErrorCode::ClearanceAudience, "the clearance is for a list of devices"));
+        return Err(Fault::new(
+            ErrorCode::ClearanceAudience,
+            "the clearance is for a list of devices",
+        ));
     };
     if *epoch != audience.epoch {
-        return Err(Fault::new(ErrorCode::EpochMoved, format!("the group is in epoch {}", audience.epoch)));
+        return Err(Fault::new(
+            ErrorCode::EpochMoved,
+            format!("the group is in epoch {}", audience.epoch),
+        ));
     }
     if *tree_hash != audience.tree_hash {
-        return Err(Fault::new(ErrorCode::ClearanceAudience, "the clearance names other members"));
+        return Err(Fault::new(
+            ErrorCode::ClearanceAudience,
+            "the clearance names other members",
+        ));
     }
     if audience.removal_pending {
-        return Err(Fault::new(ErrorCode::RemovalPending, "a device of this group has been revoked"));
+        return Err(Fault::new(
+            ErrorCode::RemovalPending,
+            "a device of this group has been revoked",
+        ));
     }
     Ok(*epoch)
 }

@@ -34,10 +34,24 @@ pub(crate) async fn enroll(gateway: &Gateway, request: &EnrollRequest) -> Result
         )?
         .map_err(|refused| Fault::new(ErrorCode::ProofInvalid, refused.to_string()))?;
     let token = spend(gateway, &request.token.0, now_s).await?;
-    let person = gateway.store.person_by_id(token.person).await?.filter(|person| person.revoked_s.is_none());
+    let person = gateway
+        .store
+        .person_by_id(token.person)
+        .await?
+        .filter(|person| person.revoked_s.is_none());
     let person = person.ok_or_else(|| Fault::new(ErrorCode::NotEnrolled, "the token's person has left"))?;
-    let entry = DirectoryEntry::DeviceAdd { device, person: person.id, key: key.to_sec1(), class: token.class, at_s: now_s };
-    let log_index = gateway.directory.append(entry).await.map_err(|error| gateway.storage_fault(&error))?;
+    let entry = DirectoryEntry::DeviceAdd {
+        device,
+        person: person.id,
+        key: key.to_sec1(),
+        class: token.class,
+        at_s: now_s,
+    };
+    let log_index = gateway
+        .directory
+        .append(entry)
+        .await
+        .map_err(|error| gateway.storage_fault(&error))?;
     let payload = json!({
         "device": device,
         "person": person.id,
@@ -65,9 +79,14 @@ fn check_proof(request: &EnrollRequest) -> Result<DevicePublicKey, Fault> {
     if request.agent_version.chars().count() > VERSION_CHARS_MAX {
         return Err(Fault::bad_request("the agent's version is too long"));
     }
-    let key = DevicePublicKey::from_sec1(&request.device_key.0).map_err(|_| refused("the device key is no P-256 point"))?;
-    let proof: &[u8; 64] =
-        request.proof.0.as_slice().try_into().map_err(|_| refused("the proof must have 64 bytes"))?;
+    let key = DevicePublicKey::from_sec1(&request.device_key.0)
+        .map_err(|_| refused("the device key is no P-256 point"))?;
+    let proof: &[u8; 64] = request
+        .proof
+        .0
+        .as_slice()
+        .try_into()
+        .map_err(|_| refused("the proof must have 64 bytes"))?;
     if key.verify(&proof_message(&request.token.0, &request.csr_pem), proof) {
         Ok(key)
     } else {
@@ -78,12 +97,22 @@ fn check_proof(request: &EnrollRequest) -> Result<DevicePublicKey, Fault> {
 /// Spends the token. It is looked up by its hash, which is then compared in constant time, so that neither the lookup
 /// nor the comparison says anything about a stored token.
 async fn spend(gateway: &Gateway, token: &[u8], now_s: u64) -> Result<Token, Fault> {
-    let invalid = || Fault::new(ErrorCode::TokenInvalid, "the token is unknown, used, revoked or expired");
+    let invalid = || {
+        Fault::new(
+            ErrorCode::TokenInvalid,
+            "the token is unknown, used, revoked or expired",
+        )
+    };
     if token.len() != TOKEN_BYTES {
         return Err(invalid());
     }
     let hash = Digest::of(token);
-    let spent = gateway.store.spend_token(hash, now_s).await?.ok_or_else(invalid)?;
-    aws_lc_rs::constant_time::verify_slices_are_equal(spent.hash.as_bytes(), hash.as_bytes()).map_err(|_| invalid())?;
+    let spent = gateway
+        .store
+        .spend_token(hash, now_s)
+        .await?
+        .ok_or_else(invalid)?;
+    aws_lc_rs::constant_time::verify_slices_are_equal(spent.hash.as_bytes(), hash.as_bytes())
+        .map_err(|_| invalid())?;
     Ok(spent)
 }

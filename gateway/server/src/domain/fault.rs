@@ -13,7 +13,10 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self {
+            code,
+            detail: detail.into(),
+        }
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -29,7 +32,10 @@ impl Fault {
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
         tracing::error!(%error, "the database failed");
-        Self::new(ErrorCode::StorageFailed, "the database did not carry out the change")
+        Self::new(
+            ErrorCode::StorageFailed,
+            "the database did not carry out the change",
+        )
     }
 }
 

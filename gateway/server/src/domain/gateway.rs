@@ -74,7 +74,10 @@ impl Health {
     /// A durable write failed: nothing more is written until a restart has recovered (L5).
     pub(crate) fn stop(&self, what: &str, error: &anyhow::Error) -> Fault {
         tracing::error!(error = format!("{error:#}"), "{what}");
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| what.to_owned());
+        self.stopped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| what.to_owned());
         Fault::new(ErrorCode::StorageFailed, what)
     }
 
@@ -86,7 +89,10 @@ impl Health {
     }
 
     pub(crate) fn stopped(&self) -> Option<String> {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stopped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -101,16 +107,26 @@ impl Gateway {
         settle_clock(&store, &clock).await?;
         let objects = Objects::open(&layout.blobs())?;
         let bucket_keys: Arc<dyn BucketKeys> = Arc::new(FileBucketKeys::open(&layout.bucket_keys())?);
-        let ledger = Arc::new(Ledger::open(&layout, &config.tenant, &keys.ledger, Arc::clone(&clock))?);
+        let ledger = Arc::new(Ledger::open(
+            &layout,
+            &config.tenant,
+            &keys.ledger,
+            Arc::clone(&clock),
+        )?);
         let directory = Arc::new(DirectoryLog::open(&layout, &config.tenant, &keys.directory)?);
         let (finished, dropped) = recovery::recover(&store, &ledger, &keys).await?;
         if finished > 0 || dropped > 0 {
             tracing::info!(finished, dropped, "held stories were settled after a crash");
         }
-        let policy = PolicyInForce::load(&store, &config, clock.now_s()).await.unwrap_or_else(|error| {
-            tracing::error!(error = format!("{error:#}"), "no bundle is in force: nothing is accepted");
-            PolicyInForce::default()
-        });
+        let policy = PolicyInForce::load(&store, &config, clock.now_s())
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "no bundle is in force: nothing is accepted"
+                );
+                PolicyInForce::default()
+            });
         let (relay, queue) = Relay::new();
         let gateway = Arc::new(Self {
             layout,
@@ -163,17 +179,30 @@ impl Gateway {
 
     /// An upload that a crash cut short has an object and no row.
     async fn remove_orphaned_objects(&self) -> anyhow::Result<()> {
-        let known: std::collections::BTreeSet<[u8; 16]> = self.store.known_objects().await?.into_iter().collect();
-        for object in self.objects.all().await?.into_iter().filter(|object| !known.contains(object)) {
+        let known: std::collections::BTreeSet<[u8; 16]> =
+            self.store.known_objects().await?.into_iter().collect();
+        for object in self
+            .objects
+            .all()
+            .await?
+            .into_iter()
+            .filter(|object| !known.contains(object))
+        {
             self.objects.remove(&object).await?;
         }
         Ok(())
     }
 
     pub(crate) fn public_url(&self) -> String {
-        let running = self.public_url.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let running = self
+            .public_url
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let configured = self.config.listen.public_url.clone();
-        configured.or(running).unwrap_or_else(|| format!("https://localhost:{}", self.config.listen.device.port()))
+        configured
+            .or(running)
+            .unwrap_or_else(|| format!("https://localhost:{}", self.config.listen.device.port()))
     }
 
     pub(crate) fn set_public_url(&self, url: String) {
@@ -191,17 +220,30 @@ impl Gateway {
     /// Whether an enrollment may be tried (E1).
     pub(crate) fn check_enrollment_rate(&self) -> Result<(), Fault> {
         let minute = self.clock.now_s() / 60;
-        let failed = *self.failed_enrollments.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = *self
+            .failed_enrollments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if failed.0 == minute && failed.1 >= limits::FAILED_ENROLLMENTS_PER_MINUTE {
-            return Err(Fault::new(ErrorCode::Busy, "too many enrollments have failed in this minute"));
+            return Err(Fault::new(
+                ErrorCode::Busy,
+                "too many enrollments have failed in this minute",
+            ));
         }
         Ok(())
     }
 
     pub(crate) fn count_failed_enrollment(&self) {
         let minute = self.clock.now_s() / 60;
-        let mut failed = self.failed_enrollments.lock().unwrap_or_else(PoisonError::into_inner);
-        *failed = if failed.0 == minute { (minute, failed.1.saturating_add(1)) } else { (minute, 1) };
+        let mut failed = self
+            .failed_enrollments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *failed = if failed.0 == minute {
+            (minute, failed.1.saturating_add(1))
+        } else {
+            (minute, 1)
+        };
     }
 
     /// A durable write failed.
@@ -215,12 +257,25 @@ impl Gateway {
     }
 
     /// Records an act of the gateway, durably.
-    pub(crate) async fn record(&self, kind: Kind, subject: Option<PersonId>, payload: Value) -> Result<(), Fault> {
+    pub(crate) async fn record(
+        &self,
+        kind: Kind,
+        subject: Option<PersonId>,
+        payload: Value,
+    ) -> Result<(), Fault> {
         let record = self.entry(kind, subject, payload)?;
-        self.ledger.append(vec![record]).await.map_err(|error| self.storage_fault(&error))
+        self.ledger
+            .append(vec![record])
+            .await
+            .map_err(|error| self.storage_fault(&error))
     }
 
-    pub(crate) fn entry(&self, kind: Kind, subject: Option<PersonId>, payload: Value) -> Result<Record, Fault> {
+    pub(crate) fn entry(
+        &self,
+        kind: Kind,
+        subject: Option<PersonId>,
+        payload: Value,
+    ) -> Result<Record, Fault> {
         Ok(Record::new(kind, subject, self.policy.load().version(), payload)?)
     }
 
@@ -228,7 +283,9 @@ impl Gateway {
     pub(crate) async fn audience_of(&self, device: &Device, group: AudienceId) -> Result<Audience, Fault> {
         let audience = self.store.audience(group).await?;
         let member = audience.is_some() && self.store.is_member(group, device.id).await?;
-        audience.filter(|_| member).ok_or_else(|| Fault::new(ErrorCode::NotAMember, "the device is not in this audience"))
+        audience
+            .filter(|_| member)
+            .ok_or_else(|| Fault::new(ErrorCode::NotAMember, "the device is not in this audience"))
     }
 
     /// The lock that a change of this group takes.
@@ -241,7 +298,12 @@ impl Gateway {
 
     /// The directory for checks of leaves.
     pub(crate) fn with_registry<T>(&self, check: impl FnOnce(&Registry<'_>) -> T) -> T {
-        self.directory.read(|directory| check(&Registry { tenant: &self.config.tenant, directory }))
+        self.directory.read(|directory| {
+            check(&Registry {
+                tenant: &self.config.tenant,
+                directory,
+            })
+        })
     }
 
     /// Rebuilds what is decided by, after a change of bundles or of the directory's groups.
@@ -254,14 +316,24 @@ impl Gateway {
     /// Revokes a device: logged, recorded, its key packages dropped, and a Remove proposed in each of its groups.
     pub(crate) async fn revoke_device(&self, id: DeviceId) -> Result<bool, Fault> {
         self.check_open()?;
-        let Some(device) = self.directory.device(id) else { return Err(Fault::not_found()) };
+        let Some(device) = self.directory.device(id) else {
+            return Err(Fault::not_found());
+        };
         if device.revoked {
             return Ok(false);
         }
-        let entry = DirectoryEntry::DeviceRevoke { device: id, at_s: self.clock.now_s() };
-        let log_index = self.directory.append(entry).await.map_err(|error| self.storage_fault(&error))?;
+        let entry = DirectoryEntry::DeviceRevoke {
+            device: id,
+            at_s: self.clock.now_s(),
+        };
+        let log_index = self
+            .directory
+            .append(entry)
+            .await
+            .map_err(|error| self.storage_fault(&error))?;
         let payload = json!({ "device": id, "person": device.person, "log_index": log_index });
-        self.record(Kind::DeviceRevoke, Some(device.person), payload).await?;
+        self.record(Kind::DeviceRevoke, Some(device.person), payload)
+            .await?;
         self.store.drop_key_packages(id).await?;
         for group in self.store.audiences_of(id).await? {
             self.propose_removal(group, id).await?;
@@ -273,9 +345,13 @@ impl Gateway {
     async fn propose_removal(&self, group: AudienceId, device: DeviceId) -> Result<(), Fault> {
         let lock = self.group_lock(group);
         let _changing = lock.lock().await;
-        let Some(state) = self.store.audience_state(group).await? else { return Ok(()) };
+        let Some(state) = self.store.audience_state(group).await? else {
+            return Ok(());
+        };
         let mut public = Group::load(group, &state)?;
-        let Some(message) = public.propose_removal(device, &self.keys.external_sender)? else { return Ok(()) };
+        let Some(message) = public.propose_removal(device, &self.keys.external_sender)? else {
+            return Ok(());
+        };
         let state = self.directory.read(|directory| public.state(directory))?;
         let payload = json!({ "audience": group, "epoch": public.epoch(), "proposed_removal": device });
         let record = self.entry(Kind::Audience, None, payload)?;
@@ -303,8 +379,13 @@ fn lock(layout: &Layout) -> anyhow::Result<File> {
         .with_context(|| format!("cannot open `{}`", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("`{}` is in use by another sealgate process", layout.root().display()),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock `{}`", path.display())),
+        Err(TryLockError::WouldBlock) => bail!(
+            "`{}` is in use by another sealgate process",
+            layout.root().display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock `{}`", path.display()))
+        }
     }
 }
 
@@ -313,7 +394,9 @@ async fn settle_clock(store: &Store, clock: &Clock) -> anyhow::Result<()> {
     let now = clock.reading()?;
     match store.last_reading().await? {
         Some(before) if clock::has_jumped(&before, &now) => {
-            tracing::error!("the wall clock has jumped since the last run: nothing is accepted until it is confirmed");
+            tracing::error!(
+                "the wall clock has jumped since the last run: nothing is accepted until it is confirmed"
+            );
             clock.set_unsettled(true);
         }
         Some(_) | None => store.set_last_reading(&now).await?,

@@ -15,7 +15,8 @@ use openmls::messages::external_proposals::ExternalProposal;
 use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{
     Ciphersuite, Credential, GroupId, KeyPackageIn, LeafNodeIndex, MlsMessageBodyIn, MlsMessageIn,
-    ProcessedMessageContent, Proposal, ProtocolVersion, RatchetTreeIn, Sender, SenderExtensionIndex, StagedCommit,
+    ProcessedMessageContent, Proposal, ProtocolVersion, RatchetTreeIn, Sender, SenderExtensionIndex,
+    StagedCommit,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
@@ -65,15 +66,23 @@ impl Group {
         registry: &Registry<'_>,
     ) -> Result<Self, Fault> {
         let message = MlsMessageIn::tls_deserialize_exact(group_info).map_err(|_| unreadable("GroupInfo"))?;
-        let MlsMessageBodyIn::GroupInfo(group_info) = message.extract() else { return Err(unreadable("GroupInfo")) };
+        let MlsMessageBodyIn::GroupInfo(group_info) = message.extract() else {
+            return Err(unreadable("GroupInfo"));
+        };
         if group_info.ciphersuite() != SUITE {
             return Err(Fault::bad_request("the group must use cipher suite 0x0001"));
         }
-        let tree = RatchetTreeIn::tls_deserialize_exact(ratchet_tree).map_err(|_| unreadable("ratchet tree"))?;
+        let tree =
+            RatchetTreeIn::tls_deserialize_exact(ratchet_tree).map_err(|_| unreadable("ratchet tree"))?;
         let provider = OpenMlsRustCrypto::default();
-        let (public, _) =
-            PublicGroup::from_external(provider.crypto(), provider.storage(), tree, group_info, ProposalStore::new())
-                .map_err(|error| Fault::bad_request(format!("the group does not hold together: {error}")))?;
+        let (public, _) = PublicGroup::from_external(
+            provider.crypto(),
+            provider.storage(),
+            tree,
+            group_info,
+            ProposalStore::new(),
+        )
+        .map_err(|error| Fault::bad_request(format!("the group does not hold together: {error}")))?;
         let group = Self { provider, public };
         group.check_external_sender(external_sender)?;
         group.check_new(by, registry)?;
@@ -82,8 +91,14 @@ impl Group {
 
     pub(crate) fn load(id: AudienceId, state: &[u8]) -> anyhow::Result<Self> {
         let provider = OpenMlsRustCrypto::default();
-        let values: Vec<(Vec<u8>, Vec<u8>)> = ciborium::from_reader(state).context("a group's state cannot be read")?;
-        provider.storage().values.write().unwrap_or_else(PoisonError::into_inner).extend(values);
+        let values: Vec<(Vec<u8>, Vec<u8>)> =
+            ciborium::from_reader(state).context("a group's state cannot be read")?;
+        provider
+            .storage()
+            .values
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(values);
         let public = PublicGroup::load(provider.storage(), &GroupId::from_slice(id.as_bytes()))
             .ok()
             .flatten()
@@ -93,7 +108,8 @@ impl Group {
 
     pub(crate) fn id(&self) -> Result<AudienceId, Fault> {
         let id = self.public.group_id().as_slice().try_into();
-        id.map(AudienceId::from_bytes).map_err(|_| Fault::bad_request("a group's id has 16 bytes"))
+        id.map(AudienceId::from_bytes)
+            .map_err(|_| Fault::bad_request("a group's id has 16 bytes"))
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -102,13 +118,20 @@ impl Group {
 
     /// The tree as joiners get it, TLS-encoded.
     pub(crate) fn ratchet_tree(&self) -> anyhow::Result<Vec<u8>> {
-        self.public.export_ratchet_tree().tls_serialize_detached().context("a group's tree cannot be written")
+        self.public
+            .export_ratchet_tree()
+            .tls_serialize_detached()
+            .context("a group's tree cannot be written")
     }
 
     /// What is stored.
     pub(crate) fn state(&self, directory: &Directory) -> Result<AudienceState, Fault> {
         let members = self.members()?;
-        let is_guest = |device: &DeviceId| directory.device(*device).is_some_and(|d| d.class == AudienceClass::Guest);
+        let is_guest = |device: &DeviceId| {
+            directory
+                .device(*device)
+                .is_some_and(|d| d.class == AudienceClass::Guest)
+        };
         let class = if members.iter().any(|(_, device)| is_guest(device)) {
             AudienceClass::Guest
         } else {
@@ -116,21 +139,38 @@ impl Group {
         };
         let persons = self.roster()?.persons;
         let stale = |device: &DeviceId| {
-            directory.device(*device).is_none_or(|logged| logged.revoked || !persons.contains(&logged.person))
+            directory
+                .device(*device)
+                .is_none_or(|logged| logged.revoked || !persons.contains(&logged.person))
         };
         let removal_pending = members.iter().any(|(_, device)| stale(device));
-        let values = self.provider.storage().values.read().unwrap_or_else(PoisonError::into_inner);
+        let values = self
+            .provider
+            .storage()
+            .values
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let values: BTreeMap<&Vec<u8>, &Vec<u8>> = values.iter().collect();
         let values: Vec<(&Vec<u8>, &Vec<u8>)> = values.into_iter().collect();
         let mut state = Vec::new();
         ciborium::into_writer(&values, &mut state).context("a group's state cannot be written")?;
         let tree_hash = self.public.group_context().tree_hash().to_vec();
-        Ok(AudienceState { epoch: self.epoch(), tree_hash, class, removal_pending, state, members })
+        Ok(AudienceState {
+            epoch: self.epoch(),
+            tree_hash,
+            class,
+            removal_pending,
+            state,
+            members,
+        })
     }
 
     /// Devices by leaf.
     pub(crate) fn members(&self) -> Result<Vec<(u32, DeviceId)>, Fault> {
-        self.public.members().map(|member| Ok((member.index.u32(), device_of(&member.credential)?))).collect()
+        self.public
+            .members()
+            .map(|member| Ok((member.index.u32(), device_of(&member.credential)?)))
+            .collect()
     }
 
     pub(crate) fn roster(&self) -> Result<Roster, Fault> {
@@ -138,7 +178,12 @@ impl Group {
     }
 
     /// Applies a commit of `by`, if everything about it is admitted; the group is unchanged otherwise.
-    pub(crate) fn commit(&mut self, commit: &[u8], by: DeviceId, registry: &Registry<'_>) -> Result<Committed, Fault> {
+    pub(crate) fn commit(
+        &mut self,
+        commit: &[u8],
+        by: DeviceId,
+        registry: &Registry<'_>,
+    ) -> Result<Committed, Fault> {
         let (sender, content) = self.process(commit)?;
         self.check_sender(&sender, by)?;
         let ProcessedMessageContent::StagedCommitMessage(staged) = content else {
@@ -149,7 +194,10 @@ impl Group {
         if let Some(leaf) = staged.update_path_leaf_node() {
             let device = checked_leaf(leaf.credential(), leaf.signature_key().as_slice(), registry)?;
             if device != by {
-                return Err(Fault::new(ErrorCode::LeafInvalid, "a leaf never changes its device"));
+                return Err(Fault::new(
+                    ErrorCode::LeafInvalid,
+                    "a leaf never changes its device",
+                ));
             }
         }
         self.public
@@ -157,8 +205,16 @@ impl Group {
             .map_err(|error| Fault::bad_request(format!("the commit does not apply: {error}")))?;
         let after = self.leaves()?;
         self.check_after(&before, &after, registry)?;
-        let added = after.keys().filter(|device| !before.contains_key(device)).copied().collect();
-        let removed = before.keys().filter(|device| !after.contains_key(device)).copied().collect();
+        let added = after
+            .keys()
+            .filter(|device| !before.contains_key(device))
+            .copied()
+            .collect();
+        let removed = before
+            .keys()
+            .filter(|device| !after.contains_key(device))
+            .copied()
+            .collect();
         Ok(Committed { added, removed })
     }
 
@@ -181,13 +237,20 @@ impl Group {
             | Proposal::Custom(_) => false,
         };
         if !own {
-            return Err(Fault::new(ErrorCode::RosterRefused, "a member proposes its own removal only"));
+            return Err(Fault::new(
+                ErrorCode::RosterRefused,
+                "a member proposes its own removal only",
+            ));
         }
         self.store(*queued)
     }
 
     /// Proposes the removal of a revoked device (K4, K8): the signed `MLSMessage`. None when it is not in the group.
-    pub(crate) fn propose_removal(&mut self, device: DeviceId, key: &SigningKey) -> Result<Option<Vec<u8>>, Fault> {
+    pub(crate) fn propose_removal(
+        &mut self,
+        device: DeviceId,
+        key: &SigningKey,
+    ) -> Result<Option<Vec<u8>>, Fault> {
         let Some((leaf, _)) = self.members()?.into_iter().find(|(_, member)| *member == device) else {
             return Ok(None);
         };
@@ -220,12 +283,17 @@ impl Group {
 
     fn process(&self, message: &[u8]) -> Result<(Sender, ProcessedMessageContent), Fault> {
         let message = MlsMessageIn::tls_deserialize_exact(message).map_err(|_| unreadable("MLS message"))?;
-        let message = message.try_into_protocol_message().map_err(|_| unreadable("MLS message"))?;
+        let message = message
+            .try_into_protocol_message()
+            .map_err(|_| unreadable("MLS message"))?;
         if message.group_id() != self.public.group_id() {
             return Err(Fault::bad_request("the message is for another group"));
         }
         if message.epoch() != self.public.group_context().epoch() {
-            return Err(Fault::new(ErrorCode::EpochMoved, format!("the group is in epoch {}", self.epoch())));
+            return Err(Fault::new(
+                ErrorCode::EpochMoved,
+                format!("the group is in epoch {}", self.epoch()),
+            ));
         }
         let processed = self
             .public
@@ -239,18 +307,33 @@ impl Group {
         let Sender::Member(leaf) = sender else {
             return Err(Fault::new(ErrorCode::LeafInvalid, "only members change a group"));
         };
-        match self.members()?.into_iter().find(|(index, _)| *index == leaf.u32()) {
+        match self
+            .members()?
+            .into_iter()
+            .find(|(index, _)| *index == leaf.u32())
+        {
             Some((_, device)) if device == by => Ok(*leaf),
-            Some(_) | None => Err(Fault::new(ErrorCode::ProofInvalid, "the message was made by another device")),
+            Some(_) | None => Err(Fault::new(
+                ErrorCode::ProofInvalid,
+                "the message was made by another device",
+            )),
         }
     }
 
-    fn check_proposals(&self, staged: &StagedCommit, by: DeviceId, registry: &Registry<'_>) -> Result<(), Fault> {
+    fn check_proposals(
+        &self,
+        staged: &StagedCommit,
+        by: DeviceId,
+        registry: &Registry<'_>,
+    ) -> Result<(), Fault> {
         let by_person = person_of(by, registry)?;
         let before = self.roster()?;
         let after = roster_of(staged.group_context().extensions())?;
         if before != after && !before.change_allowed(&after, by_person) {
-            return Err(Fault::new(ErrorCode::RosterRefused, "only an owner changes the list; anybody may leave"));
+            return Err(Fault::new(
+                ErrorCode::RosterRefused,
+                "only an owner changes the list; anybody may leave",
+            ));
         }
         let members: BTreeMap<u32, DeviceId> = self.members()?.into_iter().collect();
         for queued in staged.queued_proposals() {
@@ -262,17 +345,24 @@ impl Group {
                     let leaf = add.key_package().leaf_node();
                     let device = checked_leaf(leaf.credential(), leaf.signature_key().as_slice(), registry)?;
                     if !after.persons.contains(&person_of(device, registry)?) {
-                        return Err(Fault::new(ErrorCode::RosterRefused, "the added device's person is not on the list"));
+                        return Err(Fault::new(
+                            ErrorCode::RosterRefused,
+                            "the added device's person is not on the list",
+                        ));
                     }
                 }
                 Proposal::Remove(remove) => {
                     let removed = members.get(&remove.removed().u32()).copied();
-                    let removed = removed.ok_or_else(|| Fault::bad_request("nobody is at the removed leaf"))?;
+                    let removed =
+                        removed.ok_or_else(|| Fault::bad_request("nobody is at the removed leaf"))?;
                     check_removal(removed, by_person, &before, &after, queued.sender(), registry)?;
                 }
                 Proposal::GroupContextExtensions(_) => self.check_extensions(staged)?,
                 Proposal::Update(_) | Proposal::SelfRemove => {}
-                Proposal::PreSharedKey(_) | Proposal::ReInit(_) | Proposal::ExternalInit(_) | Proposal::Custom(_) => {
+                Proposal::PreSharedKey(_)
+                | Proposal::ReInit(_)
+                | Proposal::ExternalInit(_)
+                | Proposal::Custom(_) => {
                     return Err(Fault::bad_request("a proposal of this kind is not admitted"));
                 }
             }
@@ -285,7 +375,10 @@ impl Group {
         let others = |extensions: &openmls::extensions::Extensions<openmls::group::GroupContext>| {
             let mut others: Vec<Vec<u8>> = extensions
                 .iter()
-                .filter(|extension| extension.extension_type() != openmls::extensions::ExtensionType::Unknown(ROSTER_EXTENSION))
+                .filter(|extension| {
+                    extension.extension_type()
+                        != openmls::extensions::ExtensionType::Unknown(ROSTER_EXTENSION)
+                })
                 .filter_map(|extension| extension.tls_serialize_detached().ok())
                 .collect();
             others.sort();
@@ -294,7 +387,10 @@ impl Group {
         if others(self.public.group_context().extensions()) == others(staged.group_context().extensions()) {
             Ok(())
         } else {
-            Err(Fault::new(ErrorCode::RosterRefused, "only the list may change in the group's extensions"))
+            Err(Fault::new(
+                ErrorCode::RosterRefused,
+                "only the list may change in the group's extensions",
+            ))
         }
     }
 
@@ -302,15 +398,24 @@ impl Group {
         self.id()?;
         let roster = self.roster()?;
         if !roster.owners.contains(&person_of(by, registry)?) {
-            return Err(Fault::new(ErrorCode::RosterRefused, "whoever makes a group owns it"));
+            return Err(Fault::new(
+                ErrorCode::RosterRefused,
+                "whoever makes a group owns it",
+            ));
         }
         let leaves = self.leaves()?;
         if !leaves.contains_key(&by) {
-            return Err(Fault::new(ErrorCode::NotAMember, "whoever makes a group is in it"));
+            return Err(Fault::new(
+                ErrorCode::NotAMember,
+                "whoever makes a group is in it",
+            ));
         }
         for device in leaves.keys() {
             if !roster.persons.contains(&person_of(*device, registry)?) {
-                return Err(Fault::new(ErrorCode::RosterRefused, "a device's person is not on the list"));
+                return Err(Fault::new(
+                    ErrorCode::RosterRefused,
+                    "a device's person is not on the list",
+                ));
             }
         }
         self.check_after(&BTreeMap::new(), &leaves, registry)
@@ -324,14 +429,24 @@ impl Group {
         registry: &Registry<'_>,
     ) -> Result<(), Fault> {
         if after.len() > limits::AUDIENCE_DEVICES_MAX {
-            return Err(Fault::bad_request(format!("an audience holds at most {} devices", limits::AUDIENCE_DEVICES_MAX)));
+            return Err(Fault::bad_request(format!(
+                "an audience holds at most {} devices",
+                limits::AUDIENCE_DEVICES_MAX
+            )));
         }
         for member in self.public.members() {
             let device = device_of(&member.credential)?;
             if before.get(&device) != Some(&member.signature_key) {
                 checked_leaf(&member.credential, &member.signature_key, registry)?;
-            } else if registry.directory.device(device).is_none_or(|logged| logged.revoked) {
-                return Err(Fault::new(ErrorCode::RemovalPending, "a revoked device must be removed by this commit"));
+            } else if registry
+                .directory
+                .device(device)
+                .is_none_or(|logged| logged.revoked)
+            {
+                return Err(Fault::new(
+                    ErrorCode::RemovalPending,
+                    "a revoked device must be removed by this commit",
+                ));
             }
         }
         Ok(())
@@ -341,7 +456,10 @@ impl Group {
     fn leaves(&self) -> Result<BTreeMap<DeviceId, Vec<u8>>, Fault> {
         let mut leaves = BTreeMap::new();
         for member in self.public.members() {
-            if leaves.insert(device_of(&member.credential)?, member.signature_key).is_some() {
+            if leaves
+                .insert(device_of(&member.credential)?, member.signature_key)
+                .is_some()
+            {
                 return Err(Fault::new(ErrorCode::LeafInvalid, "a device is in a group once"));
             }
         }
@@ -353,16 +471,30 @@ impl Group {
         let senders = self.public.group_context().extensions().external_senders();
         match senders.map(Vec::as_slice) {
             // On the wire a sender begins with its key: one byte of length (RFC 9420, section 12.1.8.1).
-            Some([sender]) if sender.tls_serialize_detached().is_ok_and(|bytes| bytes.get(1..33) == Some(&ours)) => Ok(()),
-            Some(_) | None => Err(Fault::bad_request("the group must name the gateway, and nobody else, as external sender")),
+            Some([sender])
+                if sender
+                    .tls_serialize_detached()
+                    .is_ok_and(|bytes| bytes.get(1..33) == Some(&ours)) =>
+            {
+                Ok(())
+            }
+            Some(_) | None => Err(Fault::bad_request(
+                "the group must name the gateway, and nobody else, as external sender",
+            )),
         }
     }
 }
 
 /// Reads a key package and checks that it is `device`'s, valid, and of our suite.
-pub(crate) fn check_key_package(package: &[u8], device: DeviceId, registry: &Registry<'_>) -> Result<(), Fault> {
+pub(crate) fn check_key_package(
+    package: &[u8],
+    device: DeviceId,
+    registry: &Registry<'_>,
+) -> Result<(), Fault> {
     let message = MlsMessageIn::tls_deserialize_exact(package).map_err(|_| unreadable("key package"))?;
-    let MlsMessageBodyIn::KeyPackage(package) = message.extract() else { return Err(unreadable("key package")) };
+    let MlsMessageBodyIn::KeyPackage(package) = message.extract() else {
+        return Err(unreadable("key package"));
+    };
     let package: KeyPackageIn = package;
     let provider = OpenMlsRustCrypto::default();
     let package = package
@@ -375,7 +507,10 @@ pub(crate) fn check_key_package(package: &[u8], device: DeviceId, registry: &Reg
     if checked_leaf(leaf.credential(), leaf.signature_key().as_slice(), registry)? == device {
         Ok(())
     } else {
-        Err(Fault::new(ErrorCode::LeafInvalid, "a device uploads its own key packages"))
+        Err(Fault::new(
+            ErrorCode::LeafInvalid,
+            "a device uploads its own key packages",
+        ))
     }
 }
 
@@ -398,14 +533,29 @@ fn check_removal(
     if before.owners.contains(&by) || revoked || unlisted || own || proposed {
         Ok(())
     } else {
-        Err(Fault::new(ErrorCode::RosterRefused, "only an owner removes a listed person's device"))
+        Err(Fault::new(
+            ErrorCode::RosterRefused,
+            "only an owner removes a listed person's device",
+        ))
     }
 }
 
 fn checked_leaf(credential: &Credential, key: &[u8], registry: &Registry<'_>) -> Result<DeviceId, Fault> {
-    let live = |device: DeviceId| registry.directory.device(device).filter(|d| !d.revoked).map(|d| d.key.clone());
-    verify_leaf(registry.tenant, SUITE_NUMBER, credential.serialized_content(), key, live)
-        .map_err(|error| Fault::new(ErrorCode::LeafInvalid, error.to_string()))
+    let live = |device: DeviceId| {
+        registry
+            .directory
+            .device(device)
+            .filter(|d| !d.revoked)
+            .map(|d| d.key.clone())
+    };
+    verify_leaf(
+        registry.tenant,
+        SUITE_NUMBER,
+        credential.serialized_content(),
+        key,
+        live,
+    )
+    .map_err(|error| Fault::new(ErrorCode::LeafInvalid, error.to_string()))
 }
 
 fn device_of(credential: &Credential) -> Result<DeviceId, Fault> {
@@ -415,12 +565,23 @@ fn device_of(credential: &Credential) -> Result<DeviceId, Fault> {
 
 fn person_of(device: DeviceId, registry: &Registry<'_>) -> Result<PersonId, Fault> {
     let logged = registry.directory.device(device);
-    logged.map(|device| device.person).ok_or_else(|| Fault::new(ErrorCode::LeafInvalid, "the device is not in the directory log"))
+    logged
+        .map(|device| device.person)
+        .ok_or_else(|| Fault::new(ErrorCode::LeafInvalid, "the device is not in the directory log"))
 }
 
-fn roster_of(extensions: &openmls::extensions::Extensions<openmls::group::GroupContext>) -> Result<Roster, Fault> {
-    let bytes = extensions.unknown(ROSTER_EXTENSION).map(|extension| extension.0.as_slice());
-    let bytes = bytes.ok_or_else(|| Fault::new(ErrorCode::RosterRefused, "the group has no list of persons and owners"))?;
+fn roster_of(
+    extensions: &openmls::extensions::Extensions<openmls::group::GroupContext>,
+) -> Result<Roster, Fault> {
+    let bytes = extensions
+        .unknown(ROSTER_EXTENSION)
+        .map(|extension| extension.0.as_slice());
+    let bytes = bytes.ok_or_else(|| {
+        Fault::new(
+            ErrorCode::RosterRefused,
+            "the group has no list of persons and owners",
+        )
+    })?;
     Roster::decode(bytes).map_err(|error| Fault::new(ErrorCode::RosterRefused, error.to_string()))
 }
 

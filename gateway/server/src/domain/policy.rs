@@ -58,28 +58,46 @@ impl PolicyInForce {
 
     /// The bundle that a story may have been cleared under: the current one, or the previous one while its rollout
     /// runs (K20). `acknowledged_s` is when the device was known to hold the current one.
-    pub(crate) fn accepted(&self, version: u64, acknowledged_s: Option<u64>, now_s: u64) -> Option<&Arc<ActiveBundle>> {
+    pub(crate) fn accepted(
+        &self,
+        version: u64,
+        acknowledged_s: Option<u64>,
+        now_s: u64,
+    ) -> Option<&Arc<ActiveBundle>> {
         let current = self.current.as_ref()?;
         if current.version == version {
             return Some(current).filter(|current| now_s < current.expires_s);
         }
-        let previous = self.previous.as_ref().filter(|previous| previous.version == version && now_s < previous.expires_s)?;
-        let by_activation = current.activated_s.saturating_add(limits::PREVIOUS_AFTER_ACTIVATION_S);
-        let by_ack = acknowledged_s.map_or(u64::MAX, |at_s| at_s.saturating_add(limits::PREVIOUS_AFTER_ACK_S));
+        let previous = self
+            .previous
+            .as_ref()
+            .filter(|previous| previous.version == version && now_s < previous.expires_s)?;
+        let by_activation = current
+            .activated_s
+            .saturating_add(limits::PREVIOUS_AFTER_ACTIVATION_S);
+        let by_ack =
+            acknowledged_s.map_or(u64::MAX, |at_s| at_s.saturating_add(limits::PREVIOUS_AFTER_ACK_S));
         (now_s < by_activation.min(by_ack)).then_some(previous)
     }
 }
 
 /// The roots that the configuration pins.
 pub(crate) fn trust(config: &Config) -> anyhow::Result<Trust> {
-    Ok(Trust { tenant: config.tenant.clone(), authors: config.trust.authors()?, approvers: config.trust.approvers()? })
+    Ok(Trust {
+        tenant: config.tenant.clone(),
+        authors: config.trust.authors()?,
+        approvers: config.trust.approvers()?,
+    })
 }
 
 /// Living people with their directory groups; somebody without any is in it too.
 pub(crate) async fn groups_by_person(store: &Store) -> sqlx::Result<BTreeMap<PersonId, BTreeSet<GroupName>>> {
     let people = store.people().await?;
-    let mut groups: BTreeMap<PersonId, BTreeSet<GroupName>> =
-        people.iter().filter(|person| person.revoked_s.is_none()).map(|person| (person.id, BTreeSet::new())).collect();
+    let mut groups: BTreeMap<PersonId, BTreeSet<GroupName>> = people
+        .iter()
+        .filter(|person| person.revoked_s.is_none())
+        .map(|person| (person.id, BTreeSet::new()))
+        .collect();
     for (name, members) in store.groups().await? {
         for person in members {
             groups.entry(person).or_default().insert(name.clone());
@@ -96,7 +114,9 @@ pub(crate) async fn activate(
     now_s: u64,
 ) -> anyhow::Result<ActiveBundle> {
     let bundle = UnverifiedBundle::parse(&stored.bytes).context("the bundle cannot be read")?;
-    let verified = bundle.verify(trust, 0, now_s, Some(stored.log_index)).context("the bundle does not verify")?;
+    let verified = bundle
+        .verify(trust, 0, now_s, Some(stored.log_index))
+        .context("the bundle does not verify")?;
     let plan = Plan::from_bundle(&verified).context("the bundle does not compile")?;
     anyhow::ensure!(
         plan.sharing().lines.len() <= limits::SHARING_LINES_MAX,

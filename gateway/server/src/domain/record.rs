@@ -71,6 +71,12 @@ impl Record {
         policy_version: u64,
         payload: Value,
     ) -> anyhow::Result<Self> {
-        Ok(Self { entry: EntryId::from_bytes(random::bytes()?), kind, subject, policy_version, payload })
+        Ok(Self {
+            entry: EntryId::from_bytes(random::bytes()?),
+            kind,
+            subject,
+            policy_version,
+            payload,
+        })
     }
 }

@@ -15,7 +15,10 @@ pub(super) async fn read(payload: &mut Payload, bytes_max: usize) -> Result<Vec<
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Fault::bad_request("the body broke off"))?;
             if body.len().saturating_add(chunk.len()) > bytes_max {
-                return Err(Fault::new(ErrorCode::BodyTooLarge, format!("this route takes {bytes_max} bytes")));
+                return Err(Fault::new(
+                    ErrorCode::BodyTooLarge,
+                    format!("this route takes {bytes_max} bytes"),
+                ));
             }
             body.extend_from_slice(&chunk);
         }
@@ -30,6 +33,10 @@ pub(super) async fn read(payload: &mut Payload, bytes_max: usize) -> Result<Vec<
 pub(super) async fn json<T: DeserializeOwned>(payload: &mut Payload, bytes_max: usize) -> Result<T, Fault> {
     let body = read(payload, bytes_max).await?;
     serde_json::from_slice(&body).map_err(|error| {
-        Fault::bad_request(format!("the body is not the expected JSON (line {}, column {})", error.line(), error.column()))
+        Fault::bad_request(format!(
+            "the body is not the expected JSON (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
     })
 }

@@ -27,7 +27,9 @@ struct PeerCertificate {
 
 /// Reads the peer's certificate once per connection.
 pub(super) fn on_connect(tenant: &TenantId, connection: &dyn Any, extensions: &mut Extensions) {
-    let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else { return };
+    let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else {
+        return;
+    };
     let (_, session) = stream.get_ref();
     let certificate = session.peer_certificates().and_then(<[_]>::first);
     if let Some(peer) = certificate.and_then(|certificate| peer(tenant, certificate)) {
@@ -38,9 +40,14 @@ pub(super) fn on_connect(tenant: &TenantId, connection: &dyn Any, extensions: &m
 fn peer(tenant: &TenantId, der: &[u8]) -> Option<PeerCertificate> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let names = certificate.subject_alternative_name().ok()??;
-    let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else { return None };
+    let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else {
+        return None;
+    };
     let not_after_s = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-    Some(PeerCertificate { device: device_of_uri(tenant, uri)?, not_after_s })
+    Some(PeerCertificate {
+        device: device_of_uri(tenant, uri)?,
+        not_after_s,
+    })
 }
 
 impl FromRequest for Device {
@@ -54,17 +61,50 @@ impl FromRequest for Device {
 
 fn authenticate(request: &HttpRequest) -> Result<Device, Fault> {
     let peer = request.conn_data::<PeerCertificate>().copied();
-    let peer = peer.ok_or_else(|| Fault::new(ErrorCode::IdentityMissing, "this route needs a device certificate"))?;
+    let peer = peer.ok_or_else(|| {
+        Fault::new(
+            ErrorCode::IdentityMissing,
+            "this route needs a device certificate",
+        )
+    })?;
     let gateway = request
         .app_data::<web::Data<Arc<Gateway>>>()
         .ok_or_else(|| Fault::new(ErrorCode::Internal, "the gateway is not set up"))?;
     if peer.not_after_s <= gateway.clock.now_s() {
-        return Err(Fault::new(ErrorCode::IdentityInvalid, "the certificate has expired"));
+        return Err(Fault::new(
+            ErrorCode::IdentityInvalid,
+            "the certificate has expired",
+        ));
     }
     let device = gateway.directory.device(peer.device);
-    let device = device.ok_or_else(|| Fault::new(ErrorCode::IdentityInvalid, "the device is not in the directory log"))?;
+    let device = device.ok_or_else(|| {
+        Fault::new(
+            ErrorCode::IdentityInvalid,
+            "the device is not in the directory log",
+        )
+    })?;
     if device.revoked {
-        return Err(Fault::new(ErrorCode::DeviceRevoked, "this device has been revoked"));
+        return Err(revoked());
     }
-    Ok(Device { id: peer.device, person: device.person })
+    Ok(Device {
+        id: peer.device,
+        person: device.person,
+    })
+}
+
+/// Whether the device is still unrevoked: asked again before an answer that took a while (H4).
+pub(super) fn check_unrevoked(gateway: &Gateway, device: &Device) -> Result<(), Fault> {
+    if gateway
+        .directory
+        .device(device.id)
+        .is_none_or(|logged| logged.revoked)
+    {
+        Err(revoked())
+    } else {
+        Ok(())
+    }
+}
+
+fn revoked() -> Fault {
+    Fault::new(ErrorCode::DeviceRevoked, "this device has been revoked")
 }

@@ -25,7 +25,9 @@ pub(crate) fn serve(gateway: &Arc<Gateway>, listener: TcpListener) -> anyhow::Re
             .app_data(data.clone())
             .wrap(from_fn(trace))
             .configure(v1::routes)
-            .default_service(web::to(|| async { Err::<String, _>(problem::ApiError::from(Fault::not_found())) }))
+            .default_service(web::to(|| async {
+                Err::<String, _>(problem::ApiError::from(Fault::not_found()))
+            }))
     };
     let server = HttpServer::new(app)
         .on_connect(move |connection, extensions| device::on_connect(&tenant, connection, extensions))
@@ -50,7 +52,10 @@ async fn trace(
     let method = request.method().clone();
     let route = request.match_pattern().unwrap_or_else(|| "-".to_owned());
     let response = next.call(request).await;
-    let status = response.as_ref().map_or_else(|error| error.as_response_error().status_code(), ServiceResponse::status);
+    let status = response.as_ref().map_or_else(
+        |error| error.as_response_error().status_code(),
+        ServiceResponse::status,
+    );
     let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::debug!(%method, route, status = status.as_u16(), elapsed_ms, "request");
     response

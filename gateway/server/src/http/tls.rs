@@ -23,7 +23,9 @@ pub(crate) fn server_config(config: &Config, keys: &Keys, now_s: u64) -> anyhow:
         .allow_unauthenticated()
         .build()
         .context("cannot set up the check of client certificates")?;
-    let certificate = keys.authority.issue_server(&keys.server, &config.listen.names, now_s)?;
+    let certificate = keys
+        .authority
+        .issue_server(&keys.server, &config.listen.names, now_s)?;
     let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())?;
     let key = PrivateKeyDer::try_from(keys.server.serialize_der())
         .map_err(|_| anyhow::anyhow!("the server's key cannot be used"))?;

@@ -19,18 +19,39 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .route(api::enroll::PATH, web::post().to(enroll::enroll))
         .route(api::directory::PEOPLE_PATH, web::get().to(directory::people))
-        .route(api::directory::CHECKPOINT_PATH, web::get().to(directory::checkpoint))
+        .route(
+            api::directory::CHECKPOINT_PATH,
+            web::get().to(directory::checkpoint),
+        )
         .route("/v1/directory/tile/{path:.*}", web::get().to(directory::tile))
-        .route(api::key_packages::PATH, web::post().to(key_packages::upload::upload))
-        .route(api::key_packages::PATH, web::get().to(key_packages::upload::stock))
-        .route(api::key_packages::CLAIM_PATH, web::post().to(key_packages::claim::claim))
+        .route(
+            api::key_packages::PATH,
+            web::post().to(key_packages::upload::upload),
+        )
+        .route(
+            api::key_packages::PATH,
+            web::get().to(key_packages::upload::stock),
+        )
+        .route(
+            api::key_packages::CLAIM_PATH,
+            web::post().to(key_packages::claim::claim),
+        )
         .route(api::groups::PATH, web::post().to(groups::create::create))
         .route("/v1/groups/{group}", web::get().to(groups::show::show))
-        .route("/v1/groups/{group}/commits", web::post().to(groups::commit::commit))
-        .route("/v1/groups/{group}/proposals", web::post().to(groups::propose::propose))
+        .route(
+            "/v1/groups/{group}/commits",
+            web::post().to(groups::commit::commit),
+        )
+        .route(
+            "/v1/groups/{group}/proposals",
+            web::post().to(groups::propose::propose),
+        )
         .route("/v1/groups/{group}/stories", web::post().to(stories::post::post))
         .route("/v1/stories/{cti}", web::get().to(stories::show::show))
-        .route("/v1/stories/{cti}/revoke", web::post().to(stories::revoke::revoke))
+        .route(
+            "/v1/stories/{cti}/revoke",
+            web::post().to(stories::revoke::revoke),
+        )
         .route("/v1/blobs/{digest}", web::put().to(blobs::put::put))
         .route("/v1/blobs/{digest}", web::get().to(blobs::get::get))
         .route(api::sync::PATH, web::post().to(sync::sync))

@@ -7,8 +7,8 @@ use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
 use crate::domain::record::Kind;
 use crate::limits;
-use crate::store::stories::{self, StoryState};
 use crate::store::blobs;
+use crate::store::stories::{self, StoryState};
 
 /// Purges what has ended.
 pub(super) async fn run(gateway: &Gateway) -> Result<(), Fault> {
@@ -46,7 +46,13 @@ pub(super) async fn run(gateway: &Gateway) -> Result<(), Fault> {
 /// What is kept for a while after its use: spent ids (C1), handshakes (K16), unfetched inbox items.
 async fn forget(gateway: &Gateway, now_s: u64) -> Result<(), Fault> {
     gateway.store.forget_stories(now_s).await?;
-    gateway.store.drop_old_handshakes(now_s.saturating_sub(limits::COMMITS_KEPT_S)).await?;
-    gateway.store.drop_old_inbox(now_s.saturating_sub(limits::INBOX_KEPT_S)).await?;
+    gateway
+        .store
+        .drop_old_handshakes(now_s.saturating_sub(limits::COMMITS_KEPT_S))
+        .await?;
+    gateway
+        .store
+        .drop_old_inbox(now_s.saturating_sub(limits::INBOX_KEPT_S))
+        .await?;
     Ok(())
 }

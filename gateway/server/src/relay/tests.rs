@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use gateway_api::receipt::Acceptance;
+use policies::directory::DirectoryEntry;
 use policies::keys::Ed25519PublicKey;
 use policies::terms::{AudienceClass, EntryId, PersonId, TenantId};
-use policies::directory::DirectoryEntry;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -34,8 +34,19 @@ impl World {
         let layout = init::make(folder.path(), &TenantId::parse("acme").unwrap(), 1).unwrap();
         let (gateway, writer) = Gateway::open(layout.clone()).await.unwrap();
         let key = p256::ecdsa::SigningKey::from_slice(&[1; 32]).unwrap();
-        let key = key.verifying_key().to_sec1_point(true).as_bytes().try_into().unwrap();
-        let entry = DirectoryEntry::DeviceAdd { device: device(), person: person(), key, class: AudienceClass::Internal, at_s: 1 };
+        let key = key
+            .verifying_key()
+            .to_sec1_point(true)
+            .as_bytes()
+            .try_into()
+            .unwrap();
+        let entry = DirectoryEntry::DeviceAdd {
+            device: device(),
+            person: person(),
+            key,
+            class: AudienceClass::Internal,
+            at_s: 1,
+        };
         gateway.directory.append(entry).await.unwrap();
         let state = AudienceState {
             epoch: 0,
@@ -46,9 +57,21 @@ impl World {
             members: vec![(0, device())],
         };
         let record = gateway.entry(Kind::Audience, None, json!({})).unwrap();
-        let change = GroupChange { audience: group(), from_epoch: None, state, item: None, welcome: None, record };
+        let change = GroupChange {
+            audience: group(),
+            from_epoch: None,
+            state,
+            item: None,
+            welcome: None,
+            record,
+        };
         gateway.relay.change(change).await.unwrap();
-        Self { _folder: folder, layout, gateway, writer }
+        Self {
+            _folder: folder,
+            layout,
+            gateway,
+            writer,
+        }
     }
 
     /// Ends the process and starts it again on the same folder.
@@ -56,11 +79,19 @@ impl World {
         self.gateway.close(self.writer).await.unwrap();
         drop(self.gateway);
         let (gateway, writer) = Gateway::open(self.layout.clone()).await.unwrap();
-        Self { _folder: self._folder, layout: self.layout, gateway, writer }
+        Self {
+            _folder: self._folder,
+            layout: self.layout,
+            gateway,
+            writer,
+        }
     }
 
     fn submission(&self, number: u8, epoch: u64) -> Submission {
-        let record = self.gateway.entry(Kind::Relay, Some(person()), json!({ "number": number })).unwrap();
+        let record = self
+            .gateway
+            .entry(Kind::Relay, Some(person()), json!({ "number": number }))
+            .unwrap();
         let now_s = self.gateway.clock.now_s();
         let cti = Cti::from_bytes([number; 16]);
         let expires_s = now_s + 60;
@@ -86,22 +117,39 @@ impl World {
             acceptance: None,
             envelope_bytes: 8,
         };
-        Submission { story, stored, blobs: Vec::new(), record }
+        Submission {
+            story,
+            stored,
+            blobs: Vec::new(),
+            record,
+        }
     }
 
     /// What a crash after the first transaction leaves.
     async fn hold(&self, submission: &Submission) {
         let mut write = self.gateway.store.write().await.unwrap();
-        stories::hold(&mut write, &submission.story, &submission.stored).await.unwrap();
+        stories::hold(&mut write, &submission.story, &submission.stored)
+            .await
+            .unwrap();
         write.commit().await.unwrap();
     }
 
     async fn state(&self, number: u8) -> Option<StoryState> {
-        self.gateway.store.story(Cti::from_bytes([number; 16])).await.unwrap().map(|story| story.state)
+        self.gateway
+            .store
+            .story(Cti::from_bytes([number; 16]))
+            .await
+            .unwrap()
+            .map(|story| story.state)
     }
 
     async fn recorded(&self, entry: EntryId) -> bool {
-        self.gateway.ledger.find_entries(vec![entry]).await.unwrap().contains(&entry)
+        self.gateway
+            .ledger
+            .find_entries(vec![entry])
+            .await
+            .unwrap()
+            .contains(&entry)
     }
 }
 
@@ -126,9 +174,21 @@ async fn accepted_story_is_recorded_and_sequenced() {
     let signed = world.gateway.relay.submit(submission).await.unwrap();
     let key = world.gateway.keys.acceptance.verifying_key().to_bytes();
     let acceptance = Acceptance::verify(&signed, &Ed25519PublicKey::from_bytes(&key).unwrap()).unwrap();
-    assert_eq!((acceptance.cti, acceptance.sequence, acceptance.entry), (cti, 1, entry));
+    assert_eq!(
+        (acceptance.cti, acceptance.sequence, acceptance.entry),
+        (cti, 1, entry)
+    );
     assert!(world.recorded(entry).await);
-    assert_eq!(world.gateway.store.log_behind(group(), device(), 0).await.unwrap().len(), 1);
+    assert_eq!(
+        world
+            .gateway
+            .store
+            .log_behind(group(), device(), 0)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 /// K13: the same again gets the original receipt; something else under the same id is refused.
@@ -136,10 +196,16 @@ async fn accepted_story_is_recorded_and_sequenced() {
 async fn spent_id_is_idempotent_and_never_reused() {
     let world = World::new().await;
     let first = world.gateway.relay.submit(world.submission(1, 0)).await.unwrap();
-    assert_eq!(world.gateway.relay.submit(world.submission(1, 0)).await.unwrap(), first);
+    assert_eq!(
+        world.gateway.relay.submit(world.submission(1, 0)).await.unwrap(),
+        first
+    );
     let mut other = world.submission(1, 0);
     other.story.envelope_digest = Digest::of(b"another envelope");
-    assert_eq!(world.gateway.relay.submit(other).await.unwrap_err().code, ErrorCode::ReplayRefused);
+    assert_eq!(
+        world.gateway.relay.submit(other).await.unwrap_err().code,
+        ErrorCode::ReplayRefused
+    );
 }
 
 /// M3: a story of another epoch is not taken, and leaves nothing behind.
@@ -148,7 +214,10 @@ async fn story_of_another_epoch_leaves_nothing() {
     let world = World::new().await;
     let submission = world.submission(1, 7);
     let entry = submission.record.entry;
-    assert_eq!(world.gateway.relay.submit(submission).await.unwrap_err().code, ErrorCode::EpochMoved);
+    assert_eq!(
+        world.gateway.relay.submit(submission).await.unwrap_err().code,
+        ErrorCode::EpochMoved
+    );
     assert_eq!(world.state(1).await, None);
     assert!(!world.recorded(entry).await);
 }
@@ -160,7 +229,12 @@ async fn held_rows_are_settled_at_start() {
     let (recorded, lost) = (world.submission(1, 0), world.submission(2, 0));
     world.hold(&recorded).await;
     world.hold(&lost).await;
-    world.gateway.ledger.append(vec![recorded.record.clone()]).await.unwrap();
+    world
+        .gateway
+        .ledger
+        .append(vec![recorded.record.clone()])
+        .await
+        .unwrap();
     let world = world.restart().await;
     assert_eq!(world.state(1).await, Some(StoryState::Deliverable));
     assert_eq!(world.state(2).await, None);
@@ -175,11 +249,28 @@ async fn taken_back_story_is_gone() {
     let submission = world.submission(1, 0);
     let cti = submission.story.cti;
     world.gateway.relay.submit(submission).await.unwrap();
-    let record = world.gateway.entry(Kind::StoryRevoke, Some(person()), json!({})).unwrap();
-    world.gateway.relay.take_back(Takeback { cti, device: device(), record }).await.unwrap();
+    let record = world
+        .gateway
+        .entry(Kind::StoryRevoke, Some(person()), json!({}))
+        .unwrap();
+    world
+        .gateway
+        .relay
+        .take_back(Takeback {
+            cti,
+            device: device(),
+            record,
+        })
+        .await
+        .unwrap();
     assert_eq!(world.state(1).await, Some(StoryState::Revoked));
     assert!(world.gateway.store.story_ciphertext(cti).await.unwrap().is_none());
-    let items = world.gateway.store.log_behind(group(), device(), 0).await.unwrap();
+    let items = world
+        .gateway
+        .store
+        .log_behind(group(), device(), 0)
+        .await
+        .unwrap();
     assert!(matches!(items.as_slice(), [item] if matches!(item.body, LogBody::Revoked(gone) if gone == cti)));
 }
 

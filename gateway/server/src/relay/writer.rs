@@ -89,7 +89,10 @@ impl Writer {
             Ok(held) => held,
             Err((batch, fault)) => return answer_all(batch, &fault),
         };
-        let records = held.iter().map(|pending| pending.submission.record.clone()).collect();
+        let records = held
+            .iter()
+            .map(|pending| pending.submission.record.clone())
+            .collect();
         if let Err(error) = self.ledger.append(records).await {
             let fault = self.health.stop("the ledger cannot be written", &error);
             return answer_all(held, &fault);
@@ -134,23 +137,46 @@ impl Writer {
         if let Some(known) = stories::story(write, story.cti).await? {
             return known_story(&known, story);
         }
-        let audience = audiences::audience(write, story.audience).await?.ok_or_else(Fault::not_found)?;
+        let audience = audiences::audience(write, story.audience)
+            .await?
+            .ok_or_else(Fault::not_found)?;
         if audience.epoch != story.epoch {
-            return Err(Fault::new(ErrorCode::EpochMoved, format!("the group is in epoch {}", audience.epoch)));
+            return Err(Fault::new(
+                ErrorCode::EpochMoved,
+                format!("the group is in epoch {}", audience.epoch),
+            ));
         }
         if audience.removal_pending {
-            return Err(Fault::new(ErrorCode::RemovalPending, "a device of this group has been revoked"));
+            return Err(Fault::new(
+                ErrorCode::RemovalPending,
+                "a device of this group has been revoked",
+            ));
         }
-        if self.directory.device(story.device).is_none_or(|device| device.revoked) {
-            return Err(Fault::new(ErrorCode::DeviceRevoked, "this device has been revoked"));
+        if self
+            .directory
+            .device(story.device)
+            .is_none_or(|device| device.revoked)
+        {
+            return Err(Fault::new(
+                ErrorCode::DeviceRevoked,
+                "this device has been revoked",
+            ));
         }
         if !audiences::is_member(write, story.audience, story.device).await? {
-            return Err(Fault::new(ErrorCode::NotAMember, "the device is not in this audience"));
+            return Err(Fault::new(
+                ErrorCode::NotAMember,
+                "the device is not in this audience",
+            ));
         }
         for (digest, _) in &submission.blobs {
-            let free = blobs::blob(write, *digest).await?.is_some_and(|blob| blob.cti.is_none());
+            let free = blobs::blob(write, *digest)
+                .await?
+                .is_some_and(|blob| blob.cti.is_none());
             if !free {
-                return Err(Fault::new(ErrorCode::BlobMissing, "a blob is not here, or not free"));
+                return Err(Fault::new(
+                    ErrorCode::BlobMissing,
+                    "a blob is not here, or not free",
+                ));
             }
         }
         stories::hold(write, story, &submission.stored).await?;
@@ -178,10 +204,20 @@ impl Writer {
     }
 
     async fn change(&self, change: GroupChange) -> Result<u64, Fault> {
-        let GroupChange { audience, from_epoch, state, item, welcome, record } = change;
+        let GroupChange {
+            audience,
+            from_epoch,
+            state,
+            item,
+            welcome,
+            record,
+        } = change;
         let now_s = self.clock.now_s();
         let mut write = self.store.write().await?;
-        let mut devices: BTreeSet<DeviceId> = audiences::members(&mut write, audience).await?.into_iter().collect();
+        let mut devices: BTreeSet<DeviceId> = audiences::members(&mut write, audience)
+            .await?
+            .into_iter()
+            .collect();
         let sequence = match from_epoch {
             None => {
                 if !audiences::insert(&mut write, audience, &state).await? {
@@ -189,7 +225,10 @@ impl Writer {
                 }
                 0
             }
-            Some(from_epoch) => self.advance(&mut write, audience, from_epoch, &state, item, now_s).await?,
+            Some(from_epoch) => {
+                self.advance(&mut write, audience, from_epoch, &state, item, now_s)
+                    .await?
+            }
         };
         if let Some(welcome) = welcome {
             let body = InboxBody::Welcome {
@@ -232,7 +271,9 @@ impl Writer {
     async fn take_back(&self, takeback: Takeback) -> Result<u64, Fault> {
         let now_s = self.clock.now_s();
         let mut write = self.store.write().await?;
-        let story = stories::story(&mut write, takeback.cti).await?.filter(|story| story.device == takeback.device);
+        let story = stories::story(&mut write, takeback.cti)
+            .await?
+            .filter(|story| story.device == takeback.device);
         let story = story.ok_or_else(Fault::not_found)?;
         match story.state {
             StoryState::Deliverable => {}
@@ -245,7 +286,14 @@ impl Writer {
             blobs::remove(&mut write, blob.digest).await?;
         }
         let sequence = audiences::next_sequence(&mut write, story.audience).await?;
-        audiences::append_log(&mut write, story.audience, sequence, &LogBody::Revoked(story.cti), now_s).await?;
+        audiences::append_log(
+            &mut write,
+            story.audience,
+            sequence,
+            &LogBody::Revoked(story.cti),
+            now_s,
+        )
+        .await?;
         let devices = audiences::members(&mut write, story.audience).await?;
         self.record_then_commit(takeback.record, write).await?;
         for blob in &gone {
@@ -258,11 +306,18 @@ impl Writer {
     }
 
     /// No effect without a durable record (L4).
-    async fn record_then_commit(&self, record: crate::domain::record::Record, write: Write) -> Result<(), Fault> {
+    async fn record_then_commit(
+        &self,
+        record: crate::domain::record::Record,
+        write: Write,
+    ) -> Result<(), Fault> {
         if let Err(error) = self.ledger.append(vec![record]).await {
             return Err(self.health.stop("the ledger cannot be written", &error));
         }
-        write.commit().await.map_err(|error| self.health.stop("the database cannot be written", &error.into()))
+        write
+            .commit()
+            .await
+            .map_err(|error| self.health.stop("the database cannot be written", &error.into()))
     }
 }
 
@@ -281,7 +336,14 @@ pub(super) async fn deliver(write: &mut Write, keys: &Keys, story: &Story) -> sq
     }
     .sign(&keys.acceptance);
     stories::release(write, story.cti, sequence, &acceptance).await?;
-    audiences::append_log(write, story.audience, sequence, &LogBody::Story(story.cti), story.at_s).await?;
+    audiences::append_log(
+        write,
+        story.audience,
+        sequence,
+        &LogBody::Story(story.cti),
+        story.at_s,
+    )
+    .await?;
     Ok(acceptance)
 }
 
@@ -293,12 +355,19 @@ fn known_story(known: &Story, story: &Story) -> Result<Entry, Fault> {
     match (&known.acceptance, same) {
         (Some(acceptance), true) => Ok(Entry::Known(acceptance.clone())),
         (None, true) => Err(Fault::new(ErrorCode::Busy, "this story is being recorded")),
-        (_, false) => Err(Fault::new(ErrorCode::ReplayRefused, "this id was used before, for something else")),
+        (_, false) => Err(Fault::new(
+            ErrorCode::ReplayRefused,
+            "this id was used before, for something else",
+        )),
     }
 }
 
 fn answer_all(batch: Vec<Pending>, fault: &Fault) {
     for pending in batch {
-        drop(pending.answer.send(Err(Fault::new(fault.code, fault.detail.clone()))));
+        drop(
+            pending
+                .answer
+                .send(Err(Fault::new(fault.code, fault.detail.clone()))),
+        );
     }
 }

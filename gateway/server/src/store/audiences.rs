@@ -74,7 +74,9 @@ impl Store {
         .bind(device.as_bytes().as_slice())
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(|id| Ok(AudienceId::from_bytes(bytes("audience", id)?))).collect()
+        rows.iter()
+            .map(|id| Ok(AudienceId::from_bytes(bytes("audience", id)?)))
+            .collect()
     }
 
     /// Per audience of the device, past ones included, where its latest stay begins: its first cursor there.
@@ -137,11 +139,15 @@ impl Store {
     }
 }
 
-pub(crate) async fn audience(connection: &mut SqliteConnection, id: AudienceId) -> sqlx::Result<Option<Audience>> {
-    let row = sqlx::query("SELECT epoch, tree_hash, class, sequence, removal_pending FROM audience WHERE id = $1")
-        .bind(id.as_bytes().as_slice())
-        .fetch_optional(connection)
-        .await?;
+pub(crate) async fn audience(
+    connection: &mut SqliteConnection,
+    id: AudienceId,
+) -> sqlx::Result<Option<Audience>> {
+    let row =
+        sqlx::query("SELECT epoch, tree_hash, class, sequence, removal_pending FROM audience WHERE id = $1")
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(connection)
+            .await?;
     row.map(|row| {
         Ok(Audience {
             epoch: unsigned(row.try_get("epoch")?),
@@ -154,14 +160,19 @@ pub(crate) async fn audience(connection: &mut SqliteConnection, id: AudienceId) 
     .transpose()
 }
 
-pub(crate) async fn members(connection: &mut SqliteConnection, id: AudienceId) -> sqlx::Result<Vec<DeviceId>> {
+pub(crate) async fn members(
+    connection: &mut SqliteConnection,
+    id: AudienceId,
+) -> sqlx::Result<Vec<DeviceId>> {
     let rows = sqlx::query_scalar::<_, Vec<u8>>(
         "SELECT device FROM member WHERE audience = $1 AND left_at IS NULL ORDER BY leaf",
     )
     .bind(id.as_bytes().as_slice())
     .fetch_all(connection)
     .await?;
-    rows.iter().map(|device| Ok(DeviceId::from_bytes(bytes("device", device)?))).collect()
+    rows.iter()
+        .map(|device| Ok(DeviceId::from_bytes(bytes("device", device)?)))
+        .collect()
 }
 
 pub(crate) async fn is_member(
@@ -169,12 +180,13 @@ pub(crate) async fn is_member(
     id: AudienceId,
     device: DeviceId,
 ) -> sqlx::Result<bool> {
-    let found =
-        sqlx::query_scalar::<_, i64>("SELECT 1 FROM member WHERE audience = $1 AND device = $2 AND left_at IS NULL")
-            .bind(id.as_bytes().as_slice())
-            .bind(device.as_bytes().as_slice())
-            .fetch_optional(connection)
-            .await?;
+    let found = sqlx::query_scalar::<_, i64>(
+        "SELECT 1 FROM member WHERE audience = $1 AND device = $2 AND left_at IS NULL",
+    )
+    .bind(id.as_bytes().as_slice())
+    .bind(device.as_bytes().as_slice())
+    .fetch_optional(connection)
+    .await?;
     Ok(found.is_some())
 }
 
@@ -225,9 +237,17 @@ pub(crate) async fn advance(
 }
 
 /// Ends the stays of those who are gone, begins those of the new, at `sequence`.
-async fn set_members(write: &mut Write, id: AudienceId, state: &AudienceState, sequence: u64) -> sqlx::Result<()> {
+async fn set_members(
+    write: &mut Write,
+    id: AudienceId,
+    state: &AudienceState,
+    sequence: u64,
+) -> sqlx::Result<()> {
     let before = members(write, id).await?;
-    for device in before.iter().filter(|device| !state.members.iter().any(|(_, member)| member == *device)) {
+    for device in before
+        .iter()
+        .filter(|device| !state.members.iter().any(|(_, member)| member == *device))
+    {
         sqlx::query("UPDATE member SET left_at = $3 WHERE audience = $1 AND device = $2 AND left_at IS NULL")
             .bind(id.as_bytes().as_slice())
             .bind(device.as_bytes().as_slice())
@@ -237,12 +257,14 @@ async fn set_members(write: &mut Write, id: AudienceId, state: &AudienceState, s
     }
     for (leaf, device) in &state.members {
         if before.contains(device) {
-            sqlx::query("UPDATE member SET leaf = $3 WHERE audience = $1 AND device = $2 AND left_at IS NULL")
-                .bind(id.as_bytes().as_slice())
-                .bind(device.as_bytes().as_slice())
-                .bind(i64::from(*leaf))
-                .execute(&mut **write)
-                .await?;
+            sqlx::query(
+                "UPDATE member SET leaf = $3 WHERE audience = $1 AND device = $2 AND left_at IS NULL",
+            )
+            .bind(id.as_bytes().as_slice())
+            .bind(device.as_bytes().as_slice())
+            .bind(i64::from(*leaf))
+            .execute(&mut **write)
+            .await?;
         } else {
             sqlx::query("INSERT INTO member (audience, device, leaf, joined) VALUES ($1, $2, $3, $4)")
                 .bind(id.as_bytes().as_slice())
@@ -258,11 +280,12 @@ async fn set_members(write: &mut Write, id: AudienceId, state: &AudienceState, s
 
 /// Draws the next sequence number of the group's log.
 pub(crate) async fn next_sequence(write: &mut Write, id: AudienceId) -> sqlx::Result<u64> {
-    let sequence =
-        sqlx::query_scalar::<_, i64>("UPDATE audience SET sequence = sequence + 1 WHERE id = $1 RETURNING sequence")
-            .bind(id.as_bytes().as_slice())
-            .fetch_one(&mut **write)
-            .await?;
+    let sequence = sqlx::query_scalar::<_, i64>(
+        "UPDATE audience SET sequence = sequence + 1 WHERE id = $1 RETURNING sequence",
+    )
+    .bind(id.as_bytes().as_slice())
+    .fetch_one(&mut **write)
+    .await?;
     Ok(unsigned(sequence))
 }
 
@@ -293,9 +316,14 @@ pub(crate) async fn append_log(
 }
 
 fn log_item(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<LogItem> {
-    let message = || row.try_get::<Option<Vec<u8>>, _>("message")?.ok_or_else(|| corrupt("message"));
+    let message = || {
+        row.try_get::<Option<Vec<u8>>, _>("message")?
+            .ok_or_else(|| corrupt("message"))
+    };
     let cti = || {
-        let cti = row.try_get::<Option<Vec<u8>>, _>("cti")?.ok_or_else(|| corrupt("cti"))?;
+        let cti = row
+            .try_get::<Option<Vec<u8>>, _>("cti")?
+            .ok_or_else(|| corrupt("cti"))?;
         Ok::<_, sqlx::Error>(Cti::from_bytes(bytes("cti", &cti)?))
     };
     let body = match row.try_get("kind")? {
@@ -305,5 +333,8 @@ fn log_item(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<LogItem> {
         "revoked" => LogBody::Revoked(cti()?),
         _ => return Err(corrupt("kind")),
     };
-    Ok(LogItem { sequence: unsigned(row.try_get("sequence")?), body })
+    Ok(LogItem {
+        sequence: unsigned(row.try_get("sequence")?),
+        body,
+    })
 }

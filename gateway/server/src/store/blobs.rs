@@ -60,28 +60,38 @@ impl Store {
     /// Blobs whose bucket has ended.
     pub(crate) async fn ended_blobs(&self, now_s: u64) -> sqlx::Result<Vec<Blob>> {
         let sql = format!("SELECT {COLUMNS} FROM blob WHERE expires_s <= $1 ORDER BY expires_s, digest");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(signed(now_s)).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(signed(now_s))
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(parse).collect()
     }
 
     /// Blobs that a story names.
     pub(crate) async fn blobs_of(&self, cti: Cti) -> sqlx::Result<Vec<Blob>> {
         let sql = format!("SELECT {COLUMNS} FROM blob WHERE cti = $1 ORDER BY digest");
-        let rows =
-            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cti.as_bytes().as_slice()).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(cti.as_bytes().as_slice())
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(parse).collect()
     }
 
     /// Objects that have a row.
     pub(crate) async fn known_objects(&self) -> sqlx::Result<Vec<[u8; 16]>> {
-        let rows = sqlx::query_scalar::<_, Vec<u8>>("SELECT object FROM blob").fetch_all(&self.pool).await?;
+        let rows = sqlx::query_scalar::<_, Vec<u8>>("SELECT object FROM blob")
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(|object| bytes("object", object)).collect()
     }
 }
 
 pub(crate) async fn blob(connection: &mut SqliteConnection, digest: Digest) -> sqlx::Result<Option<Blob>> {
     let sql = format!("SELECT {COLUMNS} FROM blob WHERE digest = $1");
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(digest.as_bytes().as_slice()).fetch_optional(connection).await?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(digest.as_bytes().as_slice())
+        .fetch_optional(connection)
+        .await?;
     row.as_ref().map(parse).transpose()
 }
 
@@ -104,7 +114,11 @@ pub(crate) async fn assign(
 }
 
 pub(crate) async fn remove(write: &mut Write, digest: Digest) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM blob WHERE digest = $1").bind(digest.as_bytes().as_slice()).execute(&mut **write).await.map(drop)
+    sqlx::query("DELETE FROM blob WHERE digest = $1")
+        .bind(digest.as_bytes().as_slice())
+        .execute(&mut **write)
+        .await
+        .map(drop)
 }
 
 fn parse(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Blob> {
@@ -138,20 +152,36 @@ impl Objects {
     /// Files below `folder`, fsynced before an upload counts.
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         files::ensure_folder(folder)?;
-        let store = LocalFileSystem::new_with_prefix(folder).context("cannot open the folder of blobs")?.with_fsync(true);
-        Ok(Self { store: Arc::new(store) })
+        let store = LocalFileSystem::new_with_prefix(folder)
+            .context("cannot open the folder of blobs")?
+            .with_fsync(true);
+        Ok(Self {
+            store: Arc::new(store),
+        })
     }
 
     pub(crate) async fn write(&self, object: &[u8; 16]) -> anyhow::Result<ObjectWriter> {
-        let upload = self.store.put_multipart(&path(object)).await.context("cannot begin to store a blob")?;
-        Ok(ObjectWriter { upload, pending: Vec::new() })
+        let upload = self
+            .store
+            .put_multipart(&path(object))
+            .await
+            .context("cannot begin to store a blob")?;
+        Ok(ObjectWriter {
+            upload,
+            pending: Vec::new(),
+        })
     }
 
     pub(crate) async fn read(
         &self,
         object: &[u8; 16],
     ) -> anyhow::Result<BoxStream<'static, object_store::Result<bytes::Bytes>>> {
-        Ok(self.store.get(&path(object)).await.context("cannot read a blob")?.into_stream())
+        Ok(self
+            .store
+            .get(&path(object))
+            .await
+            .context("cannot read a blob")?
+            .into_stream())
     }
 
     /// Removes an object; one that is gone already is no fault.
@@ -167,7 +197,8 @@ impl Objects {
         let mut objects = Vec::new();
         let mut listing = self.store.list(None);
         while let Some(meta) = listing.next().await {
-            let name = hex::decode(meta.context("cannot list the blobs")?.location.as_ref()).unwrap_or_default();
+            let name =
+                hex::decode(meta.context("cannot list the blobs")?.location.as_ref()).unwrap_or_default();
             objects.extend(<[u8; 16]>::try_from(name.as_slice()));
         }
         Ok(objects)
@@ -201,7 +232,10 @@ impl ObjectWriter {
 
     async fn put(&mut self) -> anyhow::Result<()> {
         let part = std::mem::take(&mut self.pending);
-        self.upload.put_part(PutPayload::from(part)).await.context("cannot store a part of a blob")
+        self.upload
+            .put_part(PutPayload::from(part))
+            .await
+            .context("cannot store a part of a blob")
     }
 }
 

@@ -59,7 +59,10 @@ pub(crate) struct FileBucketKeys {
 impl FileBucketKeys {
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         files::ensure_folder(folder)?;
-        Ok(Self { folder: folder.to_owned(), keys_by_end: Mutex::default() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            keys_by_end: Mutex::default(),
+        })
     }
 
     fn path(&self, end_s: u64) -> PathBuf {
@@ -72,7 +75,10 @@ impl FileBucketKeys {
             return Ok(None);
         }
         let bytes = Zeroizing::new(files::read(&path)?);
-        let key = bytes.as_slice().try_into().with_context(|| format!("`{}` is not a bucket key", path.display()))?;
+        let key = bytes
+            .as_slice()
+            .try_into()
+            .with_context(|| format!("`{}` is not a bucket key", path.display()))?;
         Ok(Some(Arc::new(BucketKey(Zeroizing::new(key)))))
     }
 
@@ -80,7 +86,11 @@ impl FileBucketKeys {
         let mut ends = Vec::new();
         for entry in std::fs::read_dir(&self.folder).context("cannot list the bucket keys")? {
             let name = entry?.file_name();
-            ends.extend(name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|end| end.parse::<u64>().ok()));
+            ends.extend(
+                name.to_str()
+                    .and_then(|name| name.strip_suffix(SUFFIX))
+                    .and_then(|end| end.parse::<u64>().ok()),
+            );
         }
         Ok(ends)
     }

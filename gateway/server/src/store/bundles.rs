@@ -18,10 +18,11 @@ pub(crate) struct StoredBundle {
 impl Store {
     /// The two newest bundles, newest first.
     pub(crate) async fn newest_bundles(&self) -> sqlx::Result<Vec<StoredBundle>> {
-        let rows =
-            sqlx::query("SELECT version, digest, log_index, activated_s, bytes FROM bundle ORDER BY version DESC LIMIT 2")
-                .fetch_all(&self.pool)
-                .await?;
+        let rows = sqlx::query(
+            "SELECT version, digest, log_index, activated_s, bytes FROM bundle ORDER BY version DESC LIMIT 2",
+        )
+        .fetch_all(&self.pool)
+        .await?;
         rows.iter()
             .map(|row| {
                 Ok(StoredBundle {
@@ -36,29 +37,37 @@ impl Store {
     }
 
     pub(crate) async fn add_bundle(&self, bundle: &StoredBundle) -> sqlx::Result<()> {
-        sqlx::query("INSERT INTO bundle (version, digest, log_index, activated_s, bytes) VALUES ($1, $2, $3, $4, $5)")
-            .bind(signed(bundle.version))
-            .bind(bundle.digest.as_bytes().as_slice())
-            .bind(signed(bundle.log_index))
-            .bind(signed(bundle.activated_s))
-            .bind(bundle.bytes.as_slice())
-            .execute(&self.pool)
-            .await
-            .map(drop)
+        sqlx::query(
+            "INSERT INTO bundle (version, digest, log_index, activated_s, bytes) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(signed(bundle.version))
+        .bind(bundle.digest.as_bytes().as_slice())
+        .bind(signed(bundle.log_index))
+        .bind(signed(bundle.activated_s))
+        .bind(bundle.bytes.as_slice())
+        .execute(&self.pool)
+        .await
+        .map(drop)
     }
 
     /// Since when the device has been known to hold `version` or a later one.
     pub(crate) async fn policy_ack(&self, device: DeviceId, version: u64) -> sqlx::Result<Option<u64>> {
-        let at_s = sqlx::query_scalar::<_, i64>("SELECT at_s FROM policy_ack WHERE device = $1 AND version >= $2")
-            .bind(device.as_bytes().as_slice())
-            .bind(signed(version))
-            .fetch_optional(&self.pool)
-            .await?;
+        let at_s =
+            sqlx::query_scalar::<_, i64>("SELECT at_s FROM policy_ack WHERE device = $1 AND version >= $2")
+                .bind(device.as_bytes().as_slice())
+                .bind(signed(version))
+                .fetch_optional(&self.pool)
+                .await?;
         Ok(at_s.map(unsigned))
     }
 
     /// Notes that the device holds `version`; the first time counts.
-    pub(crate) async fn set_policy_ack(&self, device: DeviceId, version: u64, now_s: u64) -> sqlx::Result<()> {
+    pub(crate) async fn set_policy_ack(
+        &self,
+        device: DeviceId,
+        version: u64,
+        now_s: u64,
+    ) -> sqlx::Result<()> {
         if self.policy_ack(device, version).await?.is_some() {
             return Ok(());
         }

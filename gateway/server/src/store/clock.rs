@@ -7,7 +7,9 @@ use crate::clock::Reading;
 
 impl Store {
     pub(crate) async fn last_reading(&self) -> sqlx::Result<Option<Reading>> {
-        let row = sqlx::query("SELECT boot_id, wall_s, boot_s FROM clock WHERE id = 1").fetch_optional(&self.pool).await?;
+        let row = sqlx::query("SELECT boot_id, wall_s, boot_s FROM clock WHERE id = 1")
+            .fetch_optional(&self.pool)
+            .await?;
         row.map(|row| {
             Ok(Reading {
                 boot_id: row.try_get("boot_id")?,

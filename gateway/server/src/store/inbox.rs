@@ -8,23 +8,32 @@ use crate::limits;
 
 impl Store {
     /// Items behind the cursor; those at or before it are forgotten. Bodies are JSON.
-    pub(crate) async fn inbox_behind(&self, device: DeviceId, cursor: u64) -> sqlx::Result<Vec<(u64, Vec<u8>)>> {
-        let rows = sqlx::query("SELECT sequence, body FROM inbox WHERE device = $1 AND sequence > $2 ORDER BY sequence LIMIT $3")
-            .bind(device.as_bytes().as_slice())
-            .bind(signed(cursor))
-            .bind(limits::SYNC_ITEMS_MAX)
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(|row| Ok((unsigned(row.try_get("sequence")?), row.try_get("body")?))).collect()
+    pub(crate) async fn inbox_behind(
+        &self,
+        device: DeviceId,
+        cursor: u64,
+    ) -> sqlx::Result<Vec<(u64, Vec<u8>)>> {
+        let rows = sqlx::query(
+            "SELECT sequence, body FROM inbox WHERE device = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+        )
+        .bind(device.as_bytes().as_slice())
+        .bind(signed(cursor))
+        .bind(limits::SYNC_ITEMS_MAX)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| Ok((unsigned(row.try_get("sequence")?), row.try_get("body")?)))
+            .collect()
     }
 
     /// Forgets what the device has durably processed.
     pub(crate) async fn acknowledge_inbox(&self, device: DeviceId, cursor: u64) -> sqlx::Result<()> {
-        let found = sqlx::query_scalar::<_, i64>("SELECT 1 FROM inbox WHERE device = $1 AND sequence <= $2 LIMIT 1")
-            .bind(device.as_bytes().as_slice())
-            .bind(signed(cursor))
-            .fetch_optional(&self.pool)
-            .await?;
+        let found =
+            sqlx::query_scalar::<_, i64>("SELECT 1 FROM inbox WHERE device = $1 AND sequence <= $2 LIMIT 1")
+                .bind(device.as_bytes().as_slice())
+                .bind(signed(cursor))
+                .fetch_optional(&self.pool)
+                .await?;
         if found.is_none() {
             return Ok(());
         }
@@ -38,7 +47,11 @@ impl Store {
 
     /// Forgets items that nobody fetched.
     pub(crate) async fn drop_old_inbox(&self, before_s: u64) -> sqlx::Result<()> {
-        sqlx::query("DELETE FROM inbox WHERE at_s < $1").bind(signed(before_s)).execute(&self.pool).await.map(drop)
+        sqlx::query("DELETE FROM inbox WHERE at_s < $1")
+            .bind(signed(before_s))
+            .execute(&self.pool)
+            .await
+            .map(drop)
     }
 }
 

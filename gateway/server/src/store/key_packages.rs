@@ -40,7 +40,10 @@ impl Store {
     }
 
     /// Claims a package of each device that has one, in the order asked.
-    pub(crate) async fn claim_key_packages(&self, devices: &[DeviceId]) -> sqlx::Result<Vec<(DeviceId, Vec<u8>)>> {
+    pub(crate) async fn claim_key_packages(
+        &self,
+        devices: &[DeviceId],
+    ) -> sqlx::Result<Vec<(DeviceId, Vec<u8>)>> {
         let mut write = self.write().await?;
         let mut claimed = Vec::with_capacity(devices.len());
         for device in devices {
@@ -54,10 +57,12 @@ impl Store {
             let package = match one_time {
                 Some(package) => Some(package),
                 None => {
-                    sqlx::query_scalar("SELECT package FROM key_package WHERE device = $1 AND last_resort = 1 LIMIT 1")
-                        .bind(device.as_bytes().as_slice())
-                        .fetch_optional(&mut *write)
-                        .await?
+                    sqlx::query_scalar(
+                        "SELECT package FROM key_package WHERE device = $1 AND last_resort = 1 LIMIT 1",
+                    )
+                    .bind(device.as_bytes().as_slice())
+                    .fetch_optional(&mut *write)
+                    .await?
                 }
             };
             claimed.extend(package.map(|package| (*device, package)));
@@ -77,10 +82,12 @@ impl Store {
 }
 
 async fn stock(connection: &mut sqlx::SqliteConnection, device: DeviceId) -> sqlx::Result<u32> {
-    let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM key_package WHERE device = $1 AND last_resort = 0")
-        .bind(device.as_bytes().as_slice())
-        .fetch_one(connection)
-        .await?;
+    let count = sqlx::query_scalar::<_, i64>(
+        "SELECT COUNT(*) FROM key_package WHERE device = $1 AND last_resort = 0",
+    )
+    .bind(device.as_bytes().as_slice())
+    .fetch_one(connection)
+    .await?;
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 

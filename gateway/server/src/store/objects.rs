@@ -34,7 +34,9 @@ pub(crate) enum Part {
 
 impl ObjectKey {
     pub(crate) fn generate() -> anyhow::Result<Self> {
-        Ok(Self { bytes: Zeroizing::new(random::bytes()?) })
+        Ok(Self {
+            bytes: Zeroizing::new(random::bytes()?),
+        })
     }
 
     /// The key wrapped for the bucket; `object` binds it to its row.
@@ -42,7 +44,11 @@ impl ObjectKey {
         let nonce = random::bytes::<NONCE_LEN>()?;
         let mut sealed = self.bytes.to_vec();
         cipher(bucket.as_bytes())?
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(object), &mut sealed)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(object),
+                &mut sealed,
+            )
             .map_err(|_| NotOpened)?;
         Ok([nonce.as_slice(), &sealed].concat())
     }
@@ -51,10 +57,13 @@ impl ObjectKey {
         let (nonce, sealed) = wrapped.split_at_checked(NONCE_LEN).ok_or(NotOpened)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| NotOpened)?;
         let mut sealed = Zeroizing::new(sealed.to_vec());
-        let clear =
-            cipher(bucket.as_bytes())?.open_in_place(nonce, Aad::from(object), &mut sealed).map_err(|_| NotOpened)?;
+        let clear = cipher(bucket.as_bytes())?
+            .open_in_place(nonce, Aad::from(object), &mut sealed)
+            .map_err(|_| NotOpened)?;
         let bytes: [u8; 32] = (&*clear).try_into().map_err(|_| NotOpened)?;
-        Ok(Self { bytes: Zeroizing::new(bytes) })
+        Ok(Self {
+            bytes: Zeroizing::new(bytes),
+        })
     }
 
     pub(crate) fn seal(&self, part: Part, clear: &[u8]) -> Result<Vec<u8>, NotOpened> {
@@ -68,7 +77,10 @@ impl ObjectKey {
 
     pub(crate) fn open(&self, part: Part, sealed: &[u8]) -> Result<Vec<u8>, NotOpened> {
         let mut bytes = sealed.to_vec();
-        let length = cipher(&self.bytes)?.open_in_place(part.nonce(), Aad::empty(), &mut bytes).map_err(|_| NotOpened)?.len();
+        let length = cipher(&self.bytes)?
+            .open_in_place(part.nonce(), Aad::empty(), &mut bytes)
+            .map_err(|_| NotOpened)?
+            .len();
         bytes.truncate(length);
         Ok(bytes)
     }
@@ -92,7 +104,9 @@ impl Part {
 }
 
 fn cipher(key: &[u8; 32]) -> Result<LessSafeKey, NotOpened> {
-    UnboundKey::new(&AES_256_GCM, key).map(LessSafeKey::new).map_err(|_| NotOpened)
+    UnboundKey::new(&AES_256_GCM, key)
+        .map(LessSafeKey::new)
+        .map_err(|_| NotOpened)
 }
 
 /// Turns a stream of clear bytes into encrypted chunks.
@@ -104,7 +118,11 @@ pub(crate) struct ChunkSealer {
 
 impl ChunkSealer {
     pub(crate) fn new(key: ObjectKey) -> Self {
-        Self { key, index: 0, pending: Vec::with_capacity(limits::CHUNK_BYTES) }
+        Self {
+            key,
+            index: 0,
+            pending: Vec::with_capacity(limits::CHUNK_BYTES),
+        }
     }
 
     /// Takes bytes in, appends whole chunks to `out`. A full chunk waits until more follows, since the last is marked.
@@ -128,7 +146,13 @@ impl ChunkSealer {
     }
 
     fn seal_pending(&mut self, last: bool, out: &mut Vec<u8>) -> Result<(), NotOpened> {
-        out.extend(self.key.seal(Part::Chunk { index: self.index, last }, &self.pending)?);
+        out.extend(self.key.seal(
+            Part::Chunk {
+                index: self.index,
+                last,
+            },
+            &self.pending,
+        )?);
         self.pending.clear();
         self.index = self.index.checked_add(1).ok_or(NotOpened)?;
         Ok(())
@@ -144,7 +168,11 @@ pub(crate) struct ChunkOpener {
 
 impl ChunkOpener {
     pub(crate) fn new(key: ObjectKey) -> Self {
-        Self { key, index: 0, pending: Vec::new() }
+        Self {
+            key,
+            index: 0,
+            pending: Vec::new(),
+        }
     }
 
     /// Takes stored bytes in, returns what can be opened: every chunk that another follows.
@@ -154,7 +182,13 @@ impl ChunkOpener {
         let chunk = limits::CHUNK_BYTES + TAG_BYTES;
         while self.pending.len() > chunk {
             let rest = self.pending.split_off(chunk);
-            clear.extend(self.key.open(Part::Chunk { index: self.index, last: false }, &self.pending)?);
+            clear.extend(self.key.open(
+                Part::Chunk {
+                    index: self.index,
+                    last: false,
+                },
+                &self.pending,
+            )?);
             self.pending = rest;
             self.index = self.index.checked_add(1).ok_or(NotOpened)?;
         }
@@ -163,7 +197,13 @@ impl ChunkOpener {
 
     /// Opens the last chunk.
     pub(crate) fn finish(self) -> Result<Vec<u8>, NotOpened> {
-        self.key.open(Part::Chunk { index: self.index, last: true }, &self.pending)
+        self.key.open(
+            Part::Chunk {
+                index: self.index,
+                last: true,
+            },
+            &self.pending,
+        )
     }
 }
 
@@ -194,7 +234,14 @@ mod tests {
 
     #[test]
     fn blob_of_any_length_opens_again() {
-        for length in [0, 1, limits::CHUNK_BYTES - 1, limits::CHUNK_BYTES, limits::CHUNK_BYTES + 1, 3 * limits::CHUNK_BYTES] {
+        for length in [
+            0,
+            1,
+            limits::CHUNK_BYTES - 1,
+            limits::CHUNK_BYTES,
+            limits::CHUNK_BYTES + 1,
+            3 * limits::CHUNK_BYTES,
+        ] {
             let clear: Vec<u8> = (0..length).map(|i| u8::try_from(i % 251).unwrap()).collect();
             let (stored, key) = stored(&clear);
             assert!(opened(&stored, key).unwrap() == clear, "{length}");

@@ -39,11 +39,13 @@ impl Store {
             return Ok(false);
         }
         for group in groups {
-            sqlx::query("INSERT INTO directory_group (name, created_s) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                .bind(group.as_str())
-                .bind(signed(now_s))
-                .execute(&mut *write)
-                .await?;
+            sqlx::query(
+                "INSERT INTO directory_group (name, created_s) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            )
+            .bind(group.as_str())
+            .bind(signed(now_s))
+            .execute(&mut *write)
+            .await?;
             sqlx::query("INSERT INTO person_group (person, name) VALUES ($1, $2) ON CONFLICT DO NOTHING")
                 .bind(id.as_bytes().as_slice())
                 .bind(group.as_str())
@@ -56,7 +58,9 @@ impl Store {
 
     /// Everybody, in order of name.
     pub(crate) async fn people(&self) -> sqlx::Result<Vec<Person>> {
-        let rows = sqlx::query("SELECT id, name, address, revoked_s FROM person ORDER BY name").fetch_all(&self.pool).await?;
+        let rows = sqlx::query("SELECT id, name, address, revoked_s FROM person ORDER BY name")
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(person).collect()
     }
 

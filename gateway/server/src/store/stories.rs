@@ -69,13 +69,24 @@ impl Store {
 
     /// The ciphertext of a deliverable story.
     pub(crate) async fn story_ciphertext(&self, cti: Cti) -> sqlx::Result<Option<(Story, StoredStory)>> {
-        let sql = format!("SELECT {COLUMNS}, wrapped_key, envelope, clearance FROM story WHERE cti = $1 AND state = 'deliverable'");
-        let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cti.as_bytes().as_slice()).fetch_optional(&self.pool).await?;
+        let sql = format!(
+            "SELECT {COLUMNS}, wrapped_key, envelope, clearance FROM story WHERE cti = $1 AND state = 'deliverable'"
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(cti.as_bytes().as_slice())
+            .fetch_optional(&self.pool)
+            .await?;
         row.map(|row| {
             let stored = StoredStory {
-                wrapped_key: row.try_get::<Option<_>, _>("wrapped_key")?.ok_or_else(|| corrupt("wrapped_key"))?,
-                envelope: row.try_get::<Option<_>, _>("envelope")?.ok_or_else(|| corrupt("envelope"))?,
-                clearance: row.try_get::<Option<_>, _>("clearance")?.ok_or_else(|| corrupt("clearance"))?,
+                wrapped_key: row
+                    .try_get::<Option<_>, _>("wrapped_key")?
+                    .ok_or_else(|| corrupt("wrapped_key"))?,
+                envelope: row
+                    .try_get::<Option<_>, _>("envelope")?
+                    .ok_or_else(|| corrupt("envelope"))?,
+                clearance: row
+                    .try_get::<Option<_>, _>("clearance")?
+                    .ok_or_else(|| corrupt("clearance"))?,
             };
             Ok((parse(&row)?, stored))
         })
@@ -85,14 +96,21 @@ impl Store {
     /// Stories that a crash left between the two transactions (K12).
     pub(crate) async fn held_stories(&self) -> sqlx::Result<Vec<Story>> {
         let sql = format!("SELECT {COLUMNS} FROM story WHERE state = 'held' ORDER BY at_s, cti");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(parse).collect()
     }
 
     /// Stories whose bucket has ended but whose ciphertext is still there.
     pub(crate) async fn ended_stories(&self, now_s: u64) -> sqlx::Result<Vec<Story>> {
-        let sql = format!("SELECT {COLUMNS} FROM story WHERE state = 'deliverable' AND expires_s <= $1 ORDER BY expires_s, cti");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(signed(now_s)).fetch_all(&self.pool).await?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM story WHERE state = 'deliverable' AND expires_s <= $1 ORDER BY expires_s, cti"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(signed(now_s))
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(parse).collect()
     }
 
@@ -108,7 +126,10 @@ impl Store {
 
 pub(crate) async fn story(connection: &mut SqliteConnection, cti: Cti) -> sqlx::Result<Option<Story>> {
     let sql = format!("SELECT {COLUMNS} FROM story WHERE cti = $1");
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(cti.as_bytes().as_slice()).fetch_optional(connection).await?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(cti.as_bytes().as_slice())
+        .fetch_optional(connection)
+        .await?;
     row.as_ref().map(parse).transpose()
 }
 
@@ -138,7 +159,12 @@ pub(crate) async fn hold(write: &mut Write, story: &Story, stored: &StoredStory)
 }
 
 /// Second transaction of K12: the row becomes deliverable, with its place and receipt.
-pub(crate) async fn release(write: &mut Write, cti: Cti, sequence: u64, acceptance: &[u8]) -> sqlx::Result<()> {
+pub(crate) async fn release(
+    write: &mut Write,
+    cti: Cti,
+    sequence: u64,
+    acceptance: &[u8],
+) -> sqlx::Result<()> {
     sqlx::query("UPDATE story SET state = 'deliverable', sequence = $2, acceptance = $3 WHERE cti = $1 AND state = 'held'")
         .bind(cti.as_bytes().as_slice())
         .bind(signed(sequence))
@@ -150,7 +176,10 @@ pub(crate) async fn release(write: &mut Write, cti: Cti, sequence: u64, acceptan
 
 /// Recovery of a held row without a ledger entry: it never was (K12).
 pub(crate) async fn drop_held(write: &mut Write, cti: Cti) -> sqlx::Result<()> {
-    sqlx::query("UPDATE blob SET cti = NULL WHERE cti = $1").bind(cti.as_bytes().as_slice()).execute(&mut **write).await?;
+    sqlx::query("UPDATE blob SET cti = NULL WHERE cti = $1")
+        .bind(cti.as_bytes().as_slice())
+        .execute(&mut **write)
+        .await?;
     sqlx::query("DELETE FROM story WHERE cti = $1 AND state = 'held'")
         .bind(cti.as_bytes().as_slice())
         .execute(&mut **write)
@@ -160,11 +189,13 @@ pub(crate) async fn drop_held(write: &mut Write, cti: Cti) -> sqlx::Result<()> {
 
 /// Takes ciphertext and wrapped key out of the row, and the story out of its group's log (K18, D5).
 pub(crate) async fn shred(write: &mut Write, cti: Cti, into: StoryState) -> sqlx::Result<()> {
-    sqlx::query("UPDATE story SET state = $2, wrapped_key = NULL, envelope = NULL, clearance = NULL WHERE cti = $1")
-        .bind(cti.as_bytes().as_slice())
-        .bind(into.as_str())
-        .execute(&mut **write)
-        .await?;
+    sqlx::query(
+        "UPDATE story SET state = $2, wrapped_key = NULL, envelope = NULL, clearance = NULL WHERE cti = $1",
+    )
+    .bind(cti.as_bytes().as_slice())
+    .bind(into.as_str())
+    .execute(&mut **write)
+    .await?;
     sqlx::query("DELETE FROM audience_log WHERE cti = $1 AND kind = 'story'")
         .bind(cti.as_bytes().as_slice())
         .execute(&mut **write)

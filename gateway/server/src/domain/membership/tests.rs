@@ -34,7 +34,12 @@ impl World {
             gateway: SigningKey::from_bytes(&[9; 32]),
         };
         for number in 1..=3_u8 {
-            let key: [u8; 33] = device_key(number).verifying_key().to_sec1_point(true).as_bytes().try_into().unwrap();
+            let key: [u8; 33] = device_key(number)
+                .verifying_key()
+                .to_sec1_point(true)
+                .as_bytes()
+                .try_into()
+                .unwrap();
             world.log(DirectoryEntry::DeviceAdd {
                 device: device(number),
                 person: person(number),
@@ -51,7 +56,10 @@ impl World {
     }
 
     fn registry(&self) -> Registry<'_> {
-        Registry { tenant: &self.tenant, directory: &self.directory }
+        Registry {
+            tenant: &self.tenant,
+            directory: &self.directory,
+        }
     }
 
     /// A member whose leaf is vouched for by the device key of `vouched`.
@@ -64,7 +72,12 @@ impl World {
             credential: BasicCredential::new(credential).into(),
             signature_key: signer.to_public_vec().into(),
         };
-        Member { provider: OpenMlsRustCrypto::default(), signer, credential, device: device(number) }
+        Member {
+            provider: OpenMlsRustCrypto::default(),
+            signer,
+            credential,
+            device: device(number),
+        }
     }
 
     fn member(&self, number: u8) -> Member {
@@ -89,11 +102,20 @@ impl World {
             .with_group_context_extensions(extensions)
             .build();
         let id = GroupId::from_slice(&[5; 16]);
-        MlsGroup::new_with_group_id(&founder.provider, &founder.signer, &config, id, founder.credential.clone()).unwrap()
+        MlsGroup::new_with_group_id(
+            &founder.provider,
+            &founder.signer,
+            &config,
+            id,
+            founder.credential.clone(),
+        )
+        .unwrap()
     }
 
     fn follow(&self, group: &MlsGroup, founder: &Member) -> Result<Group, Fault> {
-        let info = group.export_group_info(founder.provider.crypto(), &founder.signer, false).unwrap();
+        let info = group
+            .export_group_info(founder.provider.crypto(), &founder.signer, false)
+            .unwrap();
         let info = info.tls_serialize_detached().unwrap();
         let tree = group.export_ratchet_tree().tls_serialize_detached().unwrap();
         Group::create(&info, &tree, &self.gateway, founder.device, &self.registry())
@@ -101,7 +123,9 @@ impl World {
 }
 
 fn capabilities() -> Capabilities {
-    Capabilities::builder().extensions(vec![ExtensionType::Unknown(ROSTER_EXTENSION)]).build()
+    Capabilities::builder()
+        .extensions(vec![ExtensionType::Unknown(ROSTER_EXTENSION)])
+        .build()
 }
 
 fn device_key(number: u8) -> DeviceKey {
@@ -118,7 +142,10 @@ fn person(number: u8) -> PersonId {
 
 fn roster(owners: &[u8], persons: &[u8]) -> Roster {
     let set = |numbers: &[u8]| numbers.iter().map(|number| person(*number)).collect();
-    Roster { owners: set(owners), persons: set(persons) }
+    Roster {
+        owners: set(owners),
+        persons: set(persons),
+    }
 }
 
 impl Member {
@@ -132,7 +159,9 @@ impl Member {
     }
 
     fn key_package_bytes(&self) -> Vec<u8> {
-        MlsMessageOut::from(self.key_package()).tls_serialize_detached().unwrap()
+        MlsMessageOut::from(self.key_package())
+            .tls_serialize_detached()
+            .unwrap()
     }
 
     fn add(&self, group: &mut MlsGroup, packages: &[KeyPackage]) -> Vec<u8> {
@@ -175,7 +204,10 @@ fn unlisted_person_is_not_added() {
     let mut theirs = world.found(&alice, &[1, 2]);
     let mut ours = world.follow(&theirs, &alice).unwrap();
     let commit = alice.add(&mut theirs, &[carol.key_package()]);
-    assert_eq!(code(ours.commit(&commit, device(1), &world.registry())), ErrorCode::RosterRefused);
+    assert_eq!(
+        code(ours.commit(&commit, device(1), &world.registry())),
+        ErrorCode::RosterRefused
+    );
 }
 
 /// K5: a leaf that another device's key vouches for is refused.
@@ -186,9 +218,15 @@ fn leaf_with_a_foreign_signature_is_not_added() {
     let mut theirs = world.found(&alice, &[1, 2]);
     let mut ours = world.follow(&theirs, &alice).unwrap();
     let commit = alice.add(&mut theirs, &[false_bob.key_package()]);
-    assert_eq!(code(ours.commit(&commit, device(1), &world.registry())), ErrorCode::LeafInvalid);
+    assert_eq!(
+        code(ours.commit(&commit, device(1), &world.registry())),
+        ErrorCode::LeafInvalid
+    );
     let package = false_bob.key_package_bytes();
-    assert_eq!(code(check_key_package(&package, device(2), &world.registry())), ErrorCode::LeafInvalid);
+    assert_eq!(
+        code(check_key_package(&package, device(2), &world.registry())),
+        ErrorCode::LeafInvalid
+    );
 }
 
 /// M2: one winner per epoch.
@@ -200,7 +238,10 @@ fn second_commit_of_an_epoch_is_refused() {
     let mut ours = world.follow(&theirs, &alice).unwrap();
     let commit = alice.add(&mut theirs, &[bob.key_package()]);
     ours.commit(&commit, device(1), &world.registry()).unwrap();
-    assert_eq!(code(ours.commit(&commit, device(1), &world.registry())), ErrorCode::EpochMoved);
+    assert_eq!(
+        code(ours.commit(&commit, device(1), &world.registry())),
+        ErrorCode::EpochMoved
+    );
 }
 
 #[test]
@@ -210,7 +251,10 @@ fn commit_in_anothers_name_is_refused() {
     let mut theirs = world.found(&alice, &[1, 2]);
     let mut ours = world.follow(&theirs, &alice).unwrap();
     let commit = alice.add(&mut theirs, &[bob.key_package()]);
-    assert_eq!(code(ours.commit(&commit, device(2), &world.registry())), ErrorCode::ProofInvalid);
+    assert_eq!(
+        code(ours.commit(&commit, device(2), &world.registry())),
+        ErrorCode::ProofInvalid
+    );
 }
 
 /// K4, K8: the gateway proposes the removal of a revoked device; a commit that leaves it in is refused, one that
@@ -224,23 +268,46 @@ fn revoked_device_must_be_removed_first() {
     let commit = alice.add(&mut theirs, &[bob.key_package()]);
     ours.commit(&commit, device(1), &world.registry()).unwrap();
 
-    world.log(DirectoryEntry::DeviceRevoke { device: device(2), at_s: 2 });
+    world.log(DirectoryEntry::DeviceRevoke {
+        device: device(2),
+        at_s: 2,
+    });
     let proposal = ours.propose_removal(device(2), &world.gateway).unwrap().unwrap();
     let state = ours.state(&world.directory).unwrap();
     assert!(state.removal_pending);
 
-    let bundle = theirs.self_update(&alice.provider, &alice.signer, LeafNodeParameters::default()).unwrap();
+    let bundle = theirs
+        .self_update(&alice.provider, &alice.signer, LeafNodeParameters::default())
+        .unwrap();
     let update = bundle.into_commit().tls_serialize_detached().unwrap();
     let mut copy = Group::load(AudienceId::from_bytes([5; 16]), &state.state).unwrap();
-    assert_eq!(code(copy.commit(&update, device(1), &world.registry())), ErrorCode::RemovalPending);
+    assert_eq!(
+        code(copy.commit(&update, device(1), &world.registry())),
+        ErrorCode::RemovalPending
+    );
     theirs.clear_pending_commit(alice.provider.storage()).unwrap();
 
-    let message = MlsMessageIn::tls_deserialize_exact(&proposal).unwrap().try_into_protocol_message().unwrap();
+    let message = MlsMessageIn::tls_deserialize_exact(&proposal)
+        .unwrap()
+        .try_into_protocol_message()
+        .unwrap();
     let processed = theirs.process_message(&alice.provider, message).unwrap();
-    let ProcessedMessageContent::ProposalMessage(queued) = processed.into_content() else { panic!("no proposal") };
-    theirs.store_pending_proposal(alice.provider.storage(), *queued).unwrap();
-    let (commit, _, _) = theirs.commit_to_pending_proposals(&alice.provider, &alice.signer).unwrap();
-    let done = ours.commit(&commit.tls_serialize_detached().unwrap(), device(1), &world.registry()).unwrap();
+    let ProcessedMessageContent::ProposalMessage(queued) = processed.into_content() else {
+        panic!("no proposal")
+    };
+    theirs
+        .store_pending_proposal(alice.provider.storage(), *queued)
+        .unwrap();
+    let (commit, _, _) = theirs
+        .commit_to_pending_proposals(&alice.provider, &alice.signer)
+        .unwrap();
+    let done = ours
+        .commit(
+            &commit.tls_serialize_detached().unwrap(),
+            device(1),
+            &world.registry(),
+        )
+        .unwrap();
     assert_eq!(done.removed, BTreeSet::from([device(2)]));
     assert!(!ours.state(&world.directory).unwrap().removal_pending);
 }
@@ -260,5 +327,8 @@ fn own_key_package_is_taken() {
     let world = World::new();
     let package = world.member(2).key_package_bytes();
     assert!(check_key_package(&package, device(2), &world.registry()).is_ok());
-    assert_eq!(code(check_key_package(&package, device(1), &world.registry())), ErrorCode::LeafInvalid);
+    assert_eq!(
+        code(check_key_package(&package, device(1), &world.registry())),
+        ErrorCode::LeafInvalid
+    );
 }

@@ -32,7 +32,11 @@ pub(super) async fn bundle(
     request: HttpRequest,
     wait: Query<Wait>,
 ) -> ApiResult {
-    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let known = request
+        .headers()
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let deadline = Instant::now() + Duration::from_secs(u64::from(wait.wait_s.min(limits::WAIT_S_MAX)));
     let bell = gateway.wake.bell(device.id);
     loop {
@@ -56,9 +60,17 @@ fn etag(bundle: &ActiveBundle) -> String {
     format!("\"{}\"", bundle.digest)
 }
 
-fn answer(gateway: &Gateway, bundle: &ActiveBundle, mut response: actix_web::HttpResponseBuilder) -> ApiResult {
+fn answer(
+    gateway: &Gateway,
+    bundle: &ActiveBundle,
+    mut response: actix_web::HttpResponseBuilder,
+) -> ApiResult {
     let at_s = gateway.clock.now_s();
-    let timestamp = Timestamp { bundle: bundle.digest, at_s, expires_s: at_s.saturating_add(limits::TIMESTAMP_S) };
+    let timestamp = Timestamp {
+        bundle: bundle.digest,
+        at_s,
+        expires_s: at_s.saturating_add(limits::TIMESTAMP_S),
+    };
     let timestamp = timestamp.sign(&gateway.keys.timestamp);
     response
         .insert_header((header::ETAG, etag(bundle)))

@@ -15,6 +15,8 @@ use crate::limits;
 pub(super) async fn enroll(gateway: Data<Arc<Gateway>>, mut payload: Payload) -> ApiResult {
     let request: EnrollRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
     gateway.check_enrollment_rate()?;
-    let response = enrollment::enroll(&gateway, &request).await.inspect_err(|_| gateway.count_failed_enrollment())?;
+    let response = enrollment::enroll(&gateway, &request)
+        .await
+        .inspect_err(|_| gateway.count_failed_enrollment())?;
     Ok(HttpResponse::Created().json(response))
 }

@@ -21,6 +21,10 @@ pub(super) async fn upload(gateway: Data<Arc<Gateway>>, device: Device, mut payl
     if upload.events.len() > BATCH_MAX {
         return Err(Fault::bad_request(format!("upload at most {BATCH_MAX} events")).into());
     }
+    // Before anything is written: an entry too large for the ledger is the caller's error.
+    if !upload.events.iter().all(Event::is_within_bounds) {
+        return Err(Fault::bad_request("an event has a list or a sealed part that is too long").into());
+    }
     gateway.check_open()?;
     let ids: Vec<EventId> = upload.events.iter().map(|event| event.id).collect();
     let mut seen = BTreeSet::new();
@@ -40,15 +44,27 @@ pub(super) async fn upload(gateway: Data<Arc<Gateway>>, device: Device, mut payl
         records.push(record);
     }
     if !records.is_empty() {
-        gateway.ledger.append(records).await.map_err(|error| gateway.storage_fault(&error))?;
-        gateway.store.add_events(device.id, &recorded, gateway.clock.now_s()).await?;
+        gateway
+            .ledger
+            .append(records)
+            .await
+            .map_err(|error| gateway.storage_fault(&error))?;
+        gateway
+            .store
+            .add_events(device.id, &recorded, gateway.clock.now_s())
+            .await?;
     }
     Ok(HttpResponse::Ok().json(Acknowledged { ids }))
 }
 
 fn record(device: &Device, event: &Event) -> Result<Record, Fault> {
     let payload = json!({ "device": device.id, "person": device.person, "event": event });
-    Ok(Record::new(Kind::Event, Some(device.person), event.policy_version, payload)?)
+    Ok(Record::new(
+        Kind::Event,
+        Some(device.person),
+        event.policy_version,
+        payload,
+    )?)
 }
 
 /// Missing numbers are lost or removed events: the auditor sees it (S3).

@@ -14,13 +14,19 @@ use crate::http::body;
 use crate::http::problem::ApiResult;
 use crate::limits;
 
-pub(super) async fn preflight(gateway: Data<Arc<Gateway>>, device: Device, mut payload: Payload) -> ApiResult {
+pub(super) async fn preflight(
+    gateway: Data<Arc<Gateway>>,
+    device: Device,
+    mut payload: Payload,
+) -> ApiResult {
     let request: PreflightRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
     let audience = gateway.audience_of(&device, request.group).await?;
     let bundle = gateway.policy.load().current.clone();
     let bundle = bundle.ok_or_else(|| Fault::new(ErrorCode::PolicyNotAccepted, "no bundle is in force"))?;
     let now_s = gateway.clock.now_s();
-    let PreflightRequest { labels, app, tier, .. } = request;
+    let PreflightRequest {
+        labels, app, tier, ..
+    } = request;
     let decision = admission::decide(&bundle, &device, &labels, audience.class, &app, tier, now_s)?;
     Ok(HttpResponse::Ok().json(decision))
 }

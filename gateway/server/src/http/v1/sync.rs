@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
-use crate::http::body;
 use crate::http::problem::ApiResult;
+use crate::http::{body, device};
 use crate::limits;
 use crate::store::audiences::{LogBody, LogItem};
 use crate::store::objects::{ObjectKey, Part};
@@ -25,7 +25,10 @@ pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payloa
         return Err(Fault::bad_request(format!("name at most {} groups", limits::SYNC_GROUPS_MAX)).into());
     }
     gateway.store.acknowledge_inbox(device.id, request.inbox).await?;
-    gateway.store.set_policy_ack(device.id, request.policy_version, gateway.clock.now_s()).await?;
+    gateway
+        .store
+        .set_policy_ack(device.id, request.policy_version, gateway.clock.now_s())
+        .await?;
     let deadline = Instant::now() + Duration::from_secs(u64::from(request.wait_s.min(limits::WAIT_S_MAX)));
     let bell = gateway.wake.bell(device.id);
     loop {
@@ -33,11 +36,12 @@ pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payloa
         tokio::pin!(rung);
         rung.as_mut().enable();
         let response = collect(&gateway, &device, &request).await?;
-        let revoked = gateway.directory.device(device.id).is_none_or(|logged| logged.revoked);
-        if revoked || gateway.relay.is_closed() || has_news(&request, &response) {
+        device::check_unrevoked(&gateway, &device)?;
+        if gateway.relay.is_closed() || has_news(&request, &response) {
             return Ok(HttpResponse::Ok().json(response));
         }
         if tokio::time::timeout_at(deadline, rung).await.is_err() {
+            device::check_unrevoked(&gateway, &device)?;
             return Ok(HttpResponse::Ok().json(response));
         }
     }
@@ -69,13 +73,18 @@ async fn collect(gateway: &Gateway, device: &Device, request: &SyncRequest) -> R
         let items = gateway.store.log_behind(group, device.id, cursor).await?;
         more |= i64::try_from(items.len()).unwrap_or(i64::MAX) >= limits::SYNC_ITEMS_MAX;
         for LogItem { sequence, body } in items {
-            let Some((body, size)) = open(gateway, body).await? else { continue };
+            let Some((body, size)) = open(gateway, body).await? else {
+                continue;
+            };
             let first = inbox.is_empty() && groups.is_empty();
             if !take(&mut budget, size, first) {
                 more = true;
                 break;
             }
-            groups.entry(group).or_default().push(GroupItem { sequence, body });
+            groups
+                .entry(group)
+                .or_default()
+                .push(GroupItem { sequence, body });
         }
     }
     more &= !(inbox.is_empty() && groups.is_empty());
@@ -101,18 +110,40 @@ fn take(budget: &mut usize, size: usize, first: bool) -> bool {
 /// An item for the wire, and its size in bytes. A story whose bucket has ended is not shown, purged or not (D6).
 async fn open(gateway: &Gateway, body: LogBody) -> Result<Option<(GroupBody, usize)>, Fault> {
     Ok(match body {
-        LogBody::Commit(message) => Some((message.len(), GroupBody::Commit { message: Bytes(message) })),
-        LogBody::Proposal(message) => Some((message.len(), GroupBody::Proposal { message: Bytes(message) })),
+        LogBody::Commit(message) => Some((
+            message.len(),
+            GroupBody::Commit {
+                message: Bytes(message),
+            },
+        )),
+        LogBody::Proposal(message) => Some((
+            message.len(),
+            GroupBody::Proposal {
+                message: Bytes(message),
+            },
+        )),
         LogBody::Revoked(cti) => Some((64, GroupBody::Revoked { cti })),
         LogBody::Story(cti) => {
-            let Some((story, stored)) = gateway.store.story_ciphertext(cti).await? else { return Ok(None) };
+            let Some((story, stored)) = gateway.store.story_ciphertext(cti).await? else {
+                return Ok(None);
+            };
             let bucket = gateway.bucket_keys.existing(story.expires_s)?;
-            let Some(bucket) = bucket.filter(|_| story.expires_s > gateway.clock.now_s()) else { return Ok(None) };
-            let key = ObjectKey::unwrap(&bucket, cti.as_bytes(), &stored.wrapped_key).map_err(anyhow::Error::from)?;
-            let envelope = key.open(Part::Envelope, &stored.envelope).map_err(anyhow::Error::from)?;
-            let clearance = key.open(Part::Clearance, &stored.clearance).map_err(anyhow::Error::from)?;
+            let Some(bucket) = bucket.filter(|_| story.expires_s > gateway.clock.now_s()) else {
+                return Ok(None);
+            };
+            let key = ObjectKey::unwrap(&bucket, cti.as_bytes(), &stored.wrapped_key)
+                .map_err(anyhow::Error::from)?;
+            let envelope = key
+                .open(Part::Envelope, &stored.envelope)
+                .map_err(anyhow::Error::from)?;
+            let clearance = key
+                .open(Part::Clearance, &stored.clearance)
+                .map_err(anyhow::Error::from)?;
             let acceptance = story.acceptance.unwrap_or_default();
-            let size = envelope.len().saturating_add(clearance.len()).saturating_add(acceptance.len());
+            let size = envelope
+                .len()
+                .saturating_add(clearance.len())
+                .saturating_add(acceptance.len());
             let body = GroupBody::Story {
                 envelope: Bytes(envelope),
                 clearance: Bytes(clearance),

@@ -27,19 +27,30 @@ impl DirectoryLog {
     pub(crate) fn open(layout: &Layout, tenant: &TenantId, key: &SigningKey) -> anyhow::Result<Self> {
         let signer = signer(tenant, key)?;
         let vkey = signer.key().to_string();
-        let (files, _) = LedgerFiles::open(&layout.directory(), signer).context("cannot open the directory log")?;
+        let (files, _) =
+            LedgerFiles::open(&layout.directory(), signer).context("cannot open the directory log")?;
         let mut fold = Directory::new();
         let size = files.size();
         let mut next = 0;
         while next < size {
             let end = size.min(next.saturating_add(REPLAY_ENTRIES));
-            for entry in files.entries(next..end).context("cannot read the directory log")? {
-                let entry = DirectoryEntry::decode(&entry).with_context(|| format!("entry {next} of the directory log"))?;
-                fold.apply(next, &entry).with_context(|| format!("entry {next} of the directory log"))?;
+            for entry in files
+                .entries(next..end)
+                .context("cannot read the directory log")?
+            {
+                let entry = DirectoryEntry::decode(&entry)
+                    .with_context(|| format!("entry {next} of the directory log"))?;
+                fold.apply(next, &entry)
+                    .with_context(|| format!("entry {next} of the directory log"))?;
                 next = next.saturating_add(1);
             }
         }
-        Ok(Self { files: Arc::new(files), vkey, fold: RwLock::new(fold), appending: tokio::sync::Mutex::default() })
+        Ok(Self {
+            files: Arc::new(files),
+            vkey,
+            fold: RwLock::new(fold),
+            appending: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Appends an entry, durably, publishes it, and folds it: its index. An entry that does not fold is not appended.
@@ -47,7 +58,8 @@ impl DirectoryLog {
         let _appending = self.appending.lock().await;
         let index = self.files.size();
         let mut fold = self.read(Directory::clone);
-        fold.apply(index, &entry).context("the directory log does not take this entry")?;
+        fold.apply(index, &entry)
+            .context("the directory log does not take this entry")?;
         let files = Arc::clone(&self.files);
         let bytes = entry.encode();
         tokio::task::spawn_blocking(move || {
@@ -80,7 +92,9 @@ impl DirectoryLog {
 
     pub(crate) async fn publish(&self) -> anyhow::Result<()> {
         let files = Arc::clone(&self.files);
-        tokio::task::spawn_blocking(move || files.publish()).await?.context("cannot publish the directory log")?;
+        tokio::task::spawn_blocking(move || files.publish())
+            .await?
+            .context("cannot publish the directory log")?;
         Ok(())
     }
 
@@ -88,11 +102,14 @@ impl DirectoryLog {
     pub(crate) async fn file(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
         let files = Arc::clone(&self.files);
         let path = path.to_owned();
-        tokio::task::spawn_blocking(move || files.read_file(&path)).await?.context("cannot read the directory log")
+        tokio::task::spawn_blocking(move || files.read_file(&path))
+            .await?
+            .context("cannot read the directory log")
     }
 }
 
 /// The log's name and key.
 pub(crate) fn signer(tenant: &TenantId, key: &SigningKey) -> anyhow::Result<CheckpointSigner> {
-    CheckpointSigner::new(&format!("{}/directory", tenant.as_str()), &key.to_bytes()).context("the directory log's key cannot be used")
+    CheckpointSigner::new(&format!("{}/directory", tenant.as_str()), &key.to_bytes())
+        .context("the directory log's key cannot be used")
 }

@@ -15,8 +15,10 @@ use crate::clock::Clock;
 use crate::config::files;
 use crate::config::layout::Layout;
 use crate::domain::record::{Kind, Record};
+use crate::store::ledger::subject_keys::{
+    FileSubjectKeys, Payload, RetentionClass, Subject, open_entry, seal_entry,
+};
 use crate::store::ledger::{LedgerFiles, Queued};
-use crate::store::ledger::subject_keys::{FileSubjectKeys, Payload, RetentionClass, Subject, open_entry, seal_entry};
 
 /// Entries read at once: bounds memory to 64 MiB of the largest ones.
 const READ_ENTRIES: u64 = 1_024;
@@ -60,13 +62,27 @@ impl Ledger {
         let signer = CheckpointSigner::new(&format!("{}/ledger", tenant.as_str()), &key.to_bytes())
             .context("the ledger's key cannot be used")?;
         let vkey = signer.key().to_string();
-        let (files, recovery) = LedgerFiles::open(&layout.ledger(), signer).context("cannot open the ledger")?;
+        let (files, recovery) =
+            LedgerFiles::open(&layout.ledger(), signer).context("cannot open the ledger")?;
         if recovery.truncated_bytes > 0 {
-            tracing::info!(bytes = recovery.truncated_bytes, "an unfinished batch was cut off the ledger");
+            tracing::info!(
+                bytes = recovery.truncated_bytes,
+                "an unfinished batch was cut off the ledger"
+            );
         }
         let keys = FileSubjectKeys::open(&layout.subject_keys()).context("cannot open the subjects' keys")?;
-        let inner = Inner { folder: layout.ledger(), files, keys, tenant: tenant.clone(), clock, next: Mutex::default() };
-        Ok(Self { inner: Arc::new(inner), vkey })
+        let inner = Inner {
+            folder: layout.ledger(),
+            files,
+            keys,
+            tenant: tenant.clone(),
+            clock,
+            next: Mutex::default(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            vkey,
+        })
     }
 
     /// Appends records; durable when this returns.
@@ -77,7 +93,9 @@ impl Ledger {
 
     pub(crate) async fn publish(&self) -> anyhow::Result<()> {
         let inner = Arc::clone(&self.inner);
-        tokio::task::spawn_blocking(move || inner.files.publish()).await?.context("cannot publish the ledger")
+        tokio::task::spawn_blocking(move || inner.files.publish())
+            .await?
+            .context("cannot publish the ledger")
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -121,14 +139,17 @@ impl Inner {
             dek_id: [0; 16],
             entry_id: *record.entry.as_bytes(),
         };
-        let subject = record.subject.map_or(Subject::GATEWAY, |person| Subject::person(*person.as_bytes()));
+        let subject = record
+            .subject
+            .map_or(Subject::GATEWAY, |person| Subject::person(*person.as_bytes()));
         let payload = serde_json::to_vec(&record.payload)?;
-        seal_entry(&self.keys, header, subject, retention(record.kind), &payload).context("cannot seal a ledger entry")
+        seal_entry(&self.keys, header, subject, retention(record.kind), &payload)
+            .context("cannot seal a ledger entry")
     }
 
     fn open(&self, index: u64, bytes: &[u8]) -> anyhow::Result<ReadEntry> {
-        let (header, payload) =
-            open_entry(&self.keys, bytes).with_context(|| format!("entry {index} of the ledger cannot be read"))?;
+        let (header, payload) = open_entry(&self.keys, bytes)
+            .with_context(|| format!("entry {index} of the ledger cannot be read"))?;
         let payload = match payload {
             Payload::Clear(payload) => Some(serde_json::from_slice(&payload)?),
             Payload::Shredded => None,
@@ -145,7 +166,9 @@ impl Inner {
 
     fn append(&self, records: &[Record]) -> anyhow::Result<()> {
         let queued = self.enqueue(records)?;
-        self.files.committed(queued).context("cannot append to the ledger")?;
+        self.files
+            .committed(queued)
+            .context("cannot append to the ledger")?;
         Ok(())
     }
 
@@ -161,7 +184,10 @@ impl Inner {
             .map(|(record, writer_seq)| self.seal(record, writer_seq, at_s))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let end = first.saturating_add(u64::try_from(entries.len())?);
-        let queued = self.files.enqueue(entries).context("cannot append to the ledger")?;
+        let queued = self
+            .files
+            .enqueue(entries)
+            .context("cannot append to the ledger")?;
         *next = Some(end);
         Ok(queued)
     }
@@ -172,7 +198,11 @@ impl Inner {
             return Ok(Vec::new());
         }
         let entries = self.files.entries(first..end).context("cannot read the ledger")?;
-        entries.iter().zip(first..).map(|(bytes, index)| self.open(index, bytes)).collect()
+        entries
+            .iter()
+            .zip(first..)
+            .map(|(bytes, index)| self.open(index, bytes))
+            .collect()
     }
 
     fn find(&self, wanted: &[EntryId]) -> anyhow::Result<BTreeSet<EntryId>> {
@@ -181,7 +211,12 @@ impl Inner {
         while end > 0 && found.len() < wanted.len() {
             let first = end.saturating_sub(READ_ENTRIES);
             for bytes in self.files.entries(first..end).context("cannot read the ledger")? {
-                let id = EntryId::from_bytes(Entry::decode(&bytes).context("an entry cannot be read")?.header.entry_id);
+                let id = EntryId::from_bytes(
+                    Entry::decode(&bytes)
+                        .context("an entry cannot be read")?
+                        .header
+                        .entry_id,
+                );
                 if wanted.contains(&id) {
                     found.insert(id);
                 }
@@ -192,7 +227,11 @@ impl Inner {
     }
 
     fn export(&self, out: &Path) -> anyhow::Result<u64> {
-        ensure!(!out.exists(), "`{}` exists; choose a folder that does not", out.display());
+        ensure!(
+            !out.exists(),
+            "`{}` exists; choose a folder that does not",
+            out.display()
+        );
         files::make_folder(out)?;
         copy_tree(&self.folder, out)?;
         let size = self.files.size();
@@ -205,7 +244,10 @@ impl Inner {
                 lines.write_all(b"\n")?;
             }
         }
-        lines.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+        lines
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)?
+            .sync_all()?;
         Ok(size)
     }
 }

@@ -27,7 +27,12 @@ pub(in crate::http::v1) async fn put(
 ) -> ApiResult {
     let wanted = digest(&path)?;
     gateway.check_open()?;
-    if gateway.store.blob(wanted).await?.is_some_and(|blob| blob.device == device.id) {
+    if gateway
+        .store
+        .blob(wanted)
+        .await?
+        .is_some_and(|blob| blob.device == device.id)
+    {
         return Ok(HttpResponse::Ok().finish());
     }
     let object = random::bytes::<16>()?;
@@ -45,7 +50,15 @@ pub(in crate::http::v1) async fn put(
     let staged_s = limits::ORPHAN_BLOB_S.max(width_s.saturating_mul(2));
     let expires_s = bucket_keys::floor(gateway.clock.now_s().saturating_add(staged_s), width_s);
     let wrapped_key = key.wrap(&*gateway.bucket_keys.key(expires_s)?, &object)?;
-    let blob = Blob { digest: wanted, object, device: device.id, size_bytes, expires_s, wrapped_key, cti: None };
+    let blob = Blob {
+        digest: wanted,
+        object,
+        device: device.id,
+        size_bytes,
+        expires_s,
+        wrapped_key,
+        cti: None,
+    };
     if gateway.store.add_blob(&blob).await? {
         return Ok(HttpResponse::Created().finish());
     }
@@ -54,20 +67,31 @@ pub(in crate::http::v1) async fn put(
 }
 
 /// Encrypts while it hashes: (size, key of the object).
-async fn receive(payload: &mut Payload, writer: &mut ObjectWriter, wanted: Digest) -> Result<(u64, ObjectKey), Fault> {
+async fn receive(
+    payload: &mut Payload,
+    writer: &mut ObjectWriter,
+    wanted: Digest,
+) -> Result<(u64, ObjectKey), Fault> {
     let mut sealer = ChunkSealer::new(ObjectKey::generate()?);
     let mut hash = Sha256::new();
     let mut size_bytes = 0_u64;
     loop {
         let next = tokio::time::timeout(limits::BLOB_STALL_TIMEOUT, payload.next()).await;
-        let Some(chunk) = next.map_err(|_| Fault::bad_request("the body took too long"))? else { break };
+        let Some(chunk) = next.map_err(|_| Fault::bad_request("the body took too long"))? else {
+            break;
+        };
         let chunk = chunk.map_err(|_| Fault::bad_request("the body broke off"))?;
         size_bytes = size_bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         if size_bytes > limits::BLOB_BYTES_MAX {
-            return Err(Fault::new(ErrorCode::BodyTooLarge, format!("a blob has at most {} bytes", limits::BLOB_BYTES_MAX)));
+            return Err(Fault::new(
+                ErrorCode::BodyTooLarge,
+                format!("a blob has at most {} bytes", limits::BLOB_BYTES_MAX),
+            ));
         }
         hash.update(&chunk);
-        sealer.update(&chunk, writer.buffer()).map_err(anyhow::Error::from)?;
+        sealer
+            .update(&chunk, writer.buffer())
+            .map_err(anyhow::Error::from)?;
         writer.flush().await?;
     }
     let key = sealer.finish(writer.buffer()).map_err(anyhow::Error::from)?;

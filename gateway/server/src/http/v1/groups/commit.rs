@@ -34,7 +34,11 @@ pub(in crate::http::v1) async fn commit(
     let _changing = lock.lock().await;
     // Again: the group may have changed while this waited.
     gateway.audience_of(&device, id).await?;
-    let state = gateway.store.audience_state(id).await?.ok_or_else(Fault::not_found)?;
+    let state = gateway
+        .store
+        .audience_state(id)
+        .await?
+        .ok_or_else(Fault::not_found)?;
     let mut group = Group::load(id, &state)?;
     let from_epoch = group.epoch();
     let done = gateway.with_registry(|registry| group.commit(&request.commit.0, device.id, registry))?;
@@ -46,7 +50,14 @@ pub(in crate::http::v1) async fn commit(
     });
     let record = gateway.entry(Kind::Audience, Some(device.person), payload)?;
     let item = Some(LogBody::Commit(request.commit.0));
-    let change = GroupChange { audience: id, from_epoch: Some(from_epoch), state, item, welcome, record };
+    let change = GroupChange {
+        audience: id,
+        from_epoch: Some(from_epoch),
+        state,
+        item,
+        welcome,
+        record,
+    };
     let sequence = gateway.relay.change(change).await?;
     Ok(HttpResponse::Created().json(Committed { epoch, sequence }))
 }
@@ -60,7 +71,9 @@ fn welcome(
 ) -> Result<Option<Welcome>, Fault> {
     let joiners: BTreeSet<DeviceId> = request.joiners.iter().copied().collect();
     if joiners != *added {
-        return Err(Fault::bad_request("the joiners named are not those whom the commit adds"));
+        return Err(Fault::bad_request(
+            "the joiners named are not those whom the commit adds",
+        ));
     }
     match (&request.welcome, added.is_empty()) {
         (None, true) => Ok(None),
@@ -70,6 +83,8 @@ fn welcome(
             ratchet_tree: group.ratchet_tree()?,
             by: device.id,
         })),
-        (Some(_), true) | (None, false) => Err(Fault::bad_request("a Welcome goes with additions, and only with them")),
+        (Some(_), true) | (None, false) => Err(Fault::bad_request(
+            "a Welcome goes with additions, and only with them",
+        )),
     }
 }

@@ -32,7 +32,11 @@ pub(in crate::http::v1) async fn propose(
     let _changing = lock.lock().await;
     // Again: the group may have changed while this waited.
     gateway.audience_of(&device, id).await?;
-    let state = gateway.store.audience_state(id).await?.ok_or_else(Fault::not_found)?;
+    let state = gateway
+        .store
+        .audience_state(id)
+        .await?
+        .ok_or_else(Fault::not_found)?;
     let mut group = Group::load(id, &state)?;
     group.propose(&request.proposal.0, device.id)?;
     let epoch = group.epoch();
@@ -41,7 +45,14 @@ pub(in crate::http::v1) async fn propose(
     let payload = json!({ "audience": id, "device": device.id, "epoch": epoch, "proposed_leave": true });
     let record = gateway.entry(Kind::Audience, Some(device.person), payload)?;
     let item = Some(LogBody::Proposal(request.proposal.0));
-    let change = GroupChange { audience: id, from_epoch: Some(epoch), state, item, welcome: None, record };
+    let change = GroupChange {
+        audience: id,
+        from_epoch: Some(epoch),
+        state,
+        item,
+        welcome: None,
+        record,
+    };
     let sequence = gateway.relay.change(change).await?;
     Ok(HttpResponse::Created().json(Committed { epoch, sequence }))
 }

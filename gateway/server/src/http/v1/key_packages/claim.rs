@@ -15,19 +15,37 @@ use crate::http::body;
 use crate::http::problem::ApiResult;
 use crate::limits;
 
-pub(in crate::http::v1) async fn claim(gateway: Data<Arc<Gateway>>, _: Device, mut payload: Payload) -> ApiResult {
+pub(in crate::http::v1) async fn claim(
+    gateway: Data<Arc<Gateway>>,
+    _: Device,
+    mut payload: Payload,
+) -> ApiResult {
     let claim: Claim = body::json(&mut payload, limits::METADATA_BYTES_MAX * 2).await?;
     if claim.devices.len() > limits::CLAIM_DEVICES_MAX {
-        return Err(Fault::bad_request(format!("claim at most {} at once", limits::CLAIM_DEVICES_MAX)).into());
+        return Err(
+            Fault::bad_request(format!("claim at most {} at once", limits::CLAIM_DEVICES_MAX)).into(),
+        );
     }
     let mut seen = BTreeSet::new();
-    let live = |device: &DeviceId| gateway.directory.device(*device).is_some_and(|logged| !logged.revoked);
-    let devices: Vec<DeviceId> =
-        claim.devices.into_iter().filter(|device| seen.insert(*device)).filter(live).collect();
+    let live = |device: &DeviceId| {
+        gateway
+            .directory
+            .device(*device)
+            .is_some_and(|logged| !logged.revoked)
+    };
+    let devices: Vec<DeviceId> = claim
+        .devices
+        .into_iter()
+        .filter(|device| seen.insert(*device))
+        .filter(live)
+        .collect();
     let claimed = gateway.store.claim_key_packages(&devices).await?;
     let key_packages = claimed
         .into_iter()
-        .map(|(device, key_package)| ClaimedKeyPackage { device, key_package: Bytes(key_package) })
+        .map(|(device, key_package)| ClaimedKeyPackage {
+            device,
+            key_package: Bytes(key_package),
+        })
         .collect();
     Ok(HttpResponse::Ok().json(Claimed { key_packages }))
 }

@@ -12,14 +12,21 @@ use crate::http::body;
 use crate::http::problem::ApiResult;
 use crate::limits;
 
-pub(in crate::http::v1) async fn upload(gateway: Data<Arc<Gateway>>, device: Device, mut payload: Payload) -> ApiResult {
+pub(in crate::http::v1) async fn upload(
+    gateway: Data<Arc<Gateway>>,
+    device: Device,
+    mut payload: Payload,
+) -> ApiResult {
     let upload: Upload = body::json(&mut payload, limits::KEY_PACKAGES_BYTES_MAX).await?;
     for package in upload.one_time.iter().chain(&upload.last_resort) {
         gateway.with_registry(|registry| check_key_package(&package.0, device.id, registry))?;
     }
     let one_time: Vec<Vec<u8>> = upload.one_time.into_iter().map(|package| package.0).collect();
     let last_resort = upload.last_resort.as_ref().map(|package| package.0.as_slice());
-    let one_time = gateway.store.add_key_packages(device.id, &one_time, last_resort).await?;
+    let one_time = gateway
+        .store
+        .add_key_packages(device.id, &one_time, last_resort)
+        .await?;
     Ok(HttpResponse::Ok().json(Stock { one_time }))
 }
 

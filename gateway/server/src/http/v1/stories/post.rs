@@ -25,7 +25,16 @@ pub(in crate::http::v1) async fn post(
     let envelope = body::read(&mut payload, limits::ENVELOPE_BYTES_MAX).await?;
     let header = request.headers().get(CLEARANCE_HEADER);
     // A header that is not base64url is a clearance that cannot be read: no bytes parse as one.
-    let clearance = header.map(|value| value.to_str().ok().and_then(|text| Bytes::from_text(text).ok()).unwrap_or_default().0);
+    let clearance = header.map(|value| {
+        value
+            .to_str()
+            .ok()
+            .and_then(|text| Bytes::from_text(text).ok())
+            .unwrap_or_default()
+            .0
+    });
     let acceptance = admission::submit(&gateway, &device, group, &envelope, clearance).await?;
-    Ok(HttpResponse::Created().json(Accepted { acceptance: Bytes(acceptance) }))
+    Ok(HttpResponse::Created().json(Accepted {
+        acceptance: Bytes(acceptance),
+    }))
 }

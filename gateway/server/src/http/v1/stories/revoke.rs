@@ -13,10 +13,25 @@ use crate::domain::record::Kind;
 use crate::http::problem::ApiResult;
 use crate::relay::Takeback;
 
-pub(in crate::http::v1) async fn revoke(gateway: Data<Arc<Gateway>>, device: Device, path: Path<String>) -> ApiResult {
+pub(in crate::http::v1) async fn revoke(
+    gateway: Data<Arc<Gateway>>,
+    device: Device,
+    path: Path<String>,
+) -> ApiResult {
     let cti = cti(&path)?;
     gateway.check_open()?;
-    let record = gateway.entry(Kind::StoryRevoke, Some(device.person), json!({ "cti": cti, "device": device.id }))?;
-    let at_s = gateway.relay.take_back(Takeback { cti, device: device.id, record }).await?;
+    let record = gateway.entry(
+        Kind::StoryRevoke,
+        Some(device.person),
+        json!({ "cti": cti, "device": device.id }),
+    )?;
+    let at_s = gateway
+        .relay
+        .take_back(Takeback {
+            cti,
+            device: device.id,
+            record,
+        })
+        .await?;
     Ok(HttpResponse::Ok().json(Revoked { at_s }))
 }
