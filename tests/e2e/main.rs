@@ -1,6 +1,13 @@
 //! Whole stories with real processes: gateway and agents as an administrator and employees run them, on
 //! ports and in folders of their own. Nothing of the product is linked but its wire types.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failed expectation fails the test"
+)]
+
 mod day;
 mod deletion;
 mod evidence;

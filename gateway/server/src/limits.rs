@@ -83,8 +83,12 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(70);
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests in flight may take this long at shutdown, seconds.
 pub(crate) const SHUTDOWN_S: u64 = 10;
-/// Connections per worker: below the usual descriptor limit.
-pub(crate) const CONNECTIONS_MAX: usize = 8_192;
+/// Connections of all workers together, however many descriptors the system grants.
+pub(crate) const CONNECTIONS_MAX: usize = 16_384;
+/// Descriptors that connections never take: database, logs, keys, blobs in flight, the admin socket (H3).
+pub(crate) const DESCRIPTORS_RESERVED: usize = 256;
+/// Ids that one ledger entry lists in full: two such lists stay below 65,535 B (K27).
+pub(crate) const LISTED_IDS_MAX: usize = 400;
 /// Names of people, characters.
 pub(crate) const NAME_CHARS_MAX: usize = 128;
 /// Ledger entries that one search looks at before it says that it is not complete.

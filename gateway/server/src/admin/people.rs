@@ -1,14 +1,14 @@
 //! People and directory groups.
 
 use gateway_api::error::ErrorCode;
-use policies::terms::{GroupName, PersonId};
+use policies::terms::{DeviceId, GroupName, PersonId};
 use serde_json::json;
 
 use super::{Reply, lines};
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
 use crate::domain::random;
-use crate::domain::record::Kind;
+use crate::domain::record::{Kind, listed};
 use crate::limits;
 use crate::store::people::Person;
 
@@ -79,6 +79,7 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Reply, Fault> {
     Ok(Reply::new(json!({ "people": json.collect::<Vec<_>>() }), text))
 }
 
+/// Devices first, the person last: what a failure leaves undone can be done by asking again.
 pub(super) async fn revoke(gateway: &Gateway, name: &str) -> Result<Reply, Fault> {
     let person = find(gateway, name).await?;
     gateway
@@ -88,20 +89,13 @@ pub(super) async fn revoke(gateway: &Gateway, name: &str) -> Result<Reply, Fault
             json!({ "person": person.id, "revoked": true }),
         )
         .await?;
+    let mut devices = revoke_devices(gateway, person.id).await?;
     gateway
         .store
         .revoke_person(person.id, gateway.clock.now_s())
         .await?;
-    let devices: Vec<_> = gateway.directory.read(|directory| {
-        directory
-            .devices_of(person.id)
-            .filter(|d| !d.revoked)
-            .map(|d| d.device)
-            .collect()
-    });
-    for device in &devices {
-        gateway.revoke_device(*device).await?;
-    }
+    // One may have been enrolled in between.
+    devices.extend(revoke_devices(gateway, person.id).await?);
     reload(gateway).await?;
     let text = format!(
         "revoked person {} and {} of their devices",
@@ -112,6 +106,16 @@ pub(super) async fn revoke(gateway: &Gateway, name: &str) -> Result<Reply, Fault
         json!({ "person": person.id, "devices": devices }),
         text,
     ))
+}
+
+async fn revoke_devices(gateway: &Gateway, person: PersonId) -> Result<Vec<DeviceId>, Fault> {
+    let devices: Vec<DeviceId> = gateway
+        .directory
+        .read(|directory| directory.devices_of(person).map(|logged| logged.device).collect());
+    for device in &devices {
+        gateway.revoke_device(*device).await?;
+    }
+    Ok(devices)
 }
 
 pub(super) async fn add_group(
@@ -127,7 +131,7 @@ pub(super) async fn add_group(
         .record(
             Kind::Group,
             None,
-            json!({ "group": name, "members": members, "added": true }),
+            json!({ "group": name, "members": listed(&members), "added": true }),
         )
         .await?;
     let added = gateway.store.add_group(name, gateway.clock.now_s()).await?;

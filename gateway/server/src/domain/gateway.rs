@@ -27,7 +27,7 @@ use crate::store::Store;
 use crate::store::audiences::{Audience, LogBody};
 use crate::store::blobs::Objects;
 use crate::store::bucket_keys::{BucketKeys, FileBucketKeys};
-use crate::store::logs::{DirectoryLog, Ledger};
+use crate::store::logs::{DirectoryLog, Ledger, NotWritten};
 
 /// Everything that handlers and commands work with.
 pub(crate) struct Gateway {
@@ -150,6 +150,7 @@ impl Gateway {
         });
         let writer = gateway.start_writer(queue);
         gateway.remove_orphaned_objects().await?;
+        gateway.finish_revocations().await?;
         Ok((gateway, writer))
     }
 
@@ -248,6 +249,16 @@ impl Gateway {
 
     /// A durable write failed.
     pub(crate) fn storage_fault(&self, error: &anyhow::Error) -> Fault {
+        if error.is::<NotWritten>() {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "an entry was refused before it was written"
+            );
+            return Fault::new(
+                ErrorCode::StorageFailed,
+                "the record could not be made; nothing was done",
+            );
+        }
         self.health.stop("a log cannot be written", error)
     }
 
@@ -263,6 +274,7 @@ impl Gateway {
         subject: Option<PersonId>,
         payload: Value,
     ) -> Result<(), Fault> {
+        self.health.check_writable()?;
         let record = self.entry(kind, subject, payload)?;
         self.ledger
             .append(vec![record])
@@ -315,31 +327,52 @@ impl Gateway {
 
     /// Revokes a device: logged, recorded, its key packages dropped, and a Remove proposed in each of its groups.
     pub(crate) async fn revoke_device(&self, id: DeviceId) -> Result<bool, Fault> {
-        self.check_open()?;
+        // Not `check_open`: a clock that has jumped must not keep a stolen device in.
+        self.health.check_writable()?;
         let Some(device) = self.directory.device(id) else {
             return Err(Fault::not_found());
         };
-        if device.revoked {
-            return Ok(false);
+        if !device.revoked {
+            let entry = DirectoryEntry::DeviceRevoke {
+                device: id,
+                at_s: self.clock.now_s(),
+            };
+            let log_index = self
+                .directory
+                .append(entry)
+                .await
+                .map_err(|error| self.storage_fault(&error))?;
+            let payload = json!({ "device": id, "person": device.person, "log_index": log_index });
+            self.record(Kind::DeviceRevoke, Some(device.person), payload)
+                .await?;
         }
-        let entry = DirectoryEntry::DeviceRevoke {
-            device: id,
-            at_s: self.clock.now_s(),
-        };
-        let log_index = self
-            .directory
-            .append(entry)
-            .await
-            .map_err(|error| self.storage_fault(&error))?;
-        let payload = json!({ "device": id, "person": device.person, "log_index": log_index });
-        self.record(Kind::DeviceRevoke, Some(device.person), payload)
-            .await?;
-        self.store.drop_key_packages(id).await?;
-        for group in self.store.audiences_of(id).await? {
-            self.propose_removal(group, id).await?;
-        }
+        self.shut_out(id).await?;
         self.wake.everyone();
-        Ok(true)
+        Ok(!device.revoked)
+    }
+
+    /// What follows from a revocation: no key package is handed out, and every audience is asked to remove the
+    /// device. Done again, it does what is missing.
+    async fn shut_out(&self, device: DeviceId) -> Result<(), Fault> {
+        self.store.drop_key_packages(device).await?;
+        for group in self.store.audiences_of(device).await? {
+            self.propose_removal(group, device).await?;
+        }
+        Ok(())
+    }
+
+    /// Finishes revocations that a crash cut short.
+    async fn finish_revocations(&self) -> anyhow::Result<()> {
+        let revoked: Vec<DeviceId> = self.directory.read(|directory| {
+            let revoked = directory.devices().filter(|logged| logged.revoked);
+            revoked.map(|logged| logged.device).collect()
+        });
+        for device in revoked {
+            self.shut_out(device)
+                .await
+                .context("a revocation could not be finished")?;
+        }
+        Ok(())
     }
 
     async fn propose_removal(&self, group: AudienceId, device: DeviceId) -> Result<(), Fault> {

@@ -1,9 +1,10 @@
 //! What the ledger holds: a kind, whom it is about, and a payload that is readable under that person's key alone.
 
-use policies::terms::{EntryId, PersonId};
-use serde_json::Value;
+use policies::terms::{Digest, EntryId, PersonId};
+use serde_json::{Value, json};
 
 use super::random;
+use crate::limits;
 
 /// Kinds of entries. The names are stable: searches and auditors use them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,5 +79,36 @@ impl Record {
             policy_version,
             payload,
         })
+    }
+}
+
+/// Ids for a payload. A list that could outgrow an entry is cut, with its length and the SHA-256 of all its ids
+/// (in text, each with a line end), so that whoever has the list can prove that it is this one.
+pub(crate) fn listed<'a, T: std::fmt::Display + 'a>(ids: impl IntoIterator<Item = &'a T>) -> Value {
+    let ids: Vec<String> = ids.into_iter().map(ToString::to_string).collect();
+    if ids.len() <= limits::LISTED_IDS_MAX {
+        return ids.into();
+    }
+    let all: String = ids.iter().map(|id| format!("{id}\n")).collect();
+    let first: Vec<&String> = ids.iter().take(limits::LISTED_IDS_MAX).collect();
+    json!({ "count": ids.len(), "sha256": Digest::of(all.as_bytes()), "first": first })
+}
+
+#[cfg(test)]
+mod tests {
+    use policies::terms::DeviceId;
+
+    use super::*;
+
+    /// An entry takes 65,535 B (K27): not even the largest audience, added and removed at once, outgrows it.
+    #[test]
+    fn long_lists_fit_an_entry() {
+        let ids: Vec<DeviceId> = (0..2_000_u128)
+            .map(|n| DeviceId::from_bytes(n.to_be_bytes()))
+            .collect();
+        let payload = json!({ "added": listed(&ids), "removed": listed(&ids) });
+        assert!(payload.to_string().len() < 60_000);
+        assert_eq!(listed(&ids)["count"], 2_000);
+        assert_eq!(listed(ids.iter().take(2)).as_array().unwrap().len(), 2);
     }
 }

@@ -9,6 +9,7 @@ use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpServer, web};
 use gateway_api::error::ErrorCode;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::{device, problem, tls, v1};
 use crate::domain::fault::Fault;
@@ -19,6 +20,8 @@ use crate::limits;
 pub(crate) fn serve(gateway: &Arc<Gateway>, listener: TcpListener) -> anyhow::Result<Server> {
     let tls = tls::server_config(&gateway.config, &gateway.keys, gateway.clock.now_s())?;
     let tenant = gateway.config.tenant.clone();
+    let workers = std::thread::available_parallelism()?.get();
+    let connections = connections_per_worker(raise_descriptor_limit()?, workers);
     let data = web::Data::new(Arc::clone(gateway));
     let app = move || {
         App::new()
@@ -30,17 +33,33 @@ pub(crate) fn serve(gateway: &Arc<Gateway>, listener: TcpListener) -> anyhow::Re
             }))
     };
     let server = HttpServer::new(app)
+        .workers(workers)
         .on_connect(move |connection, extensions| device::on_connect(&tenant, connection, extensions))
         .keep_alive(limits::KEEP_ALIVE)
         .client_request_timeout(limits::HEAD_TIMEOUT)
         .tls_handshake_timeout(limits::HANDSHAKE_TIMEOUT)
-        .max_connections(limits::CONNECTIONS_MAX)
+        .max_connections(connections)
         .shutdown_timeout(limits::SHUTDOWN_S)
         .tcp_nodelay(true)
         .disable_signals()
         .listen_rustls_0_23(listener, tls)?
         .run();
     Ok(server)
+}
+
+/// Raises this process's limit of open descriptors as far as it may: the limit then.
+fn raise_descriptor_limit() -> anyhow::Result<usize> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = limits::CONNECTIONS_MAX.saturating_add(limits::DESCRIPTORS_RESERVED);
+    let wanted = soft.max(hard.min(u64::try_from(wanted)?));
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+    Ok(usize::try_from(wanted).unwrap_or(usize::MAX))
+}
+
+/// Connections that leave the gateway its own descriptors, however many strangers connect (H3).
+fn connections_per_worker(descriptors: usize, workers: usize) -> usize {
+    let connections = descriptors.saturating_sub(limits::DESCRIPTORS_RESERVED);
+    (connections.min(limits::CONNECTIONS_MAX) / workers.max(1)).max(1)
 }
 
 /// One line per request: the route's template, never the path.
@@ -64,4 +83,18 @@ async fn trace(
 /// An id in a path that is not one.
 pub(super) fn bad_id() -> Fault {
     Fault::new(ErrorCode::BadRequest, "the id in the path is not an id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// H3: idle strangers cannot take the descriptors that purge and ledger need.
+    #[test]
+    fn connections_leave_descriptors_to_the_gateway() {
+        for (descriptors, workers) in [(1_024, 2), (4_096, 8), (65_536, 2)] {
+            let taken = connections_per_worker(descriptors, workers) * workers;
+            assert!(taken + limits::DESCRIPTORS_RESERVED <= descriptors);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
-use crate::domain::record::Kind;
+use crate::domain::record::{Kind, listed};
 use crate::limits;
 use crate::store::blobs;
 use crate::store::stories::{self, StoryState};
@@ -34,8 +34,8 @@ pub(super) async fn run(gateway: &Gateway) -> Result<(), Fault> {
     forget(gateway, now_s).await?;
     gateway.store.truncate_wal().await?;
     if !stories.is_empty() || !blobs.is_empty() {
-        let ctis: Vec<String> = stories.iter().map(|story| story.cti.to_string()).collect();
-        let payload = json!({ "stories": ctis, "blobs": blobs.len(), "bucket_keys": keys });
+        let ctis: Vec<_> = stories.iter().map(|story| story.cti).collect();
+        let payload = json!({ "stories": listed(&ctis), "blobs": blobs.len(), "bucket_keys": keys });
         gateway.record(Kind::Purge, None, payload).await?;
         tracing::info!(stories = stories.len(), blobs = blobs.len(), keys, "purged");
     }

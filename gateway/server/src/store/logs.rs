@@ -5,4 +5,4 @@ mod directory;
 mod ledger;
 
 pub(crate) use directory::DirectoryLog;
-pub(crate) use ledger::{Ledger, ReadEntry};
+pub(crate) use ledger::{Ledger, NotWritten, ReadEntry};

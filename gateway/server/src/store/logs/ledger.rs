@@ -127,6 +127,12 @@ impl Ledger {
     }
 }
 
+/// No byte of the records was written, and nothing is wrong with the log: they are too large, or their key could
+/// not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the entries were not written")]
+pub(crate) struct NotWritten;
+
 impl Inner {
     fn seal(&self, record: &Record, writer_seq: u64, at_s: u64) -> anyhow::Result<Vec<u8>> {
         let header = Header {
@@ -165,7 +171,7 @@ impl Inner {
     }
 
     fn append(&self, records: &[Record]) -> anyhow::Result<()> {
-        let queued = self.enqueue(records)?;
+        let queued = self.enqueue(records).context(NotWritten)?;
         self.files
             .committed(queued)
             .context("cannot append to the ledger")?;

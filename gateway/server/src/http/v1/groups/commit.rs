@@ -13,7 +13,7 @@ use super::group_id;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
 use crate::domain::membership::Group;
-use crate::domain::record::Kind;
+use crate::domain::record::{Kind, listed};
 use crate::http::body;
 use crate::http::problem::ApiResult;
 use crate::limits;
@@ -46,7 +46,8 @@ pub(in crate::http::v1) async fn commit(
     let state = gateway.directory.read(|directory| group.state(directory))?;
     let epoch = group.epoch();
     let payload = json!({
-        "audience": id, "device": device.id, "epoch": epoch, "added": done.added, "removed": done.removed,
+        "audience": id, "device": device.id, "epoch": epoch,
+        "added": listed(&done.added), "removed": listed(&done.removed),
     });
     let record = gateway.entry(Kind::Audience, Some(device.person), payload)?;
     let item = Some(LogBody::Commit(request.commit.0));
