@@ -220,8 +220,12 @@ impl Search<'_> {
         let mut behind = 0;
         for place in places {
             for at in place.saturating_sub(before)..=*place {
-                if at < behind || self.found.len() >= MATCHES_MAX {
+                if at < behind {
                     continue;
+                }
+                if self.found.len() >= MATCHES_MAX {
+                    self.budget.leave_out();
+                    return Ok(());
                 }
                 let known = self.found.len();
                 self.next(at..self.text.len(), Anchored::Yes)?;
@@ -236,7 +240,11 @@ impl Search<'_> {
     fn in_each(&mut self, regions: Vec<Range<usize>>) -> Result<(), UnscannableReason> {
         for region in regions {
             let mut at = region.start;
-            while at < region.end && self.found.len() < MATCHES_MAX {
+            while at < region.end {
+                if self.found.len() >= MATCHES_MAX {
+                    self.budget.leave_out();
+                    return Ok(());
+                }
                 at = self.next(at..region.end, Anchored::No)?;
             }
         }

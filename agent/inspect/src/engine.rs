@@ -151,7 +151,13 @@ impl<'e> Inspection<'e> {
     }
 
     fn item(&mut self, bytes: &[u8], origin: Origin) {
-        let (kind, waiting) = self.extract(bytes, &origin);
+        let (kind, mut waiting) = self.extract(bytes, &origin);
+        let mut names = Extractor::new(&mut self.budget);
+        names.name(
+            &origin,
+            origin.path.last().map(String::as_str).unwrap_or_default(),
+        );
+        waiting.extend(names.segments);
         self.segments(bytes, kind, waiting);
     }
 
@@ -201,7 +207,9 @@ impl<'e> Inspection<'e> {
     /// Scans a segment through all its views, and what is encoded in it. What was found before a limit stays found.
     fn segment(&mut self, segment: &Segment) -> VecDeque<Segment> {
         let mut walk = Walk::default();
-        if let Err(reason) = self.views(segment, &mut walk) {
+        let held = self.views(segment, &mut walk);
+        let complete = self.budget.complete();
+        if let Err(reason) = held.and(complete) {
             self.not_read(segment.item, segment.path.clone(), reason);
         }
         self.matches.extend(correlate::distinct(walk.found));
@@ -304,7 +312,8 @@ impl<'e> Inspection<'e> {
         // Files and depths in the bodies were dealt with in their items.
         self.unread.truncate(before.0);
         self.matches.truncate(before.1);
-        if let Err(reason) = held {
+        let complete = self.budget.complete();
+        if let Err(reason) = held.and(complete) {
             self.not_read(0, Vec::new(), reason);
         }
         let spread = correlate::distinct(walk.found).into_iter();

@@ -167,6 +167,13 @@ impl<'b> Extractor<'b> {
         });
     }
 
+    /// A name that recipients get. It stands in no bytes of the item.
+    pub(crate) fn name(&mut self, origin: &Origin, name: &str) {
+        let mut map = OffsetMap::default();
+        map.copy(0..name.len());
+        self.segment(origin, &[Transform::FileName], name.to_owned(), map, false);
+    }
+
     /// Text of metadata that stands at `source` in the bytes.
     pub(crate) fn metadata(&mut self, origin: &Origin, text: &str, source: Range<usize>) {
         let mut map = OffsetMap::default();

@@ -43,7 +43,7 @@ pub(crate) const JOIN_BYTES: usize = 512;
 pub(crate) const EXCERPT_BYTES: usize = 600;
 /// Longest match of a pattern that has no longest match of its own.
 pub(crate) const MATCH_BYTES: usize = 1_024;
-/// Matches of one detector in one view; more say nothing more, and counts are reported in buckets (K25).
+/// Matches of one detector in one view. Behind them a surer one may stand, so that the item is then not read whole.
 pub(crate) const MATCHES_MAX: usize = 1_000;
 /// Views of one segment: escapes within escapes must end.
 pub(crate) const VIEWS_MAX: usize = 65_536;
@@ -55,6 +55,8 @@ pub(crate) const WORD_WORK: usize = 64;
 pub(crate) const DRAFT_MATCHES_MAX: usize = 100_000;
 /// Memory of one compiled pattern.
 pub(crate) const PATTERN_BYTES: usize = 4 << 20;
+/// Attributes of one XML tag; office suites write less than a hundred, namespaces included.
+pub(crate) const XML_ATTRIBUTES_MAX: usize = 1_000;
 /// XML elements inside each other; office suites write less than forty.
 pub(crate) const XML_DEPTH_MAX: usize = 512;
 
@@ -64,6 +66,7 @@ pub(crate) struct Budget {
     expanded: u64,
     entries: u32,
     work: u64,
+    left_out: bool,
 }
 
 impl Budget {
@@ -73,6 +76,21 @@ impl Budget {
             expanded: 0,
             entries: 0,
             work: 0,
+            left_out: false,
+        }
+    }
+
+    /// Notes that matches were left out.
+    pub(crate) fn leave_out(&mut self) {
+        self.left_out = true;
+    }
+
+    /// Whether no match was left out since this was last asked.
+    pub(crate) fn complete(&mut self) -> Result<(), UnscannableReason> {
+        if std::mem::take(&mut self.left_out) {
+            Err(UnscannableReason::WorkLimit)
+        } else {
+            Ok(())
         }
     }
 

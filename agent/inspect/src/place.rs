@@ -30,6 +30,8 @@ pub enum Transform {
     HtmlText,
     /// All items of the draft read as one (V7).
     Joined,
+    /// The name of a file or of a member, which recipients get too.
+    FileName,
 }
 
 impl fmt::Display for Transform {
@@ -47,6 +49,7 @@ impl fmt::Display for Transform {
             Self::Windows1252 => "reading Windows-1252",
             Self::HtmlText => "leaving out markup",
             Self::Joined => "joining the items",
+            Self::FileName => "reading a file's name",
         })
     }
 }
@@ -68,6 +71,9 @@ impl Place {
     /// The place in words, for the author: `found after decoding base64 inside notes.zip / readme.txt, line 3`.
     #[must_use]
     pub fn sentence(&self) -> String {
+        if self.chain.contains(&Transform::FileName) {
+            return "found in the name of a file".to_owned();
+        }
         let chain: Vec<String> = self.chain.iter().map(ToString::to_string).collect();
         let after = if chain.is_empty() {
             String::new()

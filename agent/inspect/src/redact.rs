@@ -62,6 +62,12 @@ pub enum NotRedactable {
         /// The item.
         item: u16,
     },
+    /// The match is in the name of a file.
+    #[error("item {item} holds it in a file's name: rename the file and add it again")]
+    InName {
+        /// The item.
+        item: u16,
+    },
     /// The type of the item cannot be rewritten.
     #[error("item {item} is of a type that cannot be rewritten: remove the item")]
     Type {
@@ -120,6 +126,9 @@ fn item_without(
     for one in found {
         if one.place.chain.contains(&Transform::Joined) {
             return Err(NotRedactable::SpreadOverItems { item });
+        }
+        if one.place.chain.contains(&Transform::FileName) {
+            return Err(NotRedactable::InName { item });
         }
         if one.place.path.len() > own_path {
             return Err(NotRedactable::InsideContainer { item });

@@ -78,7 +78,13 @@ impl View {
     pub(crate) fn steps(&self, budget: &mut Budget) -> Result<Vec<Decoded>, UnscannableReason> {
         budget.work(self.text.len())?;
         let mut steps = Vec::new();
-        steps.extend(fold::fold(&self.text));
+        if let Some(folded) = fold::fold(&self.text) {
+            // One character may fold to eighteen.
+            if let Content::Text(text) = &folded.content {
+                budget.work(text.len())?;
+            }
+            steps.push(folded);
+        }
         decode::steps(&self.text, &mut steps);
         if self.chain.last() != Some(&Transform::Digits) {
             digits::joined(&self.text, &mut steps);

@@ -7,7 +7,8 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::{Extractor, Origin, text};
 use crate::detect::structural::DOCUMENT_AUTHOR;
-use crate::limits::XML_DEPTH_MAX;
+use crate::identify::{Encoding, Kind, identify};
+use crate::limits::{XML_ATTRIBUTES_MAX, XML_DEPTH_MAX};
 use crate::views::map::OffsetMap;
 
 /// Elements that end a line: paragraphs, rows, cells' values, shared strings.
@@ -68,16 +69,46 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], origin: &Orig
         properties: name.starts_with("docProps/") || name == "meta.xml",
         ..Part::default()
     };
-    let source = text::same_length(bytes.to_vec());
-    if part.read(&source).is_none() {
+    let Some(encoding) = encoding(bytes) else {
         extractor.unread(origin, UnscannableReason::Broken);
+        return;
+    };
+    let (source, outer) = text::decode(bytes, encoding);
+    if part.read(&source).is_none() {
+        let reason = if part.crowded {
+            UnscannableReason::TooManyEntries
+        } else {
+            UnscannableReason::Broken
+        };
+        extractor.unread(origin, reason);
     }
     for (author, span) in std::mem::take(&mut part.authors) {
-        extractor.structural(origin, &DOCUMENT_AUTHOR, span, author);
+        extractor.structural(origin, &DOCUMENT_AUTHOR, outer.source(&span), author);
     }
     let is_body = !part.properties;
-    extractor.segment(origin, &[], part.text, part.map, is_body);
-    extractor.segment(origin, &[], part.aside, part.aside_map, false);
+    let (map, aside_map) = match encoding {
+        Encoding::Utf8 => (part.map, part.aside_map),
+        Encoding::Utf16Le | Encoding::Utf16Be | Encoding::Windows1252 => {
+            (part.map.through(&outer), part.aside_map.through(&outer))
+        }
+    };
+    extractor.segment(origin, &[], part.text, map, is_body);
+    extractor.segment(origin, &[], part.aside, aside_map, false);
+}
+
+/// How a part is written down, by its bytes; none if it is no text that is read here.
+fn encoding(bytes: &[u8]) -> Option<Encoding> {
+    match identify(bytes) {
+        Kind::Text(encoding) => Some(encoding),
+        Kind::Html | Kind::Empty => Some(Encoding::Utf8),
+        Kind::Zip
+        | Kind::Gzip
+        | Kind::Zlib
+        | Kind::Jpeg
+        | Kind::Png
+        | Kind::Unreadable(_)
+        | Kind::Unknown => None,
+    }
 }
 
 #[derive(Default)]
@@ -92,6 +123,8 @@ struct Part {
     /// Start of the text of the property that names a person, while inside it.
     author_from: Option<(usize, usize)>,
     depth: usize,
+    /// Whether a tag has more attributes than are read.
+    crowded: bool,
 }
 
 impl Part {
@@ -105,10 +138,10 @@ impl Part {
             match event {
                 Event::Start(tag) => {
                     self.depth += 1;
-                    self.open(&tag, source, start..end);
+                    self.open(&tag, source, end)?;
                 }
                 Event::Empty(tag) => {
-                    self.open(&tag, source, start..end);
+                    self.open(&tag, source, end)?;
                     self.close(tag.local_name().as_ref(), start);
                 }
                 Event::End(tag) => {
@@ -132,26 +165,36 @@ impl Part {
         }
     }
 
-    fn open(&mut self, tag: &BytesStart<'_>, source: &str, range: std::ops::Range<usize>) {
+    fn open(&mut self, tag: &BytesStart<'_>, source: &str, end: usize) -> Option<()> {
         let name = tag.local_name();
         if AUTHORS.contains(&name.as_ref()) {
-            self.author_from = Some((self.text.len(), range.end));
+            self.author_from = Some((self.text.len(), end));
         }
-        for attribute in tag.attributes().flatten() {
-            let key = attribute.key.local_name();
-            let value = attribute.value.into_owned();
-            let at = source
-                .get(range.clone())
-                .and_then(|tag| tag.find(value.as_str()))
-                .map(|at| range.start + at);
-            let Some(at) = at.filter(|_| says_something(attribute.key.as_ref(), key.as_ref(), &value)) else {
-                continue;
-            };
-            if key.as_ref() == "author" {
-                self.authors.push((value.clone(), at..at + value.len()));
+        let mut attributes = tag.attributes();
+        // Looking for doubles compares every attribute with every other.
+        for (count, attribute) in attributes.with_checks(false).enumerate() {
+            if count >= XML_ATTRIBUTES_MAX {
+                self.crowded = true;
+                return None;
             }
-            self.put_aside(source, at..at + value.len());
+            let attribute = attribute.ok()?;
+            let key = attribute.key.local_name();
+            let value = attribute.value.as_ref();
+            if !says_something(attribute.key.as_ref(), key.as_ref(), value) {
+                continue;
+            }
+            // The value is a part of the source, not a copy of it.
+            let at = value.as_ptr().addr().checked_sub(source.as_ptr().addr())?;
+            let span = at..at.checked_add(value.len())?;
+            if source.get(span.clone()) != Some(value) {
+                return None;
+            }
+            if key.as_ref() == "author" {
+                self.authors.push((value.to_owned(), span.clone()));
+            }
+            self.put_aside(source, span);
         }
+        Some(())
     }
 
     fn close(&mut self, name: &str, at: usize) {

@@ -20,9 +20,14 @@ pub(crate) fn extract_gzip(extractor: &mut Extractor<'_>, bytes: &[u8], origin: 
 
 /// Extracts the content of a zlib stream.
 pub(crate) fn extract_zlib(extractor: &mut Extractor<'_>, bytes: &[u8], origin: &Origin) {
-    match zlib(extractor.budget, bytes) {
+    let mut stream = ZlibDecoder::new(bytes);
+    match inflate(extractor.budget, &mut stream, bytes.len()) {
         Ok(content) => {
             extractor.extract(&content, &origin.member("zlib content"));
+            let end = usize::try_from(stream.total_in()).unwrap_or(usize::MAX);
+            if let Some(behind) = bytes.get(end..).filter(|behind| !behind.is_empty()) {
+                extractor.extract(behind, &origin.member("data behind the zlib content"));
+            }
         }
         Err(reason) => extractor.unread(origin, reason),
     }

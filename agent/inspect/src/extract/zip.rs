@@ -11,6 +11,9 @@ use super::{Extractor, Origin, document};
 /// Length of the record that ends a directory, without its comment (APPNOTE 4.3.16).
 const DIRECTORY_END: usize = 22;
 
+/// Length of a header in the directory, without what varies (APPNOTE 4.3.12).
+const DIRECTORY_ENTRY: usize = 46;
+
 type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
 
 /// Extracts every member, what stands around the archive, its names and its comments.
@@ -22,14 +25,14 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], origin: &Orig
             return ItemKind::Archive;
         }
     };
+    if entries(bytes, &archive) != Some(archive.len()) {
+        extractor.unread(origin, UnscannableReason::Broken);
+    }
     let names = names(&archive);
     let is_document = document::is_document(names.iter().map(String::as_str));
     let segments_before = extractor.segments.len();
     let unread_before = extractor.unread.len();
     around(extractor, bytes, &archive, origin);
-    if !is_document {
-        extractor.metadata(origin, &names.join("\n\u{1}\n"), 0..bytes.len());
-    }
     for index in 0..archive.len() {
         let read = extractor
             .budget
@@ -51,6 +54,7 @@ pub(crate) fn extract(extractor: &mut Extractor<'_>, bytes: &[u8], origin: &Orig
     if is_document && nothing {
         extractor.unread(origin, UnscannableReason::EmptyExtraction);
     }
+    extractor.name(origin, &names.join("\n\u{1}\n"));
     if is_document {
         ItemKind::Document
     } else {
@@ -79,6 +83,24 @@ fn around(extractor: &mut Extractor<'_>, bytes: &[u8], archive: &Archive<'_>, or
     {
         extractor.extract(behind, &origin.member("data behind the archive"));
     }
+}
+
+/// Headers in the directory (APPNOTE 4.3.12). Of members with one name the archive keeps only the last.
+fn entries(bytes: &[u8], archive: &Archive<'_>) -> Option<usize> {
+    let mut at = usize::try_from(archive.central_directory_start()).ok()?;
+    let mut count = 0;
+    while let Some(header) = bytes.get(at..at.checked_add(DIRECTORY_ENTRY)?)
+        && header.starts_with(b"PK\x01\x02")
+    {
+        let lengths = header.get(28..34)?;
+        let variable: usize = lengths
+            .chunks_exact(2)
+            .filter_map(|pair| Some(usize::from(u16::from_le_bytes(pair.try_into().ok()?))))
+            .sum();
+        at = at.checked_add(DIRECTORY_ENTRY + variable)?;
+        count += 1;
+    }
+    Some(count)
 }
 
 /// Names of the members, in their order; empty where a name cannot be read.

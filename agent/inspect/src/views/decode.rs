@@ -88,6 +88,45 @@ fn excerpt(
     Some(Decoded::text(transform, text, map))
 }
 
+/// Fewest decoded bytes that are taken for a file of a type that is not read: 64 digits of base64.
+const FILE_MIN: usize = 48;
+/// Heads of such files, four bytes at least: hashes and words decode to every shorter one.
+const HEADS: &[(usize, &[u8])] = &[
+    (0, b"\xD0\xCF\x11\xE0"),
+    (0, b"{\\rtf"),
+    (0, b"Rar!"),
+    (0, b"MSCF"),
+    (0, b"LZIP"),
+    (0, b"7z\xBC\xAF"),
+    (0, b"\xFD7zXZ"),
+    (0, b"\x28\xB5\x2F\xFD"),
+    (0, b"\x04\x22\x4D\x18"),
+    (4, b"1AY&SY"),
+    (257, b"ustar"),
+    (0, b"GIF8"),
+    (0, b"RIFF"),
+    (0, b"II*\0"),
+    (0, b"MM\0*"),
+    (4, b"ftyp"),
+    (0, b"OggS"),
+    (0, b"fLaC"),
+    (0, b"\x1A\x45\xDF\xA3"),
+    (0, b"\x7FELF"),
+    (0, b"SQLite"),
+];
+
+/// Whether decoded bytes are surely a file of a type that is not read.
+fn is_file(bytes: &[u8]) -> bool {
+    let has = |(at, head): &(usize, &[u8])| bytes.get(*at..).is_some_and(|rest| rest.starts_with(head));
+    bytes.len() >= FILE_MIN && (HEADS.iter().any(has) || memchr::memmem::find(bytes, b"%PDF-").is_some())
+}
+
+/// Whether decoded bytes are a zlib stream: its head is two bytes, so that a short one must inflate.
+fn is_stream(bytes: &[u8]) -> bool {
+    let inflates = || std::io::copy(&mut flate2::read::ZlibDecoder::new(bytes), &mut std::io::sink()).is_ok();
+    bytes.len() >= FILE_MIN || inflates()
+}
+
 /// Decoded bytes as a step, if they are a text or of a type that can be told by its content.
 fn decoded(transform: Transform, bytes: Vec<u8>, map: OffsetMap) -> Option<Decoded> {
     match identify::identify(&bytes) {
@@ -98,6 +137,8 @@ fn decoded(transform: Transform, bytes: Vec<u8>, map: OffsetMap) -> Option<Decod
             let (text, inner) = text::decode(&bytes, encoding);
             Some(Decoded::text(transform, text, inner.through(&map)))
         }
+        Kind::Zlib if !is_stream(&bytes) => None,
+        Kind::Unreadable(_) if !is_file(&bytes) => None,
         Kind::Zip | Kind::Gzip | Kind::Zlib | Kind::Jpeg | Kind::Png | Kind::Unreadable(_) => Some(Decoded {
             transform,
             content: Content::Bytes(bytes),

@@ -9,6 +9,7 @@
 
 mod company;
 mod evasion;
+mod hiding;
 mod packs;
 mod properties;
 mod stories;
