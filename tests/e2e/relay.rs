@@ -2,6 +2,7 @@
 
 use std::str::FromStr as _;
 
+use gateway_api::bytes::Bytes;
 use gateway_api::error::ErrorCode;
 use gateway_api::receipt::Refusal;
 use gateway_api::v1::stories::Accepted;
@@ -129,4 +130,21 @@ fn story_without_clearance_is_refused() {
     let story = relayed_story(&world);
     let refused = problem(world.device("Alice").post(story.group, &story.envelope, None));
     assert_eq!(refused.code, ErrorCode::ClearanceMissing);
+}
+
+/// An event that no ledger entry could hold is its sender's error; the gateway goes on for everybody.
+#[test]
+fn oversized_event_stops_nobody() {
+    let world = World::with_team();
+    let sealed = Bytes(vec![7; 60_000]).to_text();
+    let event = serde_json::json!({
+        "id": "00112233445566778899aabbccddeeff", "sequence": 1, "at_s": 1, "kind": "blocked",
+        "audience_class": "internal", "action": "block", "rules": [], "labels": [], "app": "sealgate",
+        "policy_version": 1, "features": {}, "size": "<4KiB", "sealed": sealed,
+    });
+    let upload = serde_json::json!({ "events": [event] });
+    let refused = problem(world.device("Bob").upload(&upload));
+    assert_eq!(refused.code, ErrorCode::BadRequest);
+    let story = world.share("Alice", "team", "still here");
+    world.received("Bob", &story);
 }

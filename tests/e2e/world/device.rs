@@ -7,7 +7,7 @@ use std::path::Path;
 use gateway_api::bytes::Bytes;
 use gateway_api::error::Problem;
 use gateway_api::v1::stories::CLEARANCE_HEADER;
-use gateway_api::v1::{stories, sync};
+use gateway_api::v1::{events, stories, sync};
 use policies::terms::AudienceId;
 use reqwest::blocking::{Client, Response};
 use rustls::pki_types::pem::PemObject as _;
@@ -91,6 +91,12 @@ impl Device {
             request = request.header(CLEARANCE_HEADER, Bytes(clearance.to_vec()).to_text());
         }
         request.body(envelope.to_vec()).send().unwrap()
+    }
+
+    /// Uploads events.
+    pub(crate) fn upload(&self, events: &serde_json::Value) -> Response {
+        let request = self.client.post(format!("{}{}", self.url, events::PATH));
+        request.json(events).send().unwrap()
     }
 
     pub(crate) fn get(&self, path: &str) -> Response {
