@@ -161,7 +161,7 @@ fn a_tag_crowded_with_attributes_is_not_read() {
 #[test]
 fn hashes_and_lists_of_versions_hide_no_file() {
     let engine = engine();
-    let lock = include_str!("../../../../Cargo.lock").get(..20_480).unwrap();
+    let lock = include_str!("../../../../Cargo.lock");
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut hash = || -> String {
         let mut next = || {
@@ -170,7 +170,7 @@ fn hashes_and_lists_of_versions_hide_no_file() {
         };
         (0..5).map(|_| format!("{:08x}", next())).collect()
     };
-    let hashes: String = (0..200).map(|_| format!("{}\n", hash())).collect();
+    let hashes: String = (0..8_000).map(|_| format!("{}\n", hash())).collect();
     for story in [lock, hashes.as_str()] {
         for report in [text(&engine, story), file(&engine, "a.txt", story.into())] {
             assert_eq!(reasons(&report), vec![]);
