@@ -82,6 +82,17 @@ pub(super) fn read(source: Source<'_>) -> Option<PolicyFile> {
     let labels = labels(&fields);
     let packs = fields.parsed_list::<PackName>("packs", "a pack and its version, such as `bank@1`");
     let offline_mode = fields.parsed("offline_mode", &words_help(OfflineMode::ALL));
+    // A setting that nobody acts on is refused, not signed: its author would rely on it.
+    if let Some(mode) = offline_mode
+        .as_ref()
+        .filter(|mode| mode.value != OfflineMode::Keep)
+    {
+        fields.wrong(
+            &mode.at,
+            format!("agents do not act on `{}`", mode.value),
+            "give `keep`: the last policy is enforced, and nothing is sealed once its bundle has expired",
+        );
+    }
     let lifetime_max_s = fields.number("lifetime_max_s", 1..=limits::LIFETIME_S_MAX);
     fields.finish();
     Some(PolicyFile {

@@ -193,6 +193,21 @@ dlp.toml:1:1: a rule that asks for labels cannot set labels
 "#);
 }
 
+/// B4: nobody relies on a setting that agents do not act on.
+#[test]
+fn offline_mode_that_no_agent_acts_on_is_refused() {
+    for mode in ["strict", "audit"] {
+        let policy = format!("offline_mode = \"{mode}\"\n{POLICY}");
+        let problems = check(&folder("policy.toml", &policy)).unwrap_err();
+        assert!(
+            problems
+                .to_string()
+                .contains(&format!("agents do not act on `{mode}`")),
+            "{problems}"
+        );
+    }
+}
+
 /// R9
 #[test]
 fn labels_are_few_and_none_is_taken() {

@@ -50,7 +50,12 @@ pub(crate) async fn run(agent: Arc<Agent>) -> anyhow::Result<()> {
             Ok(()) if rest.is_waiting() => agent.settings.outbox.quiet(),
             Ok(()) => OUTBOX_RECONCILE,
             Err(error) => {
-                tracing::error!(error = %format!("{error:#}"), "the outbox could not be looked at");
+                // The whole error names folders, and a folder has its audience's name.
+                let cause = error
+                    .chain()
+                    .find_map(|cause| cause.downcast_ref::<std::io::Error>());
+                let kind = cause.map(std::io::Error::kind);
+                tracing::error!(?kind, "the outbox could not be looked at");
                 agent.alarm("outbox", "the outbox folder cannot be used; see the agent's log");
                 OUTBOX_RECONCILE
             }
