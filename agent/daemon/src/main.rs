@@ -1,67 +1,7 @@
-//! `sealgate-agent`: the agent on a managed device.
-//!
-//! It inspects what is about to be shared, decides by the company's signed policy, seals only what
-//! the policy lets through, and posts it with a clearance. What it receives it checks, opens,
-//! shows and forgets.
-//!
-//! **Architecture Invariant.** Nothing is sealed without a policy in force, and nothing is posted
-//! that was not sealed from the very bytes that were inspected. Content, matched text, file names
-//! and addresses reach no log, no error and no event. There is no TCP listener.
-//!
-//! ```text
-//!  sealgate-agent share ──► local/ (Unix socket) ──► compose/ ──► agent-inspect, policies::decide
-//!  outbox/<audience>/file ──────────────────────────────┘   └──► agent-seal ──► uplink/ ──► gateway
-//!                                                           └──► vault/ (journal, spool, state)
-//! ```
-
-mod agent;
-mod card;
-mod clock;
-mod command;
-mod compose;
-mod config;
-mod daemon;
-mod exit;
-mod limits;
-mod local;
-mod outbox;
-mod print;
-mod spool;
-mod uplink;
-mod vault;
+//! The program `sealgate-agent`; everything is in the library beside it, so that fuzzers and benches reach it too.
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
-
 fn main() -> ExitCode {
-    let command = command::Command::parse();
-    start_log();
-    // Two providers may be in the tree; ours is chosen once, before any TLS.
-    if rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .is_err()
-    {
-        tracing::debug!("a TLS provider was installed already");
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            print::problem(&format!("cannot start: {error}"));
-            return exit::Exit::Failed.into();
-        }
-    };
-    runtime.block_on(command.execute()).into()
-}
-
-/// Logs go to standard error: warnings for commands, more with `SEALGATE_LOG`.
-fn start_log() {
-    let filter = EnvFilter::try_from_env("SEALGATE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("warn,sealgate_agent=info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    agent_daemon::main()
 }

@@ -1,61 +1,8 @@
-//! `sealgate`, the gateway: relays sealed stories, authorises them by the customer's rules, records what it did, and
-//! shreds what has expired.
-//!
-//! **Architecture Invariant.** It cannot read a story: it links neither the inspection engine nor the sealing crate, holds
-//! no group's secret, and follows MLS groups by their public state alone. It cannot make policy: bundles are signed by
-//! keys that it does not have. What it stores of a story goes at the end of its expiry bucket.
-//!
-//! ```text
-//! agents ─ mTLS ─► http/v1 ─► domain (checks, casbin) ─► relay (one writer) ─► store: SQLite, ledger, blobs, bucket keys
-//!                     │            ▲                                              ▲
-//! admin socket ─► admin ──────────┘             jobs: expiry, clocks ─────────────┘            status page
-//! ```
-//!
-//! ```sh
-//! sealgate init --dir data && sealgate serve --dir data/gateway
-//! ```
+//! The program `sealgate`; everything is in the library beside it, so that fuzzers and benches reach it too.
 
-mod admin;
-mod cli;
-mod clock;
-mod config;
-mod demo;
-mod domain;
-mod http;
-mod jobs;
-mod limits;
-mod relay;
-mod sharing;
-mod status;
-mod store;
-
-use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
-
-use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter =
-        EnvFilter::try_from_env("SEALGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    if rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .is_err()
-    {
-        tracing::warn!("another TLS provider was installed first");
-    }
-    match cli::run(cli::Cli::parse()).await {
-        Ok(code) => code,
-        Err(error) => {
-            // Nothing is left to do if standard error is closed too.
-            drop(writeln!(std::io::stderr(), "error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    gateway_server::main().await
 }

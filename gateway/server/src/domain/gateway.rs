@@ -99,10 +99,18 @@ impl Health {
 impl Gateway {
     /// Opens a data folder, settles what a crash left, and starts the writer.
     pub(crate) async fn open(layout: Layout) -> anyhow::Result<(Arc<Self>, tokio::task::JoinHandle<()>)> {
+        Self::open_at(layout, Clock::default()).await
+    }
+
+    /// As [`Self::open`], by this clock.
+    pub(crate) async fn open_at(
+        layout: Layout,
+        clock: Clock,
+    ) -> anyhow::Result<(Arc<Self>, tokio::task::JoinHandle<()>)> {
         let config = Config::read(&layout.config())?;
         let lock = lock(&layout)?;
         let keys = Arc::new(Keys::load(&layout)?);
-        let clock = Arc::new(Clock::default());
+        let clock = Arc::new(clock);
         let store = Store::open(&layout.database()).await?;
         settle_clock(&store, &clock).await?;
         let objects = Objects::open(&layout.blobs())?;
