@@ -16,4 +16,5 @@ mod policy;
 mod privacy;
 mod relay;
 mod removal;
+mod strangers;
 mod world;
