@@ -11,6 +11,7 @@
 mod day;
 mod deletion;
 mod evidence;
+mod local;
 mod offline;
 mod policy;
 mod privacy;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use device::Device;
-pub(crate) use process::{Answer, Process, run};
+pub(crate) use process::{Answer, Process, program, run};
 
 /// Exit codes of `sealgate-agent`.
 pub(crate) const BLOCKED: i32 = 10;
@@ -132,6 +132,11 @@ impl World {
         let (process, _ready) =
             Process::start("sealgate-agent", &["run", "--dir", &folder], &self.log_path(name));
         self.agents.insert(name.to_owned(), process);
+    }
+
+    /// The process of somebody's agent.
+    pub(crate) fn agent_id(&self, name: &str) -> u32 {
+        self.agents[name].id()
     }
 
     pub(crate) fn stop_agent(&mut self, name: &str) {

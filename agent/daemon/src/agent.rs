@@ -5,7 +5,7 @@
 //! is on its way, so that nothing of the group's log is processed between.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_seal::{CompliancePublicKey, FileDeviceKey, Member};
 use anyhow::Context as _;
@@ -16,6 +16,10 @@ use crate::clock::Clock;
 use crate::config::enrollment::{Enrollment, Pins};
 use crate::config::paths::Paths;
 use crate::config::settings::Settings;
+use crate::local::peer::Connections;
+use crate::local::program::Programs;
+use crate::local::tamper::{self, Tamper};
+use crate::local::wire::TamperCause;
 use crate::uplink::client::Gateway;
 use crate::uplink::directory::Follower;
 use crate::uplink::policy::PolicySlot;
@@ -50,6 +54,12 @@ pub(crate) struct Agent {
     /// Hurries the upload of events.
     pub events_wait: Notify,
     pub link: watch::Sender<Link>,
+    /// Open connections of the local socket (A8).
+    pub connections: Arc<Connections>,
+    /// Program files of apps, by what they hold (A10).
+    pub programs: Arc<Programs>,
+    /// What the local socket refused (A8).
+    pub tamper: Tamper,
     notes: Mutex<Notes>,
     changes: watch::Sender<u64>,
 }
@@ -122,6 +132,9 @@ impl Agent {
             compliance,
             events_wait: Notify::new(),
             link: watch::Sender::new(Link::Starting),
+            connections: Arc::default(),
+            programs: Arc::default(),
+            tamper: Tamper::default(),
             notes: Mutex::default(),
             changes: watch::Sender::new(0),
         })
@@ -176,6 +189,13 @@ impl Agent {
         }
         drop(notes);
         self.changed();
+    }
+
+    /// Counts a refusal of the local socket; its cause is an alarm once (A8, T3).
+    pub(crate) fn tampered(&self, cause: TamperCause) {
+        if self.tamper.note(cause, self.now_s()) {
+            self.alarm(&format!("tamper-{cause:?}"), tamper::sentence(cause));
+        }
     }
 
     /// Takes an alarm back whose cause is gone.

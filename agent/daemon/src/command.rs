@@ -1,6 +1,7 @@
 //! The command line. Every command but `enroll` and `run` speaks to the running agent.
 
 pub(crate) mod activity;
+pub(crate) mod app;
 pub(crate) mod audience;
 pub(crate) mod duration;
 pub(crate) mod enroll;
@@ -58,6 +59,9 @@ enum Verb {
     Revoke(revoke::Revoke),
     /// What was decided, and exactly what was reported.
     Activity,
+    /// Apps that may ask this agent for verdicts.
+    #[command(subcommand)]
+    App(app::AppVerb),
     /// The rules that apply, in plain words.
     Rules,
     /// Files of the outbox folder.
@@ -89,6 +93,7 @@ impl Command {
             Verb::Feed(command) => command.execute(&context).await,
             Verb::Revoke(command) => command.execute(&context).await,
             Verb::Activity => activity::execute(&context).await,
+            Verb::App(command) => command.execute(&context).await,
             Verb::Rules => rules::execute(&context).await,
             Verb::Outbox(command) => command.execute(&context).await,
             Verb::Pending(command) => command.execute(&context).await,

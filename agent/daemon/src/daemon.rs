@@ -26,7 +26,7 @@ use crate::local::server;
 use crate::outbox::worker;
 use crate::uplink::client::CallError;
 use crate::uplink::{directory, events, key_packages, people, policy, stories, sync};
-use crate::vault::{claim, files, journal, story};
+use crate::vault::{claim, files, journal, spent_receipt, story};
 
 /// How often people, groups and the policy's freshness are asked for without a hint.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -279,6 +279,7 @@ async fn forget_old(agent: &Agent) -> anyhow::Result<()> {
     crate::vault::pending::forget_before(&mut transaction, before_s).await?;
     claim::forget_before(&mut transaction, before_s).await?;
     story::forget_before(&mut transaction, before_s).await?;
+    spent_receipt::forget_before(&mut transaction, agent.now_s()).await?;
     transaction.commit().await?;
     Ok(())
 }

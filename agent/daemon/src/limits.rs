@@ -4,6 +4,26 @@ use std::time::Duration;
 
 /// Longest body that the local socket takes: a draft of ten files and its framing (A8).
 pub(crate) const LOCAL_BODY_BYTES_MAX: usize = 160 * 1024 * 1024;
+/// Connections of one user to the local socket: a desktop's commands and apps, with room (A8).
+pub(crate) const LOCAL_CONNECTIONS_MAX: usize = 64;
+/// Connections that one worker of the local socket holds; beyond it, new ones wait (A8).
+pub(crate) const LOCAL_WORKER_CONNECTIONS_MAX: usize = 256;
+/// Time for the head of a request on the local socket (A8).
+pub(crate) const LOCAL_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a body on the local socket: the largest draft at a few MiB/s (A8).
+pub(crate) const LOCAL_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest JSON body on the local socket: a change, a reason, a receipt (A8).
+pub(crate) const LOCAL_JSON_BYTES_MAX: usize = 256 * 1024;
+/// Apps that are registered at once: a person uses a few.
+pub(crate) const APPS_MAX: usize = 32;
+/// Random bytes of an app's credential.
+pub(crate) const CREDENTIAL_BYTES: usize = 32;
+/// How long a receipt of a verdict counts, seconds: an app seals at once (A10).
+pub(crate) const RECEIPT_LIFETIME_S: u64 = 120;
+/// Bytes of a program file whose identity is asked for; it is read whole.
+pub(crate) const PROGRAM_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Program files whose digest is remembered.
+pub(crate) const PROGRAMS_REMEMBERED_MAX: usize = 64;
 /// Files of one draft: a story is a post, not an archive.
 pub(crate) const DRAFT_FILES_MAX: usize = 16;
 /// Bytes of one draft, text and files together: it is held in memory once (O6).

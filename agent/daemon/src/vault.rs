@@ -20,6 +20,7 @@ use sqlx::{ConnectOptions as _, Sqlite, SqliteConnection, Transaction};
 
 use crate::config::paths::Paths;
 
+pub(crate) mod app;
 pub(crate) mod audience;
 pub(crate) mod cipher;
 pub(crate) mod claim;
@@ -32,6 +33,7 @@ pub(crate) mod mls_record;
 pub(crate) mod outgoing;
 pub(crate) mod pending;
 pub(crate) mod setting;
+pub(crate) mod spent_receipt;
 pub(crate) mod story;
 
 use cipher::StateCipher;

@@ -14,7 +14,7 @@ use serde_json::Value;
 const READY: Duration = Duration::from_secs(120);
 
 /// A binary of the workspace, built beside this test.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().unwrap().parent().unwrap().join(name);
     assert!(
@@ -99,6 +99,10 @@ impl Process {
                 fs::read_to_string(log).unwrap_or_default()
             ),
         }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// Asks it to end, and waits for it.

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Context, duration};
 use crate::exit::Exit;
 use crate::local::client::{LocalAgent, query};
+use crate::local::tamper;
 use crate::local::wire::{self, OwnDevice, StatusAnswer, StatusQuery};
 use crate::print;
 
@@ -56,6 +57,14 @@ fn text(status: &StatusAnswer) -> String {
         format!("waiting    {} events, {} drafts", status.spool, status.pending),
         format!("version    {} (build {})", status.version, status.build),
     ];
+    lines.push(format!("socket     knows {}", status.peers));
+    lines.extend(status.tamper.iter().map(|seen| {
+        format!(
+            "refused    {} times: {}",
+            seen.count,
+            tamper::sentence(seen.cause)
+        )
+    }));
     lines.extend(status.own_devices.iter().map(|own| own_device(own, status)));
     lines.extend(status.alarms.iter().map(|alarm| format!("ALARM      {alarm}")));
     lines.extend(status.notices.iter().map(|notice| format!("notice     {notice}")));

@@ -5,7 +5,7 @@ use gateway_api::receipt::Acceptance;
 use gateway_api::v1::events::EventKind;
 use gateway_api::v1::preflight::{Decision, PreflightRequest};
 use policies::decide::Facts;
-use policies::terms::Cti;
+use policies::terms::{App, AudienceId, Cti, Digest, PolicyRef};
 use rand::Rng as _;
 
 use super::judge::Judged;
@@ -73,17 +73,41 @@ pub(crate) async fn share(
 /// # Errors
 /// No policy is in force, or the audience is not known.
 pub(crate) async fn check(agent: &Agent, header: &ShareHeader, draft: Draft) -> anyhow::Result<ShareAnswer> {
+    Ok(check_for(agent, header, draft, facts::app()?).await?.answer)
+}
+
+/// What would happen to a draft, and to which content, audience and policy this applies.
+pub(crate) struct Checked {
+    pub answer: ShareAnswer,
+    /// Digest of the author's draft.
+    pub content: Digest,
+    pub audience: Option<AudienceId>,
+    pub policy: PolicyRef,
+}
+
+/// [`check`] for the drafts of an app.
+///
+/// # Errors
+/// No policy is in force, or the audience is not known.
+pub(crate) async fn check_for(
+    agent: &Agent,
+    header: &ShareHeader,
+    draft: Draft,
+    app: App,
+) -> anyhow::Result<Checked> {
     let policy = agent.policy.in_force()?;
-    let (facts, readers) = match header.audience.as_deref() {
-        None => (facts::for_nobody(agent, &header.labels)?, Vec::new()),
+    let (facts, readers, audience) = match header.audience.as_deref() {
+        None => (facts::for_nobody(agent, &header.labels)?, Vec::new(), None),
         Some(name) => {
             let audience = agent.audience(name).await?;
             (
                 current_facts(agent, &audience, header).await?,
                 readers(agent, &audience).await?,
+                Some(audience.id),
             )
         }
     };
+    let facts = Facts { app, ..facts };
     let judged = Judged::of(policy, facts.clone(), draft).await?;
     let (outcome, clearance) = match judged.permit(&facts, header) {
         Ok(permit) => (
@@ -111,11 +135,17 @@ pub(crate) async fn check(agent: &Agent, header: &ShareHeader, draft: Draft) -> 
         }
     };
     let reported = event.as_ref().and_then(answer::preview);
-    Ok(ShareAnswer {
+    let answer = ShareAnswer {
         reported,
         clearance,
         readers,
         ..answer::of(&judged, &facts, outcome)
+    };
+    Ok(Checked {
+        answer,
+        content: judged.first.content,
+        audience,
+        policy: judged.first_verdict(&facts).policy(),
     })
 }
 

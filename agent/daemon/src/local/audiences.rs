@@ -9,6 +9,7 @@ use policies::roster::Roster;
 use policies::terms::{AudienceClass, PersonId};
 
 use super::server::Failure;
+use super::timely::Timely;
 use super::wire::{AudienceChange, AudienceView, AudiencesAnswer, LocalProblem, RosterView};
 use crate::agent::Agent;
 use crate::compose::facts;
@@ -27,9 +28,9 @@ pub(crate) async fn list(agent: Data<Agent>) -> Result<Json<AudiencesAnswer>, Fa
 /// Creates or changes one.
 pub(crate) async fn change(
     agent: Data<Agent>,
-    change: Json<AudienceChange>,
+    change: Timely<Json<AudienceChange>>,
 ) -> Result<Json<AudiencesAnswer>, Failure> {
-    let name = match change.into_inner() {
+    let name = match change.0.into_inner() {
         AudienceChange::Create { name, people } => {
             let people = resolve(&agent, &people).await?;
             audiences::create(&agent, &name, &people).await?;

@@ -3,10 +3,10 @@
 use actix_web::web::{Data, Json, Query};
 
 use super::server::Failure;
-use super::wait;
 use super::wire::{
     ActivityAnswer, ActivityEntry, DetectorView, OwnDevice, RuleView, RulesAnswer, StatusAnswer, StatusQuery,
 };
+use super::{peer, wait};
 use crate::agent::{Agent, Link};
 use crate::compose::{record, report};
 use crate::limits;
@@ -65,6 +65,8 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
         notices: agent.notices(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         build: agent.build,
+        peers: peer::identification().to_owned(),
+        tamper: agent.tamper.view(),
         missing: missing(),
     })
 }
@@ -86,6 +88,7 @@ fn missing() -> Vec<String> {
     vec![
         "guard: files that other apps open are not checked".to_owned(),
         "parser sandbox: files are read inside the agent's own process".to_owned(),
+        "page and browser extension: there is no listener but the Unix socket".to_owned(),
         "hardware key: the device key lies in a file (tier `file`)".to_owned(),
     ]
 }

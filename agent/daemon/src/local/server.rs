@@ -9,14 +9,14 @@ use std::sync::Arc;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ORIGIN, REFERER};
+use actix_web::http::header::{HeaderMap, ORIGIN, REFERER};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, ResponseError, web};
 use anyhow::{Context as _, bail};
 
 use super::peer::{self, Peer};
-use super::wire::{self, LocalProblem};
-use super::{audiences, feed, outbox, records, stories};
+use super::wire::{self, LocalProblem, TamperCause};
+use super::{apps, audiences, feed, outbox, records, stories};
 use crate::agent::Agent;
 use crate::exit::Exit;
 use crate::limits;
@@ -42,16 +42,20 @@ pub(crate) fn start(agent: &Arc<Agent>) -> anyhow::Result<Server> {
         UnixListener::bind(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
     files::restrict(&socket)?;
     listener.set_nonblocking(true)?;
+    let connections = Arc::clone(&agent.connections);
     let data = web::Data::from(Arc::clone(agent));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(data.clone())
             .app_data(web::PayloadConfig::new(limits::LOCAL_BODY_BYTES_MAX))
+            .app_data(web::JsonConfig::default().limit(limits::LOCAL_JSON_BYTES_MAX))
             .wrap(from_fn(guard))
             .configure(routes)
     })
-    .on_connect(peer::remember)
+    .on_connect(move |connection, extensions| peer::remember(&connections, connection, extensions))
     .workers(2)
+    .max_connections(limits::LOCAL_WORKER_CONNECTIONS_MAX)
+    .client_request_timeout(limits::LOCAL_HEAD_TIMEOUT)
     .disable_signals()
     .shutdown_timeout(1)
     .listen_uds(listener)?
@@ -71,62 +75,100 @@ fn routes(config: &mut web::ServiceConfig) {
         .route(wire::AUDIENCES, web::get().to(audiences::list))
         .route(wire::AUDIENCES, web::post().to(audiences::change))
         .route(wire::OUTBOX, web::get().to(outbox::list))
+        .route(wire::APPS, web::get().to(apps::list))
+        .route(wire::APPS, web::post().to(apps::change))
+        .route(wire::APP_CHECK, web::post().to(apps::check))
+        .route(wire::APP_CONFIRM, web::post().to(apps::confirm))
         .route(wire::STATUS, web::get().to(records::status))
         .route(wire::ACTIVITY, web::get().to(records::activity))
         .route(wire::RULES, web::get().to(records::rules));
 }
 
-/// Before routing: the peer's user, and no request that a browser made.
+/// Before routing: the peer's user, no request that a browser made, and from an app only what apps may.
 async fn guard<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
     let own_uid = nix::unistd::geteuid().as_raw();
-    let allowed = peer::may_use(request.conn_data::<Peer>().copied(), own_uid);
-    let from_browser = request.headers().contains_key(ORIGIN) || request.headers().contains_key(REFERER);
-    if !allowed || from_browser {
-        tracing::warn!(allowed, from_browser, "a request on the local socket was refused");
-        let response = HttpResponse::Forbidden().finish();
-        return Ok(request.into_response(response).map_into_right_body());
+    let Some(cause) = refusal(
+        request.conn_data::<Peer>(),
+        own_uid,
+        request.headers(),
+        request.path(),
+    ) else {
+        return Ok(next.call(request).await?.map_into_left_body());
+    };
+    if let Some(agent) = request.app_data::<web::Data<Agent>>() {
+        agent.tampered(cause);
     }
-    Ok(next.call(request).await?.map_into_left_body())
+    let status = if cause == TamperCause::TooManyConnections {
+        StatusCode::TOO_MANY_REQUESTS
+    } else {
+        StatusCode::FORBIDDEN
+    };
+    let response = HttpResponse::build(status).force_close().finish();
+    Ok(request.into_response(response).map_into_right_body())
+}
+
+/// Why a request is not even routed.
+fn refusal(peer: Option<&Peer>, own_uid: u32, headers: &HeaderMap, path: &str) -> Option<TamperCause> {
+    let Some(peer) = peer.filter(|peer| peer.may_use(own_uid)) else {
+        return Some(TamperCause::OtherUser);
+    };
+    if headers.contains_key(ORIGIN) || headers.contains_key(REFERER) {
+        return Some(TamperCause::Browser);
+    }
+    if apps::is_apps(headers) && !path.starts_with(wire::APP_PREFIX) {
+        return Some(TamperCause::BeyondItsRights);
+    }
+    peer.is_too_many().then_some(TamperCause::TooManyConnections)
 }
 
 /// Why a request failed, as the command prints it.
 #[derive(Debug)]
-pub(crate) struct Failure(LocalProblem);
+pub(crate) struct Failure {
+    status: StatusCode,
+    problem: LocalProblem,
+}
+
+impl Failure {
+    /// For those who read the status: apps.
+    pub(crate) const fn with_status(status: StatusCode, problem: LocalProblem) -> Self {
+        Self { status, problem }
+    }
+}
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        self.problem.fmt(f)
     }
 }
 
 impl ResponseError for Failure {
     fn status_code(&self) -> StatusCode {
-        StatusCode::UNPROCESSABLE_ENTITY
+        self.status
     }
 
     fn error_response(&self) -> HttpResponse {
-        HttpResponse::build(self.status_code()).json(&self.0)
+        HttpResponse::build(self.status).json(&self.problem)
     }
 }
 
 impl From<LocalProblem> for Failure {
     fn from(problem: LocalProblem) -> Self {
-        Self(problem)
+        Self::with_status(StatusCode::UNPROCESSABLE_ENTITY, problem)
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        match error.downcast::<LocalProblem>() {
-            Ok(problem) => Self(problem),
-            Err(error) => Self(LocalProblem {
+        let problem = error
+            .downcast::<LocalProblem>()
+            .unwrap_or_else(|error| LocalProblem {
                 message: format!("{error:#}"),
                 help: None,
                 exit: Exit::Failed,
-            }),
-        }
+            });
+        problem.into()
     }
 }

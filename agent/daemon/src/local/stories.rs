@@ -3,6 +3,7 @@
 use actix_web::web::{Bytes, Data, Json, Query};
 
 use super::server::Failure;
+use super::timely::Timely;
 use super::wait;
 use super::wire::{
     LocalProblem, PendingAnswer, PendingState, PendingView, ResumeRequest, RevokeAnswer, RevokeRequest,
@@ -16,22 +17,22 @@ use crate::uplink::client::CallError;
 use crate::vault::pending as kept;
 use crate::vault::story::{self, StoryState};
 
-pub(crate) async fn share(agent: Data<Agent>, body: Bytes) -> Result<Json<ShareAnswer>, Failure> {
-    let (header, draft) = draft::from_frame(&body)?;
+pub(crate) async fn share(agent: Data<Agent>, body: Timely<Bytes>) -> Result<Json<ShareAnswer>, Failure> {
+    let (header, draft) = draft::from_frame(&body.0)?;
     Ok(Json(compose::share(&agent, &header, draft, Offline::Keep).await?))
 }
 
-pub(crate) async fn check(agent: Data<Agent>, body: Bytes) -> Result<Json<ShareAnswer>, Failure> {
-    let (header, draft) = draft::from_frame(&body)?;
+pub(crate) async fn check(agent: Data<Agent>, body: Timely<Bytes>) -> Result<Json<ShareAnswer>, Failure> {
+    let (header, draft) = draft::from_frame(&body.0)?;
     Ok(Json(compose::check(&agent, &header, draft).await?))
 }
 
 /// Takes an own story back (D5).
 pub(crate) async fn revoke(
     agent: Data<Agent>,
-    request: Json<RevokeRequest>,
+    request: Timely<Json<RevokeRequest>>,
 ) -> Result<Json<RevokeAnswer>, Failure> {
-    let cti = request.story;
+    let cti = request.0.story;
     let revoked = agent.gateway.revoke_story(cti).await.map_err(not_revoked)?;
     let mut transaction = agent.vault.begin().await?;
     story::close(&mut transaction, cti, StoryState::Revoked).await?;
@@ -84,9 +85,9 @@ pub(crate) async fn pending(
 /// Shares a held draft.
 pub(crate) async fn resume(
     agent: Data<Agent>,
-    request: Json<ResumeRequest>,
+    request: Timely<Json<ResumeRequest>>,
 ) -> Result<Json<ShareAnswer>, Failure> {
-    Ok(Json(later::resume(&agent, &request).await?))
+    Ok(Json(later::resume(&agent, &request.0).await?))
 }
 
 async fn kept_drafts(agent: &Agent) -> anyhow::Result<Vec<PendingView>> {

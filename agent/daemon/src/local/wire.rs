@@ -12,6 +12,7 @@ use policies::terms::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::receipt::SignedReceipt;
 use crate::exit::Exit;
 
 pub(crate) const SHARE: &str = "/v1/share";
@@ -25,6 +26,12 @@ pub(crate) const ACTIVITY: &str = "/v1/activity";
 pub(crate) const RULES: &str = "/v1/rules";
 pub(crate) const OUTBOX: &str = "/v1/outbox";
 pub(crate) const PENDING: &str = "/v1/pending";
+pub(crate) const APPS: &str = "/v1/apps";
+/// What a registered app may use; everything else is the owner's.
+pub(crate) const APP_PREFIX: &str = "/v1/app/";
+pub(crate) const APP_CHECK: &str = "/v1/app/check";
+/// Uses a receipt up.
+pub(crate) const APP_CONFIRM: &str = "/v1/app/confirm";
 pub(crate) const RESUME: &str = "/v1/pending/resume";
 
 /// Why the agent did not do it, and with which code the command ends.
@@ -297,8 +304,37 @@ pub(crate) struct StatusAnswer {
     pub notices: Vec<String>,
     pub version: String,
     pub build: Digest,
+    /// How the local socket knows who asks (A1).
+    #[serde(default)]
+    pub peers: String,
+    /// What the local socket refused, by cause (A8).
+    #[serde(default)]
+    pub tamper: Vec<TamperView>,
     /// What this platform does not have (never silently skipped).
     pub missing: Vec<String>,
+}
+
+/// Why the local API refused a request (A8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TamperCause {
+    OtherUser,
+    Browser,
+    WrongCredential,
+    WrongProgram,
+    /// An app used a route that is the owner's.
+    BeyondItsRights,
+    BadReceipt,
+    TooManyConnections,
+    SlowBody,
+}
+
+/// How often something was refused since the agent started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TamperView {
+    pub cause: TamperCause,
+    pub count: u64,
+    pub last_at_s: u64,
 }
 
 /// A device of one's own, as the directory log has it.
@@ -346,6 +382,84 @@ pub(crate) struct RosterView {
     pub name: String,
     pub owner: bool,
     pub devices: u32,
+}
+
+/// What to do with an app.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum AppChange {
+    Register {
+        app: App,
+        /// Path of the program file.
+        program: String,
+        /// Takes the place of an earlier registration, whose credential ends.
+        replace: bool,
+    },
+    Remove {
+        app: App,
+    },
+}
+
+/// `app list`, and the answer to every change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AppsAnswer {
+    pub apps: Vec<AppView>,
+    /// For the app that was registered; told once.
+    pub credential: Option<AppCredential>,
+}
+
+/// A registered app.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AppView {
+    pub app: App,
+    pub program: String,
+    pub program_digest: Digest,
+    pub registered_at_s: u64,
+}
+
+/// What an app needs to speak to the agent: the content of its credential file.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct AppCredential {
+    pub app: App,
+    /// Path of the agent's socket.
+    pub socket: String,
+    /// Secret; goes into `authorization: Bearer ...`.
+    pub credential: String,
+}
+
+impl std::fmt::Debug for AppCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppCredential")
+            .field("app", &self.app)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answer to an app's check.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AppCheckAnswer {
+    pub verdict: ShareAnswer,
+    /// Digest of what was inspected (`policies::terms::draft_digest`).
+    pub content: Digest,
+    /// Proof of the verdict, for a short time and one use; none where this content may not be shared as it is.
+    pub receipt: Option<SignedReceipt>,
+}
+
+/// Asks whether a receipt holds for what is about to be sent, and uses it up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AppConfirmRequest {
+    pub receipt: SignedReceipt,
+    /// Digest of what is about to be sent (`policies::terms::draft_digest`).
+    pub content: Digest,
+}
+
+/// The verdict that the receipt stands for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AppConfirmAnswer {
+    pub action: Action,
+    pub policy_version: u64,
+    pub decided_at_s: u64,
 }
 
 /// `revoke`
