@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use crate::decide::{Facts, Verdict, decide};
 use crate::plan::Plan;
 use crate::terms::{
-    Action, App, AudienceClass, AudienceId, Capabilities, Digest, Evidence, Finding, GroupName, ItemFacts,
-    Label, RuleId, Tier, Unscannable,
+    Action, App, AudienceClass, AudienceId, Binding, Capabilities, Digest, Evidence, Finding, GroupName,
+    ItemFacts, Label, RuleId, Tier, Unscannable,
 };
 
 /// One test.
@@ -73,6 +73,8 @@ pub struct CaseContext {
     pub app: App,
     /// The device's tier; `file` unless given.
     pub tier: Tier,
+    /// Who seals; `agent-sealed` unless given.
+    pub binding: Binding,
     /// Whether the agent is without its gateway.
     pub offline: bool,
     /// Unix seconds.
@@ -111,6 +113,7 @@ impl Case {
             audience_size: context.audience_size,
             app: context.app.clone(),
             tier: context.tier,
+            binding: context.binding,
             groups: context.groups.clone(),
             labels_added: context.labels.clone(),
             now_s: context.now_s,

@@ -8,6 +8,7 @@ use crate::cbor;
 use crate::decide::VerdictCode;
 use crate::keys::DevicePublicKey;
 use crate::limits::{BLOBS_MAX, CLEARANCE_BYTES_MAX_BASE, LABELS_MAX};
+pub use crate::terms::Binding;
 use crate::terms::{App, AudienceId, Cti, DeviceId, Digest, Label, PolicyRef, Tier};
 
 const EXTERNAL_AAD: &[u8] = b"sealgate/clearance/1";
@@ -30,6 +31,9 @@ pub enum ClearanceError {
     /// A claim is missing, unknown, or of another type.
     #[error("the clearance's claim `{0}` is missing, unknown or of another type")]
     Claim(&'static str),
+    /// An audience that does not go with who sealed: the agent seals to MLS groups, apps to lists of devices.
+    #[error("the clearance's `binding` and `aud` do not go together")]
+    Pairing,
     /// Not signed by the device's key.
     #[error("the clearance is not signed by its device's key")]
     Signature,
@@ -53,18 +57,9 @@ pub enum AudienceBinding {
         id: AudienceId,
         /// Version of the list.
         version: u64,
-        /// SHA-256 of the list.
+        /// [`crate::device_list::DeviceList::hash`].
         hash: Digest,
     },
-}
-
-/// Who sealed (K17).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Binding {
-    /// The agent: the sealed bytes are the inspected bytes.
-    AgentSealed,
-    /// Another app says so.
-    AppAsserted,
 }
 
 /// What a clearance claims.
@@ -376,6 +371,13 @@ impl Claims {
             return Err(ClearanceError::Claim("unknown"));
         }
         let agent_build = Digest::from_bytes(build.array("agent")?);
+        match (&claims.audience, claims.binding) {
+            (AudienceBinding::Mls { .. }, Binding::AgentSealed)
+            | (AudienceBinding::Devices { .. }, Binding::AppAsserted) => {}
+            (AudienceBinding::Mls { .. } | AudienceBinding::Devices { .. }, _) => {
+                return Err(ClearanceError::Pairing);
+            }
+        }
         Ok(Self {
             agent_build,
             agent_version: version.text("agent")?,

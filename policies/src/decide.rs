@@ -14,8 +14,8 @@ use crate::plan::Plan;
 pub use crate::rule::ReportLevel;
 use crate::rule::{Mode, OfflineRule, Rule};
 use crate::terms::{
-    Action, App, AudienceClass, AudienceId, Capabilities, Digest, Evidence, GroupName, Label, PolicyRef,
-    RuleId, Tier, words,
+    Action, App, AudienceClass, AudienceId, Binding, Capabilities, Digest, Evidence, GroupName, Label,
+    PolicyRef, RuleId, Tier, words,
 };
 
 mod condition;
@@ -54,6 +54,8 @@ pub struct Facts {
     pub app: App,
     /// Where the device's key lives.
     pub tier: Tier,
+    /// Who seals.
+    pub binding: Binding,
     /// The author's groups.
     pub groups: BTreeSet<GroupName>,
     /// Labels that the author added.

@@ -72,6 +72,7 @@
 //!     audience_size: 4,
 //!     app: App::parse("sealgate")?,
 //!     tier: Tier::Hardware,
+//!     binding: Binding::AgentSealed,
 //!     groups: BTreeSet::new(),
 //!     labels_added: BTreeSet::new(),
 //!     now_s,
@@ -105,6 +106,7 @@ pub mod cbor;
 pub mod clearance;
 pub mod decide;
 pub mod detector;
+pub mod device_list;
 pub mod directory;
 pub mod document;
 pub mod keys;

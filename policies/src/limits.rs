@@ -50,3 +50,7 @@ pub const CLEARANCE_BYTES_MAX_BASE: usize = 2_048;
 pub const BLOBS_MAX: usize = 64;
 /// How long a clearance may wait to be submitted, seconds (sealing.md, claims).
 pub const SUBMIT_WITHIN_S: u64 = 300;
+/// Devices of a list that an app seals to: about 9 KB, which travel with each story for its recipients to check.
+pub const LIST_DEVICES_MAX: usize = 512;
+/// Bytes of a signed device list: its ids, 17 B each, and room for the rest.
+pub const LIST_BYTES_MAX: usize = 17 * LIST_DEVICES_MAX + 256;

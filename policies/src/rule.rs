@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jiff::civil::{Date, Weekday};
 
 use crate::terms::{
-    Action, App, AudienceClass, Confidence, DetectorId, Family, GroupName, ItemKind, Label, RuleId, Tier,
-    words,
+    Action, App, AudienceClass, Binding, Confidence, DetectorId, Family, GroupName, ItemKind, Label, RuleId,
+    Tier, words,
 };
 
 mod prose;
@@ -98,6 +98,8 @@ pub struct Condition {
     pub app: Vec<App>,
     /// From a device of one of these tiers; empty: any.
     pub tier: Vec<Tier>,
+    /// Sealed by one of these; empty: any.
+    pub binding: Vec<Binding>,
     /// The author is in one of these groups; empty: any.
     pub group: Vec<GroupName>,
     /// The draft has one of these labels; empty: any.

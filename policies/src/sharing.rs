@@ -34,6 +34,8 @@ words! {
         Tier = "tier",
         /// Minutes since local midnight, a number.
         Minute = "minute",
+        /// Who sealed it: `agent-sealed`, or `app-asserted` for an app that seals by itself (K17).
+        Binding = "binding",
     }
 }
 
@@ -58,9 +60,17 @@ pub struct Sharing {
     /// The lines, in the order of the file.
     pub lines: Vec<SharingLine>,
     request: Vec<RequestField>,
+    has_binding: bool,
 }
 
 impl Sharing {
+    /// Whether the matcher asks who sealed. Rules that do not were written without a thought of apps that seal by
+    /// themselves, and let none of their stories through (K17).
+    #[must_use]
+    pub const fn has_binding(&self) -> bool {
+        self.has_binding
+    }
+
     /// The fields of a request, in the order of the model.
     #[must_use]
     pub fn request_fields(&self) -> &[RequestField] {
@@ -70,11 +80,17 @@ impl Sharing {
 
 /// Reads both files; problems are collected.
 pub(crate) fn read(model: Source<'_>, lines: Source<'_>, policy: Option<&PolicyFile>) -> Option<Sharing> {
-    let model = model::read(model)?;
+    let model_source = model;
+    let model = model::read(model_source)?;
+    model.check_texts(model_source, policy);
     let lines = lines::read(lines, &model, policy);
     Some(Sharing {
         model: model.to_text(),
         request: model.request.clone(),
+        has_binding: model
+            .matcher
+            .names()
+            .any(|name| name == ('r', RequestField::Binding.as_str())),
         lines,
     })
 }

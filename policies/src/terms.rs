@@ -251,6 +251,13 @@ words! {
         /// A file.
         File = "file",
     }
+    /// Who sealed a story (K17).
+    Binding {
+        /// The agent: the sealed bytes are the inspected bytes.
+        AgentSealed = "agent-sealed",
+        /// Another app, which says that it sealed what was inspected; nobody can prove it.
+        AppAsserted = "app-asserted",
+    }
     /// What an item is, by its content.
     ItemKind {
         /// Plain text.

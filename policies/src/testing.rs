@@ -2,8 +2,8 @@
 
 use crate::document::{Checked, Folder, check};
 use crate::terms::{
-    App, AudienceClass, AudienceId, Capabilities, Confidence, DetectorId, Digest, Evidence, Family, Finding,
-    Tier, Unscannable, UnscannableReason,
+    App, AudienceClass, AudienceId, Binding, Capabilities, Confidence, DetectorId, Digest, Evidence, Family,
+    Finding, Tier, Unscannable, UnscannableReason,
 };
 
 pub(crate) const POLICY: &str = r#"
@@ -72,6 +72,7 @@ pub(crate) fn facts() -> crate::decide::Facts {
         audience_size: 3,
         app: App::parse("sealgate").unwrap(),
         tier: Tier::File,
+        binding: Binding::AgentSealed,
         groups: std::collections::BTreeSet::new(),
         labels_added: std::collections::BTreeSet::new(),
         now_s: 1_767_610_800,

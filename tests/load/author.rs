@@ -196,6 +196,7 @@ impl Author {
             audience_size: 2,
             app: app()?,
             tier: self.device.key.tier(),
+            binding: policies::terms::Binding::AgentSealed,
             groups: [GroupName::parse("employees")?].into(),
             labels_added: BTreeSet::new(),
             now_s,

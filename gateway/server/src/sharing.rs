@@ -11,7 +11,7 @@ use casbin::rhai::Dynamic;
 use casbin::{CoreApi as _, DefaultModel, Enforcer, MemoryAdapter, MgmtApi as _, Model as _};
 use gateway_api::v1::preflight::Decision;
 use policies::sharing::{RequestField, Sharing, SharingLine};
-use policies::terms::{App, AudienceClass, GroupName, Label, PersonId, TenantId, Tier};
+use policies::terms::{App, AudienceClass, Binding, GroupName, Label, PersonId, TenantId, Tier};
 
 use recorder::{Recorder, deciding_line};
 
@@ -31,6 +31,7 @@ pub(crate) struct SharingRequest {
     pub(crate) audience_class: AudienceClass,
     pub(crate) app: App,
     pub(crate) tier: Tier,
+    pub(crate) binding: Binding,
     /// Minutes since midnight in the tenant's zone (Z3).
     pub(crate) minute: u16,
 }
@@ -39,6 +40,8 @@ pub(crate) struct SharingRequest {
 pub(crate) struct SharingEngine {
     enforcer: Enforcer,
     fields: Vec<RequestField>,
+    /// Whether the rules ask who sealed (K17).
+    has_binding: bool,
     policy_lines: Vec<SharingLine>,
     people: BTreeSet<PersonId>,
     tenant: TenantId,
@@ -84,6 +87,7 @@ impl SharingEngine {
         Ok(Self {
             enforcer,
             fields: sharing.request_fields().to_vec(),
+            has_binding: sharing.has_binding(),
             policy_lines,
             people: groups_by_person.keys().copied().collect(),
             tenant: tenant.clone(),
@@ -95,6 +99,11 @@ impl SharingEngine {
     pub(crate) fn decide(&self, request: &SharingRequest) -> Decision {
         if !self.people.contains(&request.person) {
             return self.denied(None, "nobody of this id is enrolled".to_owned());
+        }
+        if request.binding == Binding::AppAsserted && !self.has_binding {
+            let reason =
+                "no sharing rule asks who sealed, so apps that seal by themselves are not let through";
+            return self.denied(None, reason.to_owned());
         }
         let labels = request.labels.iter().map(Label::as_str);
         let labels: Vec<&str> = if request.labels.is_empty() {
@@ -116,9 +125,13 @@ impl SharingEngine {
                     "no sharing rule allows"
                 };
                 let class = class_name(request.audience_class);
+                let sealer = match request.binding {
+                    Binding::AgentSealed => "",
+                    Binding::AppAsserted => " from an app that seals by itself",
+                };
                 return self.denied(
                     rule,
-                    format!("{by} label `{label}` to an audience of class `{class}`"),
+                    format!("{by} label `{label}`{sealer} to an audience of class `{class}`"),
                 );
             }
             allowed_by = rule;
@@ -165,6 +178,7 @@ impl SharingEngine {
             RequestField::Act => "share".to_owned(),
             RequestField::App => request.app.as_str().to_owned(),
             RequestField::Tier => tier_name(request.tier).to_owned(),
+            RequestField::Binding => request.binding.as_str().to_owned(),
             RequestField::Minute => return RequestValue::Minute(request.minute),
         };
         RequestValue::Text(text)
@@ -209,4 +223,80 @@ fn role_arity(model: &DefaultModel) -> usize {
 
 fn fault(error: casbin::Error) -> SharingFault {
     SharingFault(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use policies::document::{Folder, check};
+    use policies::plan::Plan;
+
+    use super::*;
+
+    const MODEL: &str = include_str!("../../../policies/example/sharing/model.conf");
+
+    /// What the rules say about a story with this label, sealed by this one, within the house.
+    async fn decided(model: &str, label: Option<&str>, binding: Binding) -> Decision {
+        let files = [
+            (
+                "policy.toml",
+                "tenant = \"acme\"\nname = \"Acme\"\ntime_zone = \"UTC\"\nlabels = [\"public\", \"internal\"]\npacks = []",
+            ),
+            ("dlp.toml", ""),
+            ("sharing/model.conf", model),
+            (
+                "sharing/policy.csv",
+                "p, staff, acme, internal, none, share, allow\np, staff, acme, internal, internal, share, allow",
+            ),
+        ];
+        let files = files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()));
+        let plan = Plan::draft(&check(&Folder { files: files.into() }).unwrap());
+        let person = PersonId::from_bytes([1; 16]);
+        let groups = BTreeMap::from([(person, BTreeSet::from([GroupName::parse("staff").unwrap()]))]);
+        let tenant = TenantId::parse("acme").unwrap();
+        let engine = SharingEngine::build(plan.sharing(), &tenant, &groups, 1)
+            .await
+            .unwrap();
+        engine.decide(&SharingRequest {
+            person,
+            labels: label
+                .map(|label| Label::parse(label).unwrap())
+                .into_iter()
+                .collect(),
+            audience_class: AudienceClass::Internal,
+            app: App::parse("courier").unwrap(),
+            tier: Tier::File,
+            binding,
+            minute: 600,
+        })
+    }
+
+    /// K17
+    #[tokio::test]
+    async fn rule_that_requires_the_agents_seal_refuses_what_an_app_sealed() {
+        assert!(
+            decided(MODEL, Some("internal"), Binding::AgentSealed)
+                .await
+                .allowed
+        );
+        assert!(decided(MODEL, None, Binding::AppAsserted).await.allowed);
+        let refused = decided(MODEL, Some("internal"), Binding::AppAsserted).await;
+        assert!(!refused.allowed);
+        assert_eq!(
+            refused.reason,
+            "no sharing rule allows label `internal` from an app that seals by itself to an audience of class `internal`"
+        );
+    }
+
+    /// Rules from before apps could seal are no permission for them.
+    #[tokio::test]
+    async fn rules_that_never_ask_who_sealed_let_no_app_through() {
+        let model = MODEL.replace(", binding\n", "\n").replace(
+            " && (r.binding == \"agent-sealed\" || r.label == \"none\")",
+            " && r.sub == r.sub",
+        );
+        assert!(decided(&model, None, Binding::AgentSealed).await.allowed);
+        let refused = decided(&model, None, Binding::AppAsserted).await;
+        assert!(!refused.allowed);
+        assert!(refused.reason.contains("no sharing rule asks who sealed"));
+    }
 }

@@ -132,3 +132,52 @@ fn other_headers_and_claims_are_refused() {
     );
     assert_eq!(parse(&Value::Bytes(vec![0; 9_000])), ClearanceError::TooLarge);
 }
+
+fn app_claims() -> Claims {
+    Claims {
+        protocol: "olm/2".to_owned(),
+        app: App::parse("courier").unwrap(),
+        audience: AudienceBinding::Devices {
+            id: AudienceId::from_bytes([3; 16]),
+            version: 7,
+            hash: Digest::of(b"list"),
+        },
+        binding: Binding::AppAsserted,
+        blobs: Vec::new(),
+        ..claims()
+    }
+}
+
+/// K17: what an app sealed for a list of devices.
+#[test]
+fn clearance_of_an_app_survives_the_wire() {
+    let (bytes, key) = signed(&app_claims());
+    let verified = UnverifiedClearance::parse(&bytes).unwrap().verify(&key).unwrap();
+    assert_eq!(*verified.claims(), app_claims());
+}
+
+/// The bytes of both kinds, which other implementations must read; ES256 by RFC 6979 makes them the same each time.
+#[test]
+fn clearances_are_as_published() {
+    insta::assert_snapshot!(Digest::of(&signed(&claims()).0), @"938241ceeaa5337a2464159f3a9118a86f66dc873ea0f065afad03816d7319c9");
+    insta::assert_snapshot!(Digest::of(&signed(&app_claims()).0), @"b60674786ce0e9db534306085993dc97fc02bb1e7d5d6b4a9b0be18f56dfca70");
+}
+
+/// No app can say that the agent sealed for its list, nor speak for an MLS group.
+#[test]
+fn sealer_and_audience_that_do_not_go_together_are_refused() {
+    for (audience, binding) in [
+        (app_claims().audience, Binding::AgentSealed),
+        (claims().audience, Binding::AppAsserted),
+    ] {
+        let mixed = Claims {
+            audience,
+            binding,
+            ..claims()
+        };
+        assert_eq!(
+            UnverifiedClearance::parse(&signed(&mixed).0).unwrap_err(),
+            ClearanceError::Pairing
+        );
+    }
+}

@@ -87,6 +87,10 @@ impl<'a> Scene<'a> {
             && hold(!when.app.is_empty(), named("app", &when.app, &facts.app))
             && hold(!when.tier.is_empty(), named("tier", &when.tier, &facts.tier))
             && hold(
+                !when.binding.is_empty(),
+                named("binding", &when.binding, &facts.binding),
+            )
+            && hold(
                 !when.group.is_empty(),
                 any_of("group", &when.group, &facts.groups),
             )

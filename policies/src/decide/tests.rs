@@ -99,7 +99,7 @@ fn context_conditions_must_all_hold() {
     let rules = rule(
         "context",
         "block",
-        "[rule.when]\naudience = { class = [\"guest\"], size_over = 2 }\napp = \"sealgate\"\ntier = [\"file\"]\ngroup = [\"finance\"]\nitem = { kind = [\"image\"], size_over_bytes = 10 }",
+        "[rule.when]\naudience = { class = [\"guest\"], size_over = 2 }\napp = \"sealgate\"\ntier = [\"file\"]\nbinding = \"agent-sealed\"\ngroup = [\"finance\"]\nitem = { kind = [\"image\"], size_over_bytes = 10 }",
     );
     let finance: BTreeSet<GroupName> = [GroupName::parse("finance").unwrap()].into();
     let good = Facts {
@@ -124,6 +124,10 @@ fn context_conditions_must_all_hold() {
         },
         Facts {
             app: App::parse("other").unwrap(),
+            ..good.clone()
+        },
+        Facts {
+            binding: Binding::AppAsserted,
             ..good.clone()
         },
         Facts {

@@ -11,8 +11,8 @@ use crate::cases::{Case, CaseContext, Expectation, Given, evidence};
 use crate::detector::{BUILT_IN, Detector};
 use crate::rule::Rule;
 use crate::terms::{
-    Action, App, AudienceClass, Confidence, DetectorId, Evidence, Family, Finding, GroupName, ItemFacts,
-    ItemKind, Label, RuleId, Tier, Unscannable, UnscannableReason,
+    Action, App, AudienceClass, Binding, Confidence, DetectorId, Evidence, Family, Finding, GroupName,
+    ItemFacts, ItemKind, Label, RuleId, Tier, Unscannable, UnscannableReason,
 };
 
 const NAME: &str = "a name: lower-case letters, digits, `.`, `_`, `-`";
@@ -122,6 +122,7 @@ fn context(fields: &Fields<'_>, known: &Known<'_>) -> Option<CaseContext> {
         labels: labels(fields, known),
         app: app(fields)?,
         tier: tier(fields),
+        binding: binding(fields),
         offline: fields.flag("offline").unwrap_or(false),
         now_s: unix_s(time, &known.policy.zone),
     })
@@ -153,6 +154,12 @@ fn tier(fields: &Fields<'_>) -> Tier {
     fields
         .parsed("tier", &words_help(Tier::ALL))
         .map_or(Tier::File, |tier| tier.value)
+}
+
+fn binding(fields: &Fields<'_>) -> Binding {
+    fields
+        .parsed("binding", &words_help(Binding::ALL))
+        .map_or(Binding::AgentSealed, |binding| binding.value)
 }
 
 fn labels(fields: &Fields<'_>, known: &Known<'_>) -> std::collections::BTreeSet<Label> {
@@ -197,6 +204,7 @@ fn sharing_request(fields: Fields<'_>, known: &Known<'_>) -> Option<(Given, Case
         labels: labels(&fields, known),
         app: app(&fields)?,
         tier: tier(&fields),
+        binding: binding(&fields),
         offline: false,
         now_s: unix_s(DEFAULT_TIME, &known.policy.zone),
     };

@@ -10,7 +10,7 @@ use crate::rule::{
     Capability, Condition, Exception, FindingCondition, ItemCondition, Mode, OfflineRule, ReportLevel, Rule,
     TimeWindow,
 };
-use crate::terms::{Action, AudienceClass, Confidence, DetectorId, Family, ItemKind, Label, Tier};
+use crate::terms::{Action, AudienceClass, Binding, Confidence, DetectorId, Family, ItemKind, Label, Tier};
 
 const NAME: &str = "a name: lower-case letters, digits, `.`, `_`, `-`";
 const MINUTES_OF_DAY: u16 = 24 * 60;
@@ -185,6 +185,7 @@ fn condition(fields: Fields<'_>, known: &Known<'_>) -> Condition {
         audience_size_over,
         app: values(fields.one_or_more("app", NAME)),
         tier: values(fields.one_or_more("tier", &words_help(Tier::ALL))),
+        binding: values(fields.one_or_more("binding", &words_help(Binding::ALL))),
         group: values(fields.one_or_more("group", NAME)),
         label: known_labels(&fields, "label", known),
         item: fields.table("item").map(item),

@@ -3,7 +3,7 @@
 use jiff::civil::Weekday;
 
 use super::{Condition, FindingCondition, Mode, OfflineRule, ReportLevel, Rule, TimeWindow};
-use crate::terms::{Action, AudienceClass};
+use crate::terms::{Action, AudienceClass, Binding};
 
 impl Rule {
     /// The rule as a few plain sentences: when it fires, what then happens, what is reported, and who is excepted.
@@ -102,6 +102,11 @@ impl Condition {
         );
         parts.extend(one_of("it comes from the app ", &self.app));
         parts.extend(one_of("the device's key is kept in ", &self.tier));
+        let sealers = self.binding.iter().map(|binding| match binding {
+            Binding::AgentSealed => "the agent seals it",
+            Binding::AppAsserted => "another app seals it",
+        });
+        parts.extend(one_of("", sealers));
         parts.extend(one_of("you are in the group ", &self.group));
         parts.extend(one_of("it has the label ", &self.label));
         parts.extend(self.item.as_ref().map(|item| {

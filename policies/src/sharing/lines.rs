@@ -8,7 +8,7 @@ use super::model::Model;
 use crate::document::PolicyFile;
 use crate::document::problem::Source;
 use crate::limits;
-use crate::terms::{AudienceClass, Tier};
+use crate::terms::{AudienceClass, Binding, Tier};
 
 pub(super) fn read(source: Source<'_>, model: &Model, policy: Option<&PolicyFile>) -> Vec<SharingLine> {
     let mut lines: Vec<(SharingLine, Range<usize>)> = Vec::new();
@@ -150,7 +150,8 @@ fn check_values(
     }
 }
 
-fn possible(request_field: &str, policy: Option<&PolicyFile>) -> Option<Vec<String>> {
+/// The values that a request may have in a field; none where they cannot be listed.
+pub(super) fn possible(request_field: &str, policy: Option<&PolicyFile>) -> Option<Vec<String>> {
     match request_field {
         "label" => policy.map(|policy| {
             let labels = policy.labels.iter().map(ToString::to_string);
@@ -159,6 +160,7 @@ fn possible(request_field: &str, policy: Option<&PolicyFile>) -> Option<Vec<Stri
         "dom" => policy.map(|policy| vec![policy.tenant.to_string()]),
         "audience" => Some(AudienceClass::ALL.iter().map(ToString::to_string).collect()),
         "tier" => Some(Tier::ALL.iter().map(ToString::to_string).collect()),
+        "binding" => Some(Binding::ALL.iter().map(ToString::to_string).collect()),
         "act" => Some(vec!["share".to_owned()]),
         _ => None,
     }

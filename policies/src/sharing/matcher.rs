@@ -18,13 +18,14 @@ pub(super) struct Matcher {
     values: Vec<Value>,
     role_calls: Vec<usize>,
     equalities: Vec<(Value, Value)>,
+    texts: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Value {
     Request(String),
     Policy(String),
-    Text,
+    Text(String),
     Number,
 }
 
@@ -41,13 +42,20 @@ impl Matcher {
         self.values.iter().filter_map(|value| match value {
             Value::Request(name) => Some(('r', name.as_str())),
             Value::Policy(name) => Some(('p', name.as_str())),
-            Value::Text | Value::Number => None,
+            Value::Text(_) | Value::Number => None,
         })
     }
 
     /// How many values each call of `g` has.
     pub(super) fn role_calls(&self) -> impl Iterator<Item = usize> {
         self.role_calls.iter().copied()
+    }
+
+    /// Each request field that is compared with a text, and the text.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
     /// The request field that a policy field is compared with for equality, and nothing else.
@@ -82,7 +90,7 @@ pub(super) fn parse(text: &str) -> Result<Matcher, Fault> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     Word(String),
-    Text,
+    Text(String),
     Number,
     Symbol(&'static str),
 }
@@ -120,11 +128,12 @@ fn quoted(rest: &str, tokens: &mut Vec<Token>) -> Result<usize, Fault> {
     let end = inner
         .find('"')
         .ok_or_else(|| fault("a text has no closing quote", "close it"))?;
-    if !inner.get(..end).is_some_and(is_plain) {
+    let text = inner.get(..end).unwrap_or_default();
+    if !is_plain(text) {
         let help = "use letters, digits, space and `_ - : / . @` between the quotes, and nothing like `r.x` or `p.x`";
         return Err(fault("a text holds what casbin would rewrite or cut", help));
     }
-    tokens.push(Token::Text);
+    tokens.push(Token::Text(text.to_owned()));
     Ok(end + 2)
 }
 
@@ -169,7 +178,7 @@ fn unexpected(token: Option<&Token>) -> Fault {
         None => fault("the matcher ends too early", help),
         Some(Token::Word(word)) => fault(format!("`{word}` is not expected here"), help),
         Some(Token::Symbol(symbol)) => fault(format!("`{symbol}` is not expected here"), help),
-        Some(Token::Text) => fault("a text is not expected here", help),
+        Some(Token::Text(_)) => fault("a text is not expected here", help),
         Some(Token::Number) => fault("a number is not expected here", help),
     }
 }
@@ -270,7 +279,7 @@ impl Parser<'_> {
             self.matcher.role_calls.push(values.len());
         } else if !matches!(
             values.as_slice(),
-            [Value::Request(_), Value::Policy(_) | Value::Text]
+            [Value::Request(_), Value::Policy(_) | Value::Text(_)]
         ) {
             return Err(fault(
                 "`keyMatch` takes a request field and a pattern",
@@ -282,7 +291,7 @@ impl Parser<'_> {
 
     fn value(&mut self, token: Token) -> Result<Value, Fault> {
         let value = match token {
-            Token::Text => Value::Text,
+            Token::Text(text) => Value::Text(text),
             Token::Number => Value::Number,
             Token::Word(word) => match word.split_once('.') {
                 Some(("r", name)) if !name.contains('.') => Value::Request(name.to_owned()),
@@ -317,6 +326,11 @@ impl Parser<'_> {
                 "order only `r.minute` and numbers",
             ));
         }
+        if let (Value::Request(name), Value::Text(text)) | (Value::Text(text), Value::Request(name)) =
+            (&left, &right)
+        {
+            self.matcher.texts.push((name.clone(), text.clone()));
+        }
         if operator == "==" {
             self.matcher.equalities.push((left, right));
         }
@@ -328,6 +342,6 @@ fn is_number(value: &Value) -> bool {
     match value {
         Value::Number => true,
         Value::Request(name) => name == "minute",
-        Value::Policy(_) | Value::Text => false,
+        Value::Policy(_) | Value::Text(_) => false,
     }
 }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::RequestField;
 use super::matcher::{self, Matcher};
+use super::{RequestField, lines};
+use crate::document::PolicyFile;
 use crate::document::problem::Source;
 use crate::limits;
 
@@ -69,9 +70,27 @@ pub(super) struct Model {
     pub(super) matcher: Matcher,
     effect: &'static str,
     matcher_text: String,
+    matcher_at: Range<usize>,
 }
 
 impl Model {
+    /// A text that no request can have makes a comparison that never holds: a condition that does not restrict.
+    pub(super) fn check_texts(&self, source: Source<'_>, policy: Option<&PolicyFile>) {
+        for (name, text) in self.matcher.texts() {
+            let Some(possible) = lines::possible(name, policy) else {
+                continue;
+            };
+            if !possible.iter().any(|value| value == text) {
+                let message = format!("`r.{name}` can never be `{text}`");
+                source.problem(
+                    &self.matcher_at,
+                    message,
+                    format!("one of {}", possible.join(", ")),
+                );
+            }
+        }
+    }
+
     /// The model in casbin's syntax.
     pub(super) fn to_text(&self) -> String {
         let request: Vec<&str> = self.request.iter().map(|field| field.as_str()).collect();
@@ -132,6 +151,7 @@ pub(super) fn read(source: Source<'_>) -> Option<Model> {
         matcher: matcher?,
         effect: effect?,
         matcher_text: setting.value.clone(),
+        matcher_at: setting.at.clone(),
     })
 }
 

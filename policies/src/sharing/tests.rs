@@ -164,7 +164,7 @@ fn models_outside_of_the_subset_are_refused() {
     ];
     insta::assert_snapshot!(told.join("\n\n"), @r#"
 sharing/model.conf:3:1: a request has no field `person`
-  help: the gateway knows: sub, dom, label, audience, act, app, tier, minute
+  help: the gateway knows: sub, dom, label, audience, act, app, tier, minute, binding
 
 sharing/model.conf:11:1: `r.sub` is not defined
   help: add `sub` to [request_definition], or correct the name
@@ -312,4 +312,46 @@ fn model_without_roles_takes_no_role_lines() {
     );
     let told = check(&parts).unwrap_err().to_string();
     assert!(told.contains("there is no kind of line `g`"), "{told}");
+}
+
+/// K17
+#[test]
+fn binding_is_asked_for_only_where_the_matcher_reads_it() {
+    let request = MODEL.replace("label, act\n[pol", "label, act, binding\n[pol");
+    assert!(!sharing("sharing/model.conf", MODEL).has_binding());
+    assert!(!sharing("sharing/model.conf", &request).has_binding());
+    let asked = request.replace("m = g(", "m = r.binding == \"agent-sealed\" && g(");
+    assert!(sharing("sharing/model.conf", &asked).has_binding());
+}
+
+/// A condition on a value that no request has would never hold, and so let through or keep out everything.
+#[test]
+fn texts_that_no_request_can_have_are_refused() {
+    let request = MODEL.replace("label, act\n[pol", "label, act, binding, tier\n[pol");
+    let told = |condition: &str| {
+        let model = request.replace("m = g(", &format!("m = {condition} && g("));
+        problems("sharing/model.conf", &model)
+    };
+    assert!(
+        told("r.binding != \"app_asserted\"").contains("`r.binding` can never be `app_asserted`"),
+        "{}",
+        told("r.binding != \"app_asserted\"")
+    );
+    assert!(told("\"hard-ware\" == r.tier").contains("`r.tier` can never be `hard-ware`"));
+}
+
+/// The same in a line, where a field of the policy is compared.
+#[test]
+fn lines_name_a_binding_that_exists() {
+    let model = MODEL
+        .replace("label, act\n[pol", "label, act, binding\n[pol")
+        .replace("act, eft", "act, binding, eft")
+        .replace("m = g(", "m = r.binding == p.binding && g(");
+    let mut parts = folder("sharing/model.conf", &model);
+    let line = "p, staff, acme, internal, none, share, app-assertd, allow\n";
+    parts
+        .files
+        .insert("sharing/policy.csv".to_owned(), line.as_bytes().to_vec());
+    let told = check(&parts).unwrap_err().to_string();
+    assert!(told.contains("`binding` can never be `app-assertd`"), "{told}");
 }

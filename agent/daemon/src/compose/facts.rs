@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use agent_seal::{DeviceSigner as _, Member};
 use policies::decide::Facts;
 use policies::directory::Directory;
-use policies::terms::{App, AudienceClass, AudienceId, InvalidName, Label};
+use policies::terms::{App, AudienceClass, AudienceId, Binding, InvalidName, Label};
 
 use crate::agent::{Agent, Link};
 
@@ -58,6 +58,7 @@ pub(crate) fn for_nobody(agent: &Agent, labels: &[Label]) -> anyhow::Result<Fact
         audience_size: 1,
         app: app()?,
         tier: agent.signer.tier(),
+        binding: Binding::AgentSealed,
         groups,
         labels_added: labels.iter().cloned().collect::<BTreeSet<_>>(),
         now_s: agent.now_s(),

@@ -213,6 +213,7 @@ async fn preflight(
         labels: judged.first_verdict(facts).labels().clone(),
         app: facts.app.clone(),
         tier: send::tier(agent),
+        binding: facts.binding,
     };
     let decision = agent.gateway.preflight(&request).await?;
     Ok(if decision.allowed { None } else { Some(decision) })

@@ -6,7 +6,7 @@ use policies::document::{Checked, Folder, check};
 use policies::keys::Ed25519PublicKey;
 use policies::plan::Plan;
 use policies::terms::{
-    App, AudienceClass, AudienceId, Capabilities, Evidence, ItemFacts, ItemKind, Tier, draft_digest,
+    App, AudienceClass, AudienceId, Binding, Capabilities, Evidence, ItemFacts, ItemKind, Tier, draft_digest,
 };
 
 const POLICY: &str = r#"
@@ -102,6 +102,7 @@ pub(crate) fn permit(plan: &Plan, audience: AudienceId, text: &str, files: &[&[u
         audience_size: 2,
         app: App::parse("sealgate").unwrap(),
         tier: Tier::File,
+        binding: Binding::AgentSealed,
         groups: std::collections::BTreeSet::new(),
         labels_added: std::collections::BTreeSet::new(),
         now_s: 1_800_000_000,

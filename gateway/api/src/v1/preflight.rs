@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use policies::terms::{App, AudienceId, Label, Tier};
+use policies::terms::{App, AudienceId, Binding, Label, Tier};
 use serde::{Deserialize, Serialize};
 
 /// Path of the route.
@@ -20,6 +20,21 @@ pub struct PreflightRequest {
     pub app: App,
     /// The device's tier.
     pub tier: Tier,
+    /// Who will seal it; a device that does not say seals itself.
+    #[serde(default = "agent_sealed", skip_serializing_if = "is_agent_sealed")]
+    pub binding: Binding,
+}
+
+const fn agent_sealed() -> Binding {
+    Binding::AgentSealed
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "INVARIANT: serde hands every field over by reference"
+)]
+const fn is_agent_sealed(binding: &Binding) -> bool {
+    matches!(binding, Binding::AgentSealed)
 }
 
 /// The decision, with the rule that made it (Z7).

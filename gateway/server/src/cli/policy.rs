@@ -170,6 +170,7 @@ async fn sharing_fault(plan: &Plan, case: &Case, minute: u16) -> anyhow::Result<
         audience_class: case.context.audience_class,
         app: case.context.app.clone(),
         tier: case.context.tier,
+        binding: case.context.binding,
         minute,
     });
     let by = decision.rule.as_deref().unwrap_or("no rule");

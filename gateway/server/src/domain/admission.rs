@@ -13,7 +13,7 @@ use gateway_api::error::{ErrorCode, Problem};
 use gateway_api::receipt::Refusal;
 use gateway_api::v1::preflight::Decision;
 use policies::clearance::{Claims, UnverifiedClearance, VerifiedClearance};
-use policies::terms::{App, AudienceClass, AudienceId, Cti, Digest, Label, Tier};
+use policies::terms::{App, AudienceClass, AudienceId, Binding, Cti, Digest, Label, Tier};
 use serde_json::json;
 
 use super::clearance;
@@ -113,16 +113,14 @@ async fn admit(
         .await
         .map_err(with_cti)?;
     let labels: BTreeSet<Label> = claims.labels.iter().cloned().collect();
-    let decision = decide(
-        &bundle,
-        device,
-        &labels,
-        audience.class,
-        &claims.app,
-        claims.tier,
-        now_s,
-    )
-    .map_err(with_cti)?;
+    let asked = Asked {
+        labels,
+        audience_class: audience.class,
+        app: claims.app.clone(),
+        tier: claims.tier,
+        binding: claims.binding,
+    };
+    let decision = decide(&bundle, device, asked, now_s).map_err(with_cti)?;
     if !decision.allowed {
         let fault = Fault::new(ErrorCode::SharingDenied, decision.reason);
         return Err(Refused {
@@ -270,23 +268,37 @@ async fn rewrap_blobs(
     Ok(wrapped)
 }
 
+/// What the sharing rules are asked about a story, beside who shares it and when.
+pub(crate) struct Asked {
+    pub(crate) labels: BTreeSet<Label>,
+    pub(crate) audience_class: AudienceClass,
+    pub(crate) app: App,
+    pub(crate) tier: Tier,
+    pub(crate) binding: Binding,
+}
+
 /// What the sharing rules say (K24).
 pub(crate) fn decide(
     bundle: &ActiveBundle,
     device: &Device,
-    labels: &BTreeSet<Label>,
-    audience_class: AudienceClass,
-    app: &App,
-    tier: Tier,
+    asked: Asked,
     now_s: u64,
 ) -> Result<Decision, Fault> {
     let minute = minute_of_day(bundle.plan.time_zone(), now_s)?;
+    let Asked {
+        labels,
+        audience_class,
+        app,
+        tier,
+        binding,
+    } = asked;
     let request = SharingRequest {
         person: device.person,
-        labels: labels.clone(),
+        labels,
         audience_class,
-        app: app.clone(),
+        app,
         tier,
+        binding,
         minute,
     };
     Ok(bundle.sharing.decide(&request))

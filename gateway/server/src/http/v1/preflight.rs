@@ -7,7 +7,7 @@ use actix_web::web::{Data, Payload};
 use gateway_api::error::ErrorCode;
 use gateway_api::v1::preflight::PreflightRequest;
 
-use crate::domain::admission;
+use crate::domain::admission::{self, Asked};
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
 use crate::http::body;
@@ -25,8 +25,19 @@ pub(super) async fn preflight(
     let bundle = bundle.ok_or_else(|| Fault::new(ErrorCode::PolicyNotAccepted, "no bundle is in force"))?;
     let now_s = gateway.clock.now_s();
     let PreflightRequest {
-        labels, app, tier, ..
+        labels,
+        app,
+        tier,
+        binding,
+        ..
     } = request;
-    let decision = admission::decide(&bundle, &device, &labels, audience.class, &app, tier, now_s)?;
+    let asked = Asked {
+        labels,
+        audience_class: audience.class,
+        app,
+        tier,
+        binding,
+    };
+    let decision = admission::decide(&bundle, &device, asked, now_s)?;
     Ok(HttpResponse::Ok().json(decision))
 }
