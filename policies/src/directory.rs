@@ -227,6 +227,17 @@ pub struct LoggedDevice {
     pub added_at_s: u64,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// Its `device-rejoin` entries, in order (M4).
+    pub rejoins: Vec<LoggedRejoin>,
+}
+
+/// A `device-rejoin` entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoggedRejoin {
+    /// Its index.
+    pub index: u64,
+    /// Unix seconds.
+    pub at_s: u64,
 }
 
 /// The state that the entries of a directory log add up to.
@@ -276,6 +287,7 @@ impl Directory {
                     index,
                     added_at_s: *at_s,
                     revoked: false,
+                    rejoins: Vec::new(),
                 };
                 self.devices.insert(*device, logged);
             }
@@ -284,8 +296,9 @@ impl Directory {
                 let key = DevicePublicKey::from_sec1(key).map_err(|_| DirectoryError::Device(*device))?;
                 self.current(*device)?.key = key;
             }
-            DirectoryEntry::DeviceRejoin { device, .. } => {
-                self.current(*device)?;
+            DirectoryEntry::DeviceRejoin { device, at_s } => {
+                let rejoin = LoggedRejoin { index, at_s: *at_s };
+                self.current(*device)?.rejoins.push(rejoin);
             }
             DirectoryEntry::PolicyBundle { version, digest, .. } => {
                 if *version <= self.highest_version {

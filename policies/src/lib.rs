@@ -113,6 +113,7 @@ pub mod keys;
 pub mod leaf;
 pub mod limits;
 pub mod plan;
+pub mod rejoin;
 pub mod roster;
 pub mod rule;
 pub mod sharing;

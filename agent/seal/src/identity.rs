@@ -2,6 +2,7 @@
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use ciborium::Value;
+use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{
     BasicCredential, Ciphersuite, Credential, CredentialWithKey, LeafNode, SignatureScheme,
 };
@@ -23,6 +24,9 @@ pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM
 
 /// The number of the one cipher suite in the registry of RFC 9420, section 17.1.
 pub const SUITE_ID: u16 = 0x0001;
+
+/// Bytes of a leaf key: the seed of RFC 8032.
+const LEAF_KEY_BYTES: usize = 32;
 
 /// The credential under which the gateway's Ed25519 key stands in the external-senders extension.
 pub const GATEWAY_SENDER: &[u8] = b"sealgate/gateway/1";
@@ -87,17 +91,46 @@ impl Identity {
         signer: &dyn DeviceSigner,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, MemberError> {
-        let mut seed = Zeroizing::new([0u8; 32]);
+        let mut seed = Zeroizing::new([0u8; LEAF_KEY_BYTES]);
         rng.fill_bytes(seed.as_mut());
-        let public = Ed25519KeyPair::from_seed_unchecked(seed.as_ref())
-            .map_err(|_| MemberError::Crypto)?
+        Self::from_leaf_key(tenant, gateway, signer, seed.as_ref())
+    }
+
+    /// Takes a leaf key that was kept, and has the device key vouch for it.
+    pub(crate) fn from_leaf_key(
+        tenant: TenantId,
+        gateway: Ed25519PublicKey,
+        signer: &dyn DeviceSigner,
+        seed: &[u8],
+    ) -> Result<Self, MemberError> {
+        let public = Ed25519KeyPair::from_seed_unchecked(seed)
+            .map_err(|_| MemberError::LeafKey)?
             .public_key()
             .as_ref()
             .to_vec();
+        let leaf = SignatureKeyPair::from_raw(SignatureScheme::ED25519, seed.to_vec(), public);
+        Self::vouched(tenant, gateway, signer, leaf)
+    }
+
+    /// The seed of the leaf key. openmls gives it out in its TLS encoding alone, which begins with the seed and one
+    /// byte of its length (RFC 9420, section 2.1.2).
+    pub(crate) fn leaf_key(&self) -> Result<Zeroizing<Vec<u8>>, MemberError> {
+        let encoded = self.leaf.tls_serialize_detached().map(Zeroizing::new);
+        let encoded = encoded.map_err(|_| MemberError::Crypto)?;
+        let seed = encoded.get(1..=LEAF_KEY_BYTES).ok_or(MemberError::Crypto)?;
+        Ok(Zeroizing::new(seed.to_vec()))
+    }
+
+    fn vouched(
+        tenant: TenantId,
+        gateway: Ed25519PublicKey,
+        signer: &dyn DeviceSigner,
+        leaf: SignatureKeyPair,
+    ) -> Result<Self, MemberError> {
         let device = signer.device();
+        let public = leaf.to_public_vec();
         let message = leaf::leaf_message(&tenant, device, SUITE_ID, &public);
         let signature = signer.sign(&message)?;
-        let leaf = SignatureKeyPair::from_raw(SignatureScheme::ED25519, seed.to_vec(), public.clone());
         let identity = leaf::credential_bytes(device, &signature);
         Ok(Self {
             tenant,

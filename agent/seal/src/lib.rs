@@ -131,7 +131,8 @@ pub use identity::{GATEWAY_SENDER, LeafRefused, SUITE_ID};
 pub use media::MediaError;
 pub use member::{
     AudienceState, CommitRefused, Created, JoinError, Joined, Member, MemberError, MembershipChange,
-    ProcessError, Processed, ROSTER_EXTENSION, RecordChange, StageError, StagedCommit,
+    ProcessError, Processed, REJOIN_EXTENSION, ROSTER_EXTENSION, RecordChange, RejoinError, Rejoined,
+    StageError, StagedCommit,
 };
 pub use sealed_store::{RecordCipher, RecordError};
 pub use story::{

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   create_audience ─┐                     ┌─ stage_membership ─ merge_staged | discard_staged (409)
-//!   join(welcome) ───┴─► audience, epoch n ┼─ process(commit) ────────────────► epoch n + 1 | Removed
-//!                                          └─ process(gateway's Remove) ─► posting blocked until a commit
+//!   join(welcome) ───┼─► audience, epoch n ┼─ process(commit) ────────────────► epoch n + 1 | Removed
+//!   rejoin (lost) ───┘                     └─ process(gateway's Remove) ─► posting blocked until a commit
 //! ```
 //! Every call that changes state leaves records in [`Member::take_changes`]; the shell writes them, encrypted by
 //! [`RecordCipher`](crate::RecordCipher), before any byte that the call returned leaves the device (M6).
@@ -14,6 +14,7 @@ mod join;
 mod key_packages;
 mod messages;
 mod process;
+mod rejoin;
 mod rules;
 mod storage;
 
@@ -22,6 +23,7 @@ pub use group::{AudienceState, Created};
 pub use join::{JoinError, Joined};
 pub use key_packages::ROSTER_EXTENSION;
 pub use process::{ProcessError, Processed};
+pub use rejoin::{REJOIN_EXTENSION, RejoinError, Rejoined};
 pub use rules::CommitRefused;
 pub use storage::RecordChange;
 
@@ -44,7 +46,7 @@ use crate::identity::Identity;
 /// records are overwritten when the value is dropped.
 pub struct Member {
     provider: OpenMlsRustCrypto,
-    identity: Identity,
+    pub(crate) identity: Identity,
     groups: BTreeMap<AudienceId, MlsGroup>,
     /// What the shell has been given so far: digests of the records, so that only changes are written.
     taken: BTreeMap<Vec<u8>, Digest>,
@@ -64,6 +66,9 @@ pub enum MemberError {
     /// No audience of this id is known here.
     #[error("this device is not in audience {0}")]
     NoAudience(AudienceId),
+    /// The kept leaf key cannot be read.
+    #[error("the kept leaf key is damaged\nhelp: remove it; members then add the device anew")]
+    LeafKey,
     /// An audience of this id exists already.
     #[error("this device is already in audience {0}")]
     AudienceExists(AudienceId),
@@ -98,7 +103,32 @@ impl Member {
         signer: &dyn DeviceSigner,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, MemberError> {
-        let identity = Identity::create(tenant, gateway, signer, rng)?;
+        Self::from_identity(Identity::create(tenant, gateway, signer, rng)?)
+    }
+
+    /// Makes the state of a device that lost it and kept its leaf key ([`Member::leaf_key`]).
+    ///
+    /// # Errors
+    /// [`MemberError::LeafKey`] if the bytes are no leaf key; [`MemberError::Signer`] if the device key did not sign.
+    pub fn create_with_leaf_key(
+        tenant: TenantId,
+        gateway: Ed25519PublicKey,
+        signer: &dyn DeviceSigner,
+        leaf_key: &[u8],
+    ) -> Result<Self, MemberError> {
+        Self::from_identity(Identity::from_leaf_key(tenant, gateway, signer, leaf_key)?)
+    }
+
+    /// The leaf key as bytes, to be kept encrypted and apart from the records, so that the device can replace its
+    /// leaf after it lost them.
+    ///
+    /// # Errors
+    /// [`MemberError::Crypto`] if the key cannot be encoded.
+    pub fn leaf_key(&self) -> Result<Zeroizing<Vec<u8>>, MemberError> {
+        self.identity.leaf_key()
+    }
+
+    fn from_identity(identity: Identity) -> Result<Self, MemberError> {
         let provider = OpenMlsRustCrypto::default();
         identity
             .leaf

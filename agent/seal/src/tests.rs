@@ -9,5 +9,6 @@ mod gateway;
 mod hostile;
 mod model;
 mod policy;
+mod rejoin;
 mod stories;
 pub(crate) mod world;

@@ -81,6 +81,12 @@ impl Follower {
         self.size().max(self.claimed)
     }
 
+    fn is_of(&self, device: DeviceId, person: PersonId) -> bool {
+        self.directory
+            .device(device)
+            .is_some_and(|logged| logged.person == person)
+    }
+
     fn fold(&mut self, entries: &[Vec<u8>]) -> anyhow::Result<()> {
         for bytes in entries {
             let entry = DirectoryEntry::decode(bytes)?;
@@ -141,7 +147,7 @@ pub(crate) async fn follow(agent: &Agent, follower: &mut Follower) -> anyhow::Re
         );
     }
     store(agent, follower.size(), &entries, checkpoint.as_str()).await?;
-    tell_of_own_devices(agent, follower, &entries);
+    tell_of_own_devices(agent, &next, &entries);
     *follower = next;
     agent.all_clear(ALARM);
     agent.changed();
@@ -189,17 +195,26 @@ async fn store(agent: &Agent, from: u64, entries: &[Vec<u8>], note: &str) -> any
     Ok(())
 }
 
-/// K8: a person is told of each device that is logged as theirs.
+/// K8, K4: a person is told of each device that is logged as theirs, and of each of them that joins again.
 fn tell_of_own_devices(agent: &Agent, follower: &Follower, entries: &[Vec<u8>]) {
     let (own_device, own_person) = follower.own;
     for bytes in entries {
-        if let Ok(DirectoryEntry::DeviceAdd { device, person, .. }) = DirectoryEntry::decode(bytes)
-            && person == own_person
-            && device != own_device
-        {
-            agent.notice(format!(
-                "device {device} was enrolled in your name; if it is not yours, tell your administrator"
-            ));
+        match DirectoryEntry::decode(bytes) {
+            Ok(DirectoryEntry::DeviceAdd { device, person, .. })
+                if person == own_person && device != own_device =>
+            {
+                agent.notice(format!(
+                    "device {device} was enrolled in your name; if it is not yours, tell your administrator"
+                ));
+            }
+            Ok(DirectoryEntry::DeviceRejoin { device, .. })
+                if device != own_device && follower.is_of(device, own_person) =>
+            {
+                agent.notice(format!(
+                    "your device {device} lost its state and joins its audiences again; if that was not you, tell your administrator"
+                ));
+            }
+            Ok(_) | Err(_) => {}
         }
     }
 }

@@ -254,6 +254,10 @@ async fn handshake(
             tracing::info!(%group, epoch, added = added.len(), removed = removed.len(), "commit applied");
             tell_of_members(agent, follower, group, &added);
         }
+        Ok(Processed::Rejoined { epoch, device }) => {
+            tracing::info!(%group, epoch, %device, "a device joined again");
+            tell_of_rejoin(agent, follower, group, device);
+        }
         Ok(Processed::ProposalStored { removes }) => tracing::info!(%group, %removes, "removal proposed"),
         Ok(Processed::Removed) => {
             audience::set_state(&mut transaction, group, AudienceState::Left).await?;
@@ -278,6 +282,18 @@ async fn handshake(
     transaction.commit().await?;
     agent.changed();
     Ok(())
+}
+
+/// K4: members hear of each device that lost its state and put a fresh leaf in the place of its old one.
+fn tell_of_rejoin(agent: &Agent, follower: &Follower, group: AudienceId, device: DeviceId) {
+    let person = follower
+        .directory()
+        .device(device)
+        .map(|logged| agent.name_of(logged.person));
+    let person = person.unwrap_or_else(|| "an unknown person".to_owned());
+    agent.notice(format!(
+        "{person}'s device {device} lost its state and joined audience {group} again"
+    ));
 }
 
 /// K8: members hear of each new device in their audience.

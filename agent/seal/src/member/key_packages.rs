@@ -7,6 +7,7 @@ use openmls::prelude::{
 };
 use openmls_rust_crypto::OpenMlsRustCrypto;
 
+use super::rejoin::leaf_extensions;
 use super::{Member, MemberError};
 use crate::identity::{LeafRefused, SUITE};
 use crate::limits::{CLOCK_SKEW_S, KEY_PACKAGE_LIFETIME_S, KEY_PACKAGES_MAX, MLS_MESSAGE_BYTES_MAX};
@@ -46,6 +47,7 @@ impl Member {
         let bundle = builder
             .key_package_lifetime(lifetime)
             .leaf_node_capabilities(capabilities())
+            .leaf_node_extensions(leaf_extensions(self.rejoined_by())?)
             .build(
                 SUITE,
                 &self.provider,
@@ -59,7 +61,8 @@ impl Member {
     }
 }
 
-/// What every leaf of this tenant can do: one version, one suite, the roster extension, basic credentials.
+/// What every leaf of this tenant can do: one version, one suite, the roster and rejoin extensions, basic
+/// credentials.
 pub(super) fn capabilities() -> Capabilities {
     Capabilities::new(
         Some(&[ProtocolVersion::Mls10]),
@@ -67,6 +70,7 @@ pub(super) fn capabilities() -> Capabilities {
         Some(&[
             ExtensionType::Unknown(ROSTER_EXTENSION),
             ExtensionType::LastResort,
+            super::rejoin::extension_type(),
         ]),
         Some(&[]),
         Some(&[CredentialType::Basic]),

@@ -27,6 +27,13 @@ pub enum Processed {
         /// The roster from here on.
         roster: Roster,
     },
+    /// A device that lost its state replaced its leaf (M4): what it reads begins here.
+    Rejoined {
+        /// The epoch that began.
+        epoch: u64,
+        /// The device.
+        device: DeviceId,
+    },
     /// A removal waits for a commit; nobody posts before it.
     ProposalStored {
         /// The device to be removed.
@@ -127,11 +134,30 @@ impl Member {
         commit: StagedCommit,
         directory: &Directory,
     ) -> Result<Processed, ProcessError> {
-        let Sender::Member(committer) = sender else {
-            return Err(CommitRefused::Outsider.into());
-        };
         let group = self.group(audience)?;
-        let allowed = self.judge(group, directory).commit(*committer, &commit)?;
+        let judge = self.judge(group, directory);
+        match sender {
+            Sender::Member(committer) => {
+                let allowed = judge.commit(*committer, &commit)?;
+                if self.merge(audience, commit)? {
+                    return Ok(Processed::Removed);
+                }
+                self.applied(audience, allowed)
+            }
+            Sender::NewMemberCommit => {
+                let device = judge.external_commit(&commit)?;
+                if self.merge(audience, commit)? {
+                    return Ok(Processed::Removed);
+                }
+                let epoch = self.group(audience)?.epoch().as_u64();
+                Ok(Processed::Rejoined { epoch, device })
+            }
+            Sender::External(_) | Sender::NewMemberProposal => Err(CommitRefused::Outsider.into()),
+        }
+    }
+
+    /// Merges a commit that was judged; whether it removed this very leaf, whose keys are gone then.
+    fn merge(&mut self, audience: AudienceId, commit: StagedCommit) -> Result<bool, MemberError> {
         let removed = commit.self_removed();
         let group = self
             .groups
@@ -142,9 +168,8 @@ impl Member {
             .map_err(|_| MemberError::State)?;
         if removed {
             self.forget(audience)?;
-            return Ok(Processed::Removed);
         }
-        self.applied(audience, allowed)
+        Ok(removed)
     }
 
     fn apply_own(&mut self, audience: AudienceId, directory: &Directory) -> Result<Processed, ProcessError> {
@@ -176,7 +201,7 @@ impl Member {
     }
 
     /// Deletes every key of an audience that this device is no longer in.
-    fn forget(&mut self, audience: AudienceId) -> Result<(), MemberError> {
+    pub(super) fn forget(&mut self, audience: AudienceId) -> Result<(), MemberError> {
         if let Some(mut group) = self.groups.remove(&audience) {
             group
                 .delete(self.provider.storage())

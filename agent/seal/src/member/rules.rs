@@ -9,11 +9,13 @@ use openmls::prelude::{
     Sender, StagedCommit,
 };
 use policies::directory::Directory;
+use policies::rejoin::RejoinRefused;
 use policies::roster::Roster;
 use policies::terms::{DeviceId, PersonId};
 
 use super::group::{context_extensions, devices, roster_of};
 use super::key_packages::ROSTER_EXTENSION;
+use super::rejoin::entry_of;
 use crate::identity::{Identity, LeafRefused, known_leaf_node, named_device};
 use crate::limits::AUDIENCE_DEVICES_MAX;
 
@@ -45,7 +47,10 @@ pub enum CommitRefused {
     /// A kind of proposal that audiences do not use, or one from a sender that may not make it.
     #[error("a proposal of a kind or sender that audiences do not accept")]
     Proposal,
-    /// Not from a member: external commits are not accepted.
+    /// A device that joins again without an entry of the log that admits it, or not in place of its own leaf (M4).
+    #[error(transparent)]
+    Rejoin(#[from] RejoinRefused),
+    /// Not from a member, and not a device that joins again.
     #[error("a commit from outside the audience")]
     Outsider,
     /// The audience would be too large (M11).
@@ -80,7 +85,7 @@ impl Judge<'_> {
     ) -> Result<Allowed, CommitRefused> {
         let device = self.device_at(committer)?;
         let by = self.person_of(device)?;
-        self.path_leaf(device, commit)?;
+        self.path_leaf(committer, device, commit)?;
         let roster = self.roster_after(committer, by, commit)?;
         let added = self.added(committer, &roster, commit)?;
         let removed = self.removed(by, &roster, &added, commit)?;
@@ -91,6 +96,52 @@ impl Judge<'_> {
             removed,
             roster,
         })
+    }
+
+    /// Whether a commit from outside may be merged: a device replaces its own leaf under an entry of the log that
+    /// was not used here before, and does nothing else (M4, K4, K8). The device.
+    pub(super) fn external_commit(&self, commit: &StagedCommit) -> Result<DeviceId, CommitRefused> {
+        let leaf = commit.update_path_leaf_node().ok_or(CommitRefused::Outsider)?;
+        let known = known_leaf_node(&self.identity.tenant, self.directory, leaf)?;
+        let replaced = self.replaced_leaf(commit)?;
+        if self.device_at(replaced)? != known.device {
+            return Err(CommitRefused::Outsider);
+        }
+        let roster = roster_of(self.group.extensions())?;
+        if !roster.persons.contains(&known.logged.person) {
+            return Err(LeafRefused::Unlisted(known.logged.person).into());
+        }
+        policies::rejoin::admit(known.logged, self.entry_at(replaced)?, entry_of(leaf)?)?;
+        Ok(known.device)
+    }
+
+    /// The one leaf that an external commit removes; anything beside that and its ExternalInit is refused.
+    fn replaced_leaf(&self, commit: &StagedCommit) -> Result<LeafNodeIndex, CommitRefused> {
+        let mut replaced = None;
+        for queued in commit.queued_proposals() {
+            match queued.proposal() {
+                Proposal::ExternalInit(_) => {}
+                Proposal::Remove(remove)
+                    if replaced.is_none() && *queued.sender() == Sender::NewMemberCommit =>
+                {
+                    replaced = Some(remove.removed());
+                }
+                Proposal::Remove(_)
+                | Proposal::Add(_)
+                | Proposal::Update(_)
+                | Proposal::PreSharedKey(_)
+                | Proposal::ReInit(_)
+                | Proposal::GroupContextExtensions(_)
+                | Proposal::SelfRemove
+                | Proposal::Custom(_) => return Err(CommitRefused::Proposal),
+            }
+        }
+        replaced.ok_or(CommitRefused::Outsider)
+    }
+
+    fn entry_at(&self, index: LeafNodeIndex) -> Result<Option<u64>, CommitRefused> {
+        let leaf = self.group.public_group().leaf(index);
+        Ok(entry_of(leaf.ok_or(CommitRefused::Outsider)?)?)
     }
 
     /// Whether a proposal that came on its own may wait for a commit: a Remove by the gateway, or of oneself.
@@ -107,8 +158,13 @@ impl Judge<'_> {
         }
     }
 
-    /// The committer's new leaf is still of the same device.
-    fn path_leaf(&self, was: DeviceId, commit: &StagedCommit) -> Result<(), CommitRefused> {
+    /// The committer's new leaf is still of the same device, and came in by the same entry.
+    fn path_leaf(
+        &self,
+        committer: LeafNodeIndex,
+        was: DeviceId,
+        commit: &StagedCommit,
+    ) -> Result<(), CommitRefused> {
         let Some(leaf) = commit.update_path_leaf_node() else {
             return Ok(());
         };
@@ -119,6 +175,9 @@ impl Judge<'_> {
                 is: known.device,
             }
             .into());
+        }
+        if entry_of(leaf)? != self.entry_at(committer)? {
+            return Err(RejoinRefused::Unlogged(was).into());
         }
         Ok(())
     }

@@ -13,6 +13,9 @@ use super::MemberError;
 /// Key of the identity's record.
 pub(super) const IDENTITY: &[u8] = b"sealgate/identity/1";
 
+/// Key of the record of the `device-rejoin` entry under which the state was made anew.
+pub(super) const REJOINED: &[u8] = b"sealgate/rejoined/1";
+
 const AUDIENCE: &[u8] = b"sealgate/audience/1/";
 
 /// One record to write or to delete.
@@ -53,6 +56,17 @@ pub(super) fn put(provider: &OpenMlsRustCrypto, key: &[u8], value: Vec<u8>) -> R
         .map_err(|_| MemberError::State)?;
     values.insert(key.to_vec(), value);
     Ok(())
+}
+
+/// The entry in the [`REJOINED`] record.
+pub(super) fn rejoined_by(provider: &OpenMlsRustCrypto) -> Option<u64> {
+    let values = provider
+        .storage()
+        .values
+        .read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let entry = values.get(REJOINED)?;
+    policies::rejoin::decode(entry).ok()
 }
 
 /// Puts stored records back; returns their digests, as what the shell already has.
