@@ -75,7 +75,7 @@ pub(crate) async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Resu
     let _lock = lock(&paths)?;
     let agent = Arc::new(Agent::open(paths).await?);
     policy::load_last_good(&agent).await?;
-    pending::recover(&agent).await?;
+    pending::recover(&agent.vault, agent.now_s()).await?;
     stories::forget_expired(&agent).await?;
     let server = server::start(&agent)?;
     let handle = server.handle();

@@ -9,6 +9,7 @@
 //! ```
 //! Events are hints, the scan is the truth (O1). Nobody's file is ever deleted (O8).
 
+pub(crate) mod claims;
 pub(crate) mod names;
 pub(crate) mod open;
 pub(crate) mod places;

@@ -10,19 +10,30 @@ use crate::agent::Agent;
 use crate::exit::Exit;
 use crate::limits::PENDING_MAX;
 use crate::local::wire::{LocalProblem, Outcome, PendingState, ResumeRequest, ShareAnswer, ShareHeader};
-use crate::vault::{outgoing, pending};
+use crate::vault::claim::{self, ClaimId};
+use crate::vault::{Connection, Vault, outgoing, pending};
 
-/// Keeps a draft, encrypted.
+/// A draft to be kept.
+pub(crate) struct Draft<'a> {
+    pub id: [u8; 16],
+    pub frame: &'a [u8],
+    /// Its story, if it was sealed and not answered.
+    pub sealed: Option<Cti>,
+    /// The claimed file of the outbox that it is.
+    pub claim: Option<ClaimId>,
+}
+
+/// Keeps a draft, encrypted; the claim of a file learns of it in the same transaction.
 ///
 /// # Errors
 /// Too many wait already, or the store's.
-pub(crate) async fn keep(
-    agent: &Agent,
-    id: [u8; 16],
-    at_s: u64,
-    frame: &[u8],
-    sealed: Option<Cti>,
-) -> anyhow::Result<()> {
+pub(crate) async fn keep(agent: &Agent, at_s: u64, draft: Draft<'_>) -> anyhow::Result<()> {
+    let Draft {
+        id,
+        frame,
+        sealed,
+        claim,
+    } = draft;
     let mut transaction = agent.vault.begin().await?;
     if pending::count(&mut transaction).await? >= PENDING_MAX {
         return Err(LocalProblem::new(
@@ -33,10 +44,24 @@ pub(crate) async fn keep(
         .into());
     }
     pending::insert(&mut transaction, &agent.vault.cipher, id, at_s, frame, sealed).await?;
+    if let Some(claimed) = claim {
+        keeps(&agent.vault, &mut transaction, claimed, id).await?;
+    }
     transaction.commit().await?;
     tracing::info!(id = hex::encode(id), "draft kept for later");
     agent.changed();
     Ok(())
+}
+
+/// A kept draft stands for a claimed file.
+async fn keeps(
+    vault: &Vault,
+    connection: &mut Connection,
+    claimed: ClaimId,
+    id: [u8; 16],
+) -> anyhow::Result<()> {
+    let kept = Some(hex::encode(id));
+    claim::update(connection, &vault.cipher, claimed, |claim| claim.kept = kept).await
 }
 
 /// A kept draft waits on, with the answers that were given for it; if it was sealed and not
@@ -59,23 +84,19 @@ pub(crate) async fn keep_again(
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn recover(agent: &Agent) -> anyhow::Result<()> {
-    let mut transaction = agent.vault.begin().await?;
+pub(crate) async fn recover(vault: &Vault, now_s: u64) -> anyhow::Result<()> {
+    let mut transaction = vault.begin().await?;
     let known = pending::states(&mut transaction).await?;
-    for row in outgoing::all(&mut transaction, &agent.vault.cipher).await? {
+    for row in outgoing::all(&mut transaction, &vault.cipher).await? {
         if known.iter().any(|(_, _, story)| *story == Some(row.cti)) {
             pending::wait_for(&mut transaction, row.cti).await?;
-        } else {
-            let (id, cti) = (*row.cti.as_bytes(), Some(row.cti));
-            pending::insert(
-                &mut transaction,
-                &agent.vault.cipher,
-                id,
-                agent.now_s(),
-                &record::draft_of(&row.value)?,
-                cti,
-            )
-            .await?;
+            continue;
+        }
+        let (id, cti) = (*row.cti.as_bytes(), Some(row.cti));
+        let (draft, claimed) = record::draft_of(&row.value)?;
+        pending::insert(&mut transaction, &vault.cipher, id, now_s, &draft, cti).await?;
+        if let Some(claimed) = claimed {
+            keeps(vault, &mut transaction, claimed, id).await?;
         }
     }
     transaction.commit().await?;
@@ -255,7 +276,6 @@ mod tests {
     use super::*;
     use crate::config::paths::Paths;
     use crate::local::wire::Consent;
-    use crate::vault::Vault;
 
     /// Only a block and a signed refusal take a draft away from its author.
     #[test]

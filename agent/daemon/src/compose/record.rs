@@ -14,9 +14,10 @@ use anyhow::Context as _;
 use super::answer;
 use crate::agent::Agent;
 use crate::local::frame;
-use crate::local::wire::{ActivityEntry, Outcome};
+use crate::local::wire::{ActivityEntry, OutboxState, Outcome};
 use crate::spool;
 use crate::uplink::stories;
+use crate::vault::claim::{self, Claim, ClaimId};
 use crate::vault::{Connection, journal, outgoing};
 
 /// What is known of a story before its bytes leave.
@@ -27,6 +28,9 @@ pub(crate) struct Record {
     pub clearance: Digest,
     /// Uploaded once the story is answered.
     pub event: Option<Event>,
+    /// The claimed file of the outbox that it is; its end is written with the story's (O7).
+    #[serde(default)]
+    pub claim: Option<ClaimId>,
     /// The journal line; until the answer it says that the story waits.
     pub entry: ActivityEntry,
 }
@@ -90,12 +94,13 @@ pub(crate) async fn keep(
     outgoing::insert(connection, &agent.vault.cipher, cti, agent.now_s(), &value).await
 }
 
-/// The draft in the value of an outgoing row.
+/// The draft in the value of an outgoing row, and the claimed file that it is.
 ///
 /// # Errors
 /// The row is damaged.
-pub(crate) fn draft_of(value: &[u8]) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    Ok(Outgoing::decode(value)?.draft)
+pub(crate) fn draft_of(value: &[u8]) -> anyhow::Result<(Zeroizing<Vec<u8>>, Option<ClaimId>)> {
+    let outgoing = Outgoing::decode(value)?;
+    Ok((outgoing.draft, outgoing.record.claim))
 }
 
 /// The record of a story that is not answered yet.
@@ -135,7 +140,12 @@ pub(crate) async fn finish(agent: &Agent, cti: Cti, ending: Ending) -> anyhow::R
         return Ok(None);
     };
     let Outgoing { record, manifest, .. } = Outgoing::decode(&value)?;
-    let Record { event, mut entry, .. } = record;
+    let Record {
+        event,
+        claim,
+        mut entry,
+        ..
+    } = record;
     outgoing::remove(&mut transaction, cti).await?;
     let kind = match ending {
         Ending::Accepted { expires_s } => {
@@ -149,6 +159,12 @@ pub(crate) async fn finish(agent: &Agent, cti: Cti, ending: Ending) -> anyhow::R
             EventKind::Refused
         }
     };
+    if let Some(id) = claim {
+        claim::update(&mut transaction, &agent.vault.cipher, id, |claim| {
+            ended(claim, kind);
+        })
+        .await?;
+    }
     if let Some(event) = event {
         let event = spool::append_reserved(&mut transaction, &agent.vault, Event { kind, ..event }).await?;
         entry.reported = answer::shown(&event);
@@ -158,6 +174,19 @@ pub(crate) async fn finish(agent: &Agent, cti: Cti, ending: Ending) -> anyhow::R
     agent.changed();
     agent.events_wait.notify_one();
     Ok(Some(entry))
+}
+
+/// What the gateway's answer means for a claimed file.
+fn ended(claim: &mut Claim, kind: EventKind) {
+    claim.unplaced = true;
+    match kind {
+        EventKind::Shared => claim.state = OutboxState::Sent,
+        EventKind::Refused | EventKind::Blocked => {
+            claim.state = OutboxState::Blocked;
+            claim.story = None;
+            claim.reason = Some("the gateway refused it; see `sealgate-agent activity`\n".to_owned());
+        }
+    }
 }
 
 /// Writes a journal line in the caller's transaction.

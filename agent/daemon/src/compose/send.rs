@@ -24,6 +24,7 @@ use crate::spool;
 use crate::uplink::client::CallError;
 use crate::uplink::membership;
 use crate::vault::audience::Audience;
+use crate::vault::claim::{self, ClaimId};
 use crate::vault::{mls_record, outgoing, pending};
 
 /// A sealed story on its way; kept until it is answered.
@@ -72,7 +73,7 @@ pub(crate) async fn send(
         tracing::info!(story = %cleared.cti(), group = %audience.id, epoch, "sealed");
         match post(agent, epoch, &cleared, &record).await {
             Posted::Done(sent) => return Ok((sent, facts)),
-            Posted::Moved(cti) => forget(agent, cti).await?,
+            Posted::Moved(cti) => forget(agent, cti, record.claim).await?,
         }
     }
     bail!("the audience changes faster than this device can follow; try again in a moment");
@@ -142,6 +143,7 @@ async fn attempt(
         envelope: Digest::of(cleared.envelope()),
         clearance: Digest::of(cleared.clearance()),
         event,
+        claim: offline.claim(),
         entry: waits(audience, judged, &facts, cleared.cti(), clearance),
     });
     let frame = draft::to_frame(header, judged.authored())?;
@@ -201,8 +203,15 @@ async fn persist(
     let (cti, manifest) = (cleared.cti(), cleared.manifest().to_bytes());
     mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
     record::keep(agent, &mut transaction, cti, record, frame, &manifest).await?;
-    if let Offline::Kept(id) = offline {
-        pending::link(&mut transaction, id, cti).await?;
+    match offline {
+        Offline::Keep => {}
+        Offline::Kept(id) => pending::link(&mut transaction, id, cti).await?,
+        Offline::Claimed(id) => {
+            claim::update(&mut transaction, &agent.vault.cipher, id, |claim| {
+                claim.story = Some(cti);
+            })
+            .await?;
+        }
     }
     transaction.commit().await?;
     Ok(())
@@ -296,9 +305,17 @@ pub(crate) fn verify(agent: &Agent, cti: Cti, record: &Record, accepted: &Accept
 }
 
 /// A sealing that came to nothing is not asked for again.
-async fn forget(agent: &Agent, cti: Cti) -> anyhow::Result<()> {
-    let mut connection = agent.vault.connection().await?;
-    outgoing::remove(&mut connection, cti).await
+async fn forget(agent: &Agent, cti: Cti, claimed: Option<ClaimId>) -> anyhow::Result<()> {
+    let mut transaction = agent.vault.begin().await?;
+    outgoing::remove(&mut transaction, cti).await?;
+    if let Some(id) = claimed {
+        claim::update(&mut transaction, &agent.vault.cipher, id, |claim| {
+            claim.story = None;
+        })
+        .await?;
+    }
+    transaction.commit().await?;
+    Ok(())
 }
 
 /// The tier that clearances of this device attest.

@@ -13,12 +13,14 @@ use super::record::{self, Ending};
 use super::send::{self, Sending, Sent};
 use super::{answer, draft, facts, pending, report};
 use crate::agent::{Agent, Link};
+use crate::card::{self, Tense};
 use crate::exit::Exit;
-use crate::local::wire::{ActivityEntry, LocalProblem, Outcome, ShareAnswer, ShareHeader};
+use crate::local::wire::{ActivityEntry, LocalProblem, OutboxState, Outcome, ShareAnswer, ShareHeader};
 use crate::spool;
 use crate::uplink::client::CallError;
 use crate::uplink::people;
 use crate::vault::audience::Audience;
+use crate::vault::claim::{self, ClaimId};
 
 /// What to do with a draft while the gateway cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,19 @@ pub(crate) enum Offline {
     Keep,
     /// It is kept already, under this id.
     Kept([u8; 16]),
+    /// It is a claimed file of the outbox: kept like any other, and what becomes of it is written
+    /// to its claim in the same transaction (O7).
+    Claimed(ClaimId),
+}
+
+impl Offline {
+    /// The claim that the draft stands for.
+    pub(crate) const fn claim(self) -> Option<ClaimId> {
+        match self {
+            Self::Keep | Self::Kept(_) => None,
+            Self::Claimed(id) => Some(id),
+        }
+    }
 }
 
 /// Shares a draft.
@@ -47,7 +62,7 @@ pub(crate) async fn share(
     let facts = current_facts(agent, &audience, header).await?;
     let judged = Judged::of(policy, facts.clone(), draft).await?;
     if let Err(outcome) = judged.permit(&facts, header) {
-        return held(agent, &audience, &judged, &facts, outcome).await;
+        return held(agent, &audience, &judged, &facts, outcome, offline).await;
     }
     let header = &judged.bind(&facts, header);
     if agent.link() == Link::Revoked {
@@ -180,7 +195,7 @@ async fn way_out(
             ..answer::of(judged, facts, Outcome::Refused)
         };
         // Nothing was sealed, nothing is reported.
-        return note(agent, audience, answer).await;
+        return note(agent, audience, answer, offline).await;
     }
     let (sent, facts) = send::send(agent, audience, judged, header, offline).await?;
     agent.set_link(Link::Online);
@@ -196,7 +211,7 @@ async fn way_out(
             };
             finish(agent, cti, answer, Ending::Refused).await
         }
-        Sent::Held(outcome) => held(agent, audience, judged, &facts, outcome).await,
+        Sent::Held(outcome) => held(agent, audience, judged, &facts, outcome, offline).await,
         Sent::Unanswered { cti } => keep(agent, audience, judged, &facts, header, offline, Some(cti)).await,
     }
 }
@@ -258,6 +273,7 @@ async fn held(
     judged: &Judged,
     facts: &Facts,
     outcome: Outcome,
+    offline: Offline,
 ) -> anyhow::Result<ShareAnswer> {
     let answer = answer::of(judged, facts, outcome);
     if outcome != Outcome::Blocked {
@@ -271,7 +287,7 @@ async fn held(
         &judged.first,
         None,
     )?;
-    record(agent, audience, answer, event).await
+    record(agent, audience, answer, event, offline).await
 }
 
 /// Keeps a draft that the policy lets through until the gateway can be reached.
@@ -289,12 +305,18 @@ async fn keep(
     answer.clearance = permit.map(|permit| answer::clearance(agent, &permit, facts, header));
     let frame = draft::to_frame(header, judged.authored())?;
     match offline {
-        Offline::Keep => {
+        Offline::Keep | Offline::Claimed(_) => {
             let mut id = [0; 16];
             rand::rng().fill_bytes(&mut id);
-            pending::keep(agent, id, facts.now_s, &frame, sealed).await?;
+            let draft = pending::Draft {
+                id,
+                frame: &frame,
+                sealed,
+                claim: offline.claim(),
+            };
+            pending::keep(agent, facts.now_s, draft).await?;
             answer.kept = Some(hex::encode(id));
-            note(agent, audience, answer).await
+            note(agent, audience, answer, offline).await
         }
         Offline::Kept(id) => {
             pending::keep_again(agent, id, &frame, sealed).await?;
@@ -304,16 +326,22 @@ async fn keep(
 }
 
 /// Writes the journal line alone.
-async fn note(agent: &Agent, audience: &Audience, answer: ShareAnswer) -> anyhow::Result<ShareAnswer> {
-    record(agent, audience, answer, None).await
+async fn note(
+    agent: &Agent,
+    audience: &Audience,
+    answer: ShareAnswer,
+    offline: Offline,
+) -> anyhow::Result<ShareAnswer> {
+    record(agent, audience, answer, None, offline).await
 }
 
-/// One transaction: the event, and the journal line that shows it.
+/// One transaction: the event, the journal line that shows it, and the end of the claim.
 async fn record(
     agent: &Agent,
     audience: &Audience,
     mut answer: ShareAnswer,
     event: Option<gateway_api::v1::events::Event>,
+    offline: Offline,
 ) -> anyhow::Result<ShareAnswer> {
     let mut transaction = agent.vault.begin().await?;
     if let Some(event) = event {
@@ -331,6 +359,17 @@ async fn record(
         clearance: answer.clearance.clone(),
     };
     record::write(agent, &mut transaction, &entry).await?;
+    if let Some(id) = offline.claim()
+        && answer.outcome != Outcome::Kept
+    {
+        let reason = card::render(&answer, Tense::Done);
+        claim::update(&mut transaction, &agent.vault.cipher, id, |claim| {
+            claim.state = OutboxState::Blocked;
+            claim.reason = Some(reason);
+            claim.unplaced = true;
+        })
+        .await?;
+    }
     transaction.commit().await?;
     agent.changed();
     agent.events_wait.notify_one();

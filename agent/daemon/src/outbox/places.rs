@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use crate::local::wire::OutboxState;
+use crate::vault::claim::ClaimId;
 use crate::vault::files;
 
 /// Folders of the outbox itself; an audience of such a name has no folder.
@@ -49,12 +51,19 @@ impl Places {
         self.root.join("processing")
     }
 
-    pub(crate) fn sent(&self) -> PathBuf {
-        self.root.join("sent")
+    /// Where a claimed file lies until it is decided.
+    pub(crate) fn claimed(&self, id: ClaimId) -> PathBuf {
+        self.processing().join(hex::encode(id))
     }
 
-    pub(crate) fn blocked(&self) -> PathBuf {
-        self.root.join("blocked")
+    /// Where a file of a state belongs; none while it is not decided.
+    pub(crate) fn of_state(&self, state: OutboxState) -> Option<PathBuf> {
+        match state {
+            OutboxState::Pending | OutboxState::Processing => None,
+            OutboxState::Sent => Some(self.root.join("sent")),
+            OutboxState::Blocked => Some(self.root.join("blocked")),
+            OutboxState::Error => Some(self.error()),
+        }
     }
 
     pub(crate) fn error(&self) -> PathBuf {
@@ -114,9 +123,14 @@ impl Places {
         Ok(in_turn(by_audience))
     }
 
+    /// A path in a folder that no file has, by the name given or that name with a number.
+    pub(crate) fn free_name(&self, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+        free_name(folder, name)
+    }
+
     /// Moves a file into a folder under its name, or a numbered one if that is taken.
     pub(crate) fn move_into(&self, file: &Path, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
-        let target = free_name(folder, name)?;
+        let target = self.free_name(folder, name)?;
         std::fs::rename(file, &target).context("the file cannot be moved within the outbox")?;
         Ok(target)
     }
@@ -165,14 +179,14 @@ mod tests {
         for text in ["one", "two"] {
             let file = places.root().join("incoming");
             std::fs::write(&file, text).unwrap();
-            places.move_into(&file, &places.blocked(), "notes.txt").unwrap();
+            places.move_into(&file, &places.error(), "notes.txt").unwrap();
         }
         assert_eq!(
-            std::fs::read_to_string(places.blocked().join("notes.txt")).unwrap(),
+            std::fs::read_to_string(places.error().join("notes.txt")).unwrap(),
             "one"
         );
         assert_eq!(
-            std::fs::read_to_string(places.blocked().join("notes (2).txt")).unwrap(),
+            std::fs::read_to_string(places.error().join("notes (2).txt")).unwrap(),
             "two"
         );
     }

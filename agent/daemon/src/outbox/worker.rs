@@ -1,13 +1,14 @@
 //! The reconciler: the one that moves files. It looks at start, at each hint, and once a minute.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use policies::terms::Cti;
+use policies::terms::{Cti, Digest};
 use rand::Rng as _;
 use zeroize::Zeroizing;
 
+use super::claims::Claims;
 use super::names::{NameVerdict, judge};
 use super::open::{OpenError, copy_once, shape};
 use super::places::{Found, Places};
@@ -20,7 +21,7 @@ use crate::compose::share::{Offline, share};
 use crate::limits::{OUTBOX_FILES_PER_ROUND, OUTBOX_RECONCILE};
 use crate::local::wire::{OutboxState, Outcome, PendingState, ShareAnswer, ShareHeader};
 use crate::vault::audience::AudienceState;
-use crate::vault::claim::{self, Claim};
+use crate::vault::claim::{Claim, ClaimId};
 use crate::vault::{audience, pending};
 
 /// Runs until the agent ends.
@@ -29,7 +30,7 @@ use crate::vault::{audience, pending};
 /// The outbox folder cannot be made or used.
 pub(crate) async fn run(agent: Arc<Agent>) -> anyhow::Result<()> {
     let places = Places::create(&agent.paths.outbox())?;
-    recover(&agent, &places).await?;
+    claims(&agent, &places).recover().await?;
     let hurry = Arc::new(tokio::sync::Notify::new());
     let mut watch = match Watch::start(Arc::clone(&hurry)) {
         Ok(watch) => Some(watch),
@@ -85,7 +86,7 @@ async fn round(
             watch.add(&folder)?;
         }
     }
-    finish_kept(agent, places).await?;
+    finish_decided(agent, places).await?;
     let found = places.scan()?;
     let paths: Vec<PathBuf> = found.iter().map(|found| found.path.clone()).collect();
     rest.keep_only(&paths);
@@ -122,28 +123,36 @@ fn is_ready(agent: &Agent, found: &Found, rest: &mut Rest, now: Duration) -> boo
 async fn take(agent: &Agent, places: &Places, found: &Found) -> anyhow::Result<()> {
     let mut id = [0; 16];
     rand::rng().fill_bytes(&mut id);
-    let name = found.name.clone().unwrap_or_else(|| "unnamed".to_owned());
     let mut claim = Claim {
         id,
-        name,
+        name: found.name.clone().unwrap_or_else(|| "unnamed".to_owned()),
         audience: found.audience.clone(),
         state: OutboxState::Processing,
         story: None,
         reason: None,
         kept: None,
+        content: None,
+        unplaced: false,
     };
-    save(agent, &claim).await?;
-    let claimed = places.processing().join(hex::encode(id));
-    if let Err(error) = std::fs::rename(&found.path, &claimed) {
+    let claims = claims(agent, places);
+    claims.save(&claim).await?;
+    if let Err(error) = std::fs::rename(&found.path, places.claimed(id)) {
         tracing::debug!(%error, "a file of the outbox went away before it was claimed");
-        let mut connection = agent.vault.connection().await?;
-        return claim::remove(&mut connection, id).await;
+        return claims.put_back(&claim).await;
     }
     let end = match judge(found.name.as_deref()) {
         NameVerdict::Refuse(why) => End::error(why.to_owned()),
-        NameVerdict::Take | NameVerdict::Unfinished => process(agent, places, &claim).await,
+        NameVerdict::Take | NameVerdict::Unfinished => process(agent, places, &mut claim).await?,
     };
-    settle(agent, places, &mut claim, end).await
+    settle(agent, places, id, end).await
+}
+
+fn claims<'a>(agent: &'a Agent, places: &'a Places) -> Claims<'a> {
+    Claims {
+        vault: &agent.vault,
+        places,
+        now_s: agent.now_s(),
+    }
 }
 
 /// Where a claimed file goes, and why.
@@ -151,7 +160,6 @@ struct End {
     state: OutboxState,
     story: Option<Cti>,
     reason: Option<String>,
-    kept: Option<String>,
 }
 
 impl End {
@@ -160,36 +168,42 @@ impl End {
             state: OutboxState::Error,
             story: None,
             reason: Some(reason),
-            kept: None,
+        }
+    }
+
+    /// Back to its folder, to be taken again.
+    const fn again() -> Self {
+        Self {
+            state: OutboxState::Pending,
+            story: None,
+            reason: None,
         }
     }
 }
 
 /// Copies the claimed file once, and shares those bytes.
-async fn process(agent: &Agent, places: &Places, claim: &Claim) -> End {
+async fn process(agent: &Agent, places: &Places, claim: &mut Claim) -> anyhow::Result<End> {
     let bytes = match copy_once(&places.processing(), &hex::encode(claim.id)) {
         Ok(bytes) => bytes,
-        Err(OpenError::Changed) => {
-            return End {
-                state: OutboxState::Pending,
-                ..End::error(String::new())
-            };
-        }
-        Err(error) => return End::error(error.to_string()),
+        Err(OpenError::Changed) => return Ok(End::again()),
+        Err(error) => return Ok(End::error(error.to_string())),
     };
+    claim.content = Some(Digest::of(&bytes));
+    claims(agent, places).save(claim).await?;
     let header = ShareHeader {
         audience: Some(claim.audience.clone()),
         names: vec![claim.name.clone()],
         ..ShareHeader::default()
     };
-    let shared = match draft::build(&header.names, vec![Zeroizing::new(Vec::new()), bytes]) {
-        Ok(draft) => share(agent, &header, draft, Offline::Keep).await,
-        Err(problem) => return End::error(problem.to_string()),
+    let draft = match draft::build(&header.names, vec![Zeroizing::new(Vec::new()), bytes]) {
+        Ok(draft) => draft,
+        Err(problem) => return Ok(End::error(problem.to_string())),
     };
-    match shared {
+    let shared = share(agent, &header, draft, Offline::Claimed(claim.id)).await;
+    Ok(match shared {
         Ok(answer) => end_of(&answer),
         Err(error) => End::error(format!("{error:#}")),
-    }
+    })
 }
 
 /// What a decision means for a file: only `shared` sends it; a question that nobody can answer
@@ -201,120 +215,70 @@ fn end_of(answer: &ShareAnswer) -> End {
             state: OutboxState::Sent,
             story: answer.story,
             reason: None,
-            kept: None,
         },
         Outcome::Kept => End {
             state: OutboxState::Processing,
             story: None,
             reason: None,
-            kept: answer.kept.clone(),
         },
         Outcome::Blocked | Outcome::NeedsReason | Outcome::NeedsAcceptance | Outcome::Refused => End {
             state: OutboxState::Blocked,
             story: None,
             reason,
-            kept: None,
         },
     }
 }
 
-/// Moves a claimed file to where it belongs, then records it.
-async fn settle(agent: &Agent, places: &Places, claim: &mut Claim, end: End) -> anyhow::Result<()> {
-    let claimed = places.processing().join(hex::encode(claim.id));
-    let folder = match end.state {
-        OutboxState::Processing => None,
-        OutboxState::Pending => {
-            put_back(agent, places, claim).await?;
-            return Ok(());
-        }
-        OutboxState::Sent => Some(places.sent()),
-        OutboxState::Blocked => Some(places.blocked()),
-        OutboxState::Error => Some(places.error()),
+/// Records what was decided about a claimed file, then moves it.
+async fn settle(agent: &Agent, places: &Places, id: ClaimId, end: End) -> anyhow::Result<()> {
+    let claims = claims(agent, places);
+    let Some(mut claim) = claims.read(id).await? else {
+        return Ok(());
     };
-    if let Some(folder) = folder {
-        let target = places.move_into(&claimed, &folder, &claim.name)?;
-        if let Some(reason) = &end.reason {
-            write_reason(&target, reason)?;
+    match end.state {
+        OutboxState::Processing => {}
+        OutboxState::Pending => claims.put_back(&claim).await?,
+        // An error that came after the sealing says nothing about the story: that is asked for.
+        OutboxState::Error if claim.story.is_some() || claim.kept.is_some() => {}
+        OutboxState::Sent | OutboxState::Blocked | OutboxState::Error => {
+            claim.state = end.state;
+            claim.story = end.story;
+            claim.reason = end.reason;
+            claim.unplaced = true;
+            claims.save(&claim).await?;
+            claims.place(&mut claim).await?;
         }
     }
-    claim.state = end.state;
-    claim.story = end.story;
-    claim.reason = end.reason;
-    claim.kept = end.kept;
-    save(agent, claim).await?;
-    tracing::info!(claim = hex::encode(claim.id), state = ?claim.state, "outbox file");
+    tracing::info!(claim = hex::encode(id), state = ?end.state, "outbox file");
     agent.changed();
     Ok(())
 }
 
-fn write_reason(target: &Path, reason: &str) -> anyhow::Result<()> {
-    let mut name = target
-        .file_name()
-        .map(std::ffi::OsStr::to_owned)
-        .unwrap_or_default();
-    name.push(".reason.txt");
-    std::fs::write(target.with_file_name(name), reason)?;
-    Ok(())
-}
-
-async fn save(agent: &Agent, claim: &Claim) -> anyhow::Result<()> {
-    let mut connection = agent.vault.connection().await?;
-    claim::put(&mut connection, &agent.vault.cipher, agent.now_s(), claim).await
-}
-
-/// Back to the audience's folder, to be taken again.
-async fn put_back(agent: &Agent, places: &Places, claim: &Claim) -> anyhow::Result<()> {
-    let claimed = places.processing().join(hex::encode(claim.id));
-    let folder = places
-        .of_audience(&claim.audience)
-        .filter(|folder| folder.is_dir());
-    if claimed.exists() {
-        places.move_into(&claimed, &folder.unwrap_or_else(|| places.error()), &claim.name)?;
-    }
-    let mut connection = agent.vault.connection().await?;
-    claim::remove(&mut connection, claim.id).await
-}
-
-/// After a crash: a claim without an end goes back, unless its draft is kept for later (O7).
-async fn recover(agent: &Agent, places: &Places) -> anyhow::Result<()> {
-    for claim in processing(agent).await? {
-        if claim.kept.is_none() {
-            put_back(agent, places, &claim).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Files whose kept draft was decided.
-async fn finish_kept(agent: &Agent, places: &Places) -> anyhow::Result<()> {
-    let claims = processing(agent).await?;
-    if claims.is_empty() {
+/// Files that were decided elsewhere: by the gateway's answer, or with their kept draft.
+async fn finish_decided(agent: &Agent, places: &Places) -> anyhow::Result<()> {
+    let claims = claims(agent, places);
+    let open = claims.open().await?;
+    if open.is_empty() {
         return Ok(());
     }
     let states = {
         let mut connection = agent.vault.connection().await?;
         pending::states(&mut connection).await?
     };
-    for mut claim in claims {
+    for mut claim in open {
         let decided = states
             .iter()
             .find(|(id, ..)| claim.kept.as_deref() == Some(hex::encode(id).as_str()));
-        if let Some((_, state, story)) = decided
+        if claim.unplaced {
+            claims.place(&mut claim).await?;
+            agent.changed();
+        } else if let Some((_, state, story)) = decided
             && let Some(end) = end_of_kept(*state, *story)
         {
-            settle(agent, places, &mut claim, end).await?;
+            settle(agent, places, claim.id, end).await?;
         }
     }
     Ok(())
-}
-
-async fn processing(agent: &Agent) -> anyhow::Result<Vec<Claim>> {
-    let mut connection = agent.vault.connection().await?;
-    let claims = claim::all(&mut connection, &agent.vault.cipher).await?;
-    Ok(claims
-        .into_iter()
-        .filter(|claim| claim.state == OutboxState::Processing)
-        .collect())
 }
 
 fn end_of_kept(state: PendingState, story: Option<Cti>) -> Option<End> {
@@ -323,7 +287,6 @@ fn end_of_kept(state: PendingState, story: Option<Cti>) -> Option<End> {
             state: OutboxState::Blocked,
             story: None,
             reason: Some(reason.to_owned()),
-            kept: None,
         })
     };
     match state {
@@ -332,7 +295,6 @@ fn end_of_kept(state: PendingState, story: Option<Cti>) -> Option<End> {
             state: OutboxState::Sent,
             story,
             reason: None,
-            kept: None,
         }),
         PendingState::Blocked => {
             blocked("the policy in force on reconnect blocks it; see `sealgate-agent activity`\n")
