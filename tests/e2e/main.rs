@@ -13,6 +13,7 @@ mod deletion;
 mod evidence;
 mod local;
 mod offline;
+mod outbox;
 mod policy;
 mod privacy;
 mod relay;

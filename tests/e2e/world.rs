@@ -143,6 +143,11 @@ impl World {
         self.agents.remove(name).unwrap().stop();
     }
 
+    /// SIGKILL, as a crash is.
+    pub(crate) fn kill_agent(&mut self, name: &str) {
+        drop(self.agents.remove(name).unwrap());
+    }
+
     /// Starts the gateway; again on the port that it had.
     pub(crate) fn start_gateway(&mut self) {
         let folder = self.path("gateway").display().to_string();

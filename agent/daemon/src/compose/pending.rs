@@ -1,6 +1,7 @@
 //! Drafts that wait for the gateway: decided again on reconnect under the policy of then, and only
 //! then sent. A draft that is blocked by then never leaves.
 
+use gateway_api::v1::stories::Accepted;
 use policies::terms::Cti;
 
 use super::record::{self, Ending};
@@ -10,6 +11,7 @@ use crate::agent::Agent;
 use crate::exit::Exit;
 use crate::limits::PENDING_MAX;
 use crate::local::wire::{LocalProblem, Outcome, PendingState, ResumeRequest, ShareAnswer, ShareHeader};
+use crate::uplink::client::CallError;
 use crate::vault::claim::{self, ClaimId};
 use crate::vault::{Connection, Vault, outgoing, pending};
 
@@ -198,18 +200,25 @@ enum Arrival {
 }
 
 /// Asks for a story that was sealed and not answered, and finishes its record: the event, the
-/// journal line and the own copy; if the gateway does not hold it, its sealing is forgotten.
+/// journal line and the own copy; if the gateway never takes it, its sealing is forgotten.
 async fn arrived(agent: &Agent, sealed: Option<Cti>) -> anyhow::Result<Arrival> {
     let Some(cti) = sealed else {
         return Ok(Arrival::Nothing);
     };
-    let Some(accepted) = agent.gateway.story(cti).await? else {
+    let known = record::of(agent, cti).await?;
+    let asked = agent.gateway.story(cti).await?;
+    let Some((known, bytes)) = known else {
+        return Ok(asked.map_or(Arrival::Nothing, |_| Arrival::Accepted(cti)));
+    };
+    let accepted = match (asked, bytes) {
+        (Some(accepted), _) => Some(accepted),
+        (None, Some(bytes)) => post_again(agent, &known, bytes).await?,
+        (None, None) => None,
+    };
+    let Some(accepted) = accepted else {
         let mut connection = agent.vault.connection().await?;
         outgoing::remove(&mut connection, cti).await?;
         return Ok(Arrival::Nothing);
-    };
-    let Some(known) = record::of(agent, cti).await? else {
-        return Ok(Arrival::Accepted(cti));
     };
     let Some(acceptance) = send::verify(agent, cti, &known, &accepted) else {
         return Ok(Arrival::Unclear);
@@ -217,6 +226,25 @@ async fn arrived(agent: &Agent, sealed: Option<Cti>) -> anyhow::Result<Arrival> 
     let expires_s = acceptance.expires_s;
     record::finish(agent, cti, Ending::Accepted { expires_s }).await?;
     Ok(Arrival::Accepted(cti))
+}
+
+/// Posts the very bytes that were sealed. A gateway that does not show the story may still be at
+/// it; these bytes count once (K13), and only its refusal of them says that they never will.
+async fn post_again(
+    agent: &Agent,
+    known: &record::Record,
+    bytes: record::SealedBytes,
+) -> Result<Option<Accepted>, CallError> {
+    let posted = agent
+        .gateway
+        .post_story(known.audience, bytes.envelope, &bytes.clearance);
+    match posted.await {
+        Ok(accepted) => Ok(Some(accepted)),
+        Err(CallError::Refused(_)) => Ok(None),
+        Err(error @ (CallError::Unreachable(_) | CallError::Busy(_) | CallError::Unreadable(_))) => {
+            Err(error)
+        }
+    }
 }
 
 /// Writes down what a new decision means for a kept draft. The content goes when it was sent, is

@@ -8,7 +8,7 @@ use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use agent_seal::Manifest;
+use agent_seal::{Cleared, Manifest};
 use anyhow::Context as _;
 
 use super::answer;
@@ -18,7 +18,7 @@ use crate::local::wire::{ActivityEntry, OutboxState, Outcome};
 use crate::spool;
 use crate::uplink::stories;
 use crate::vault::claim::{self, Claim, ClaimId};
-use crate::vault::{Connection, journal, outgoing};
+use crate::vault::{Connection, journal, outgoing, pending};
 
 /// What is known of a story before its bytes leave.
 #[derive(Serialize, Deserialize)]
@@ -55,43 +55,64 @@ pub(crate) enum Ending {
     Refused,
 }
 
+/// What was sealed, as it is posted: the same bytes may be posted again, and count once (K13).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SealedBytes {
+    pub envelope: Vec<u8>,
+    pub clearance: Vec<u8>,
+}
+
 /// The value of an outgoing row.
 struct Outgoing {
     record: Record,
     /// The draft, to be shared again if it did not arrive.
     draft: Zeroizing<Vec<u8>>,
     manifest: Zeroizing<Vec<u8>>,
+    /// None in rows of a store that kept the draft only.
+    bytes: Option<SealedBytes>,
 }
 
 impl Outgoing {
     fn decode(value: &[u8]) -> anyhow::Result<Self> {
+        const DAMAGED: &str = "a sealed story of the store is damaged";
         let ((), parts) = frame::decode::<()>(value)?;
-        let [record, draft, manifest]: [_; 3] = parts
-            .try_into()
-            .map_err(|_| anyhow::anyhow!("a sealed story of the store is damaged"))?;
-        let record = serde_json::from_slice(&record).context("a sealed story of the store is damaged")?;
+        let mut parts = parts.into_iter();
+        let (Some(record), Some(draft), Some(manifest)) = (parts.next(), parts.next(), parts.next()) else {
+            anyhow::bail!(DAMAGED);
+        };
+        let bytes = match (parts.next(), parts.next(), parts.next()) {
+            (None, None, None) => None,
+            (Some(envelope), Some(clearance), None) => Some(SealedBytes {
+                envelope: envelope.to_vec(),
+                clearance: clearance.to_vec(),
+            }),
+            _ => anyhow::bail!(DAMAGED),
+        };
         Ok(Self {
-            record,
+            record: serde_json::from_slice(&record).context(DAMAGED)?,
             draft,
             manifest,
+            bytes,
         })
     }
 }
 
-/// Keeps the record, the draft and the manifest in the caller's transaction.
+/// Keeps the record, the draft and what was sealed of it in the caller's transaction.
 ///
 /// # Errors
 /// The store's.
 pub(crate) async fn keep(
     agent: &Agent,
     connection: &mut Connection,
-    cti: Cti,
     record: &Record,
     draft: &[u8],
-    manifest: &[u8],
+    cleared: &Cleared,
 ) -> anyhow::Result<()> {
-    let value = frame::encode(&(), &[&serde_json::to_vec(record)?, draft, manifest])?;
-    outgoing::insert(connection, &agent.vault.cipher, cti, agent.now_s(), &value).await
+    let (record, manifest) = (serde_json::to_vec(record)?, cleared.manifest().to_bytes());
+    let parts: [&[u8]; 5] = [&record, draft, &manifest, cleared.envelope(), cleared.clearance()];
+    let value = frame::encode(&(), &parts)?;
+    let (cipher, cti) = (&agent.vault.cipher, cleared.cti());
+    outgoing::insert(connection, cipher, cti, agent.now_s(), &value).await
 }
 
 /// The draft in the value of an outgoing row, and the claimed file that it is.
@@ -103,15 +124,15 @@ pub(crate) fn draft_of(value: &[u8]) -> anyhow::Result<(Zeroizing<Vec<u8>>, Opti
     Ok((outgoing.draft, outgoing.record.claim))
 }
 
-/// The record of a story that is not answered yet.
+/// The record of a story that is not answered yet, and its bytes.
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn of(agent: &Agent, cti: Cti) -> anyhow::Result<Option<Record>> {
+pub(crate) async fn of(agent: &Agent, cti: Cti) -> anyhow::Result<Option<(Record, Option<SealedBytes>)>> {
     let mut connection = agent.vault.connection().await?;
     let value = outgoing::by_cti(&mut connection, &agent.vault.cipher, cti).await?;
     value
-        .map(|value| Ok(Outgoing::decode(&value)?.record))
+        .map(|value| Outgoing::decode(&value).map(|outgoing| (outgoing.record, outgoing.bytes)))
         .transpose()
 }
 
@@ -151,6 +172,8 @@ pub(crate) async fn finish(agent: &Agent, cti: Cti, ending: Ending) -> anyhow::R
         Ending::Accepted { expires_s } => {
             let manifest = Manifest::from_bytes(&manifest)?;
             stories::insert(agent, &mut transaction, &manifest, expires_s, true).await?;
+            // With the story's end, so that a restart between the two cannot share the draft again.
+            pending::sent(&mut transaction, cti).await?;
             entry.outcome = Outcome::Shared;
             EventKind::Shared
         }

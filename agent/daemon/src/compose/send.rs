@@ -200,9 +200,9 @@ async fn persist(
     offline: Offline,
 ) -> anyhow::Result<()> {
     let mut transaction = agent.vault.begin().await?;
-    let (cti, manifest) = (cleared.cti(), cleared.manifest().to_bytes());
+    let cti = cleared.cti();
     mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
-    record::keep(agent, &mut transaction, cti, record, frame, &manifest).await?;
+    record::keep(agent, &mut transaction, record, frame, cleared).await?;
     match offline {
         Offline::Keep => {}
         Offline::Kept(id) => pending::link(&mut transaction, id, cti).await?,

@@ -189,6 +189,15 @@ pub(crate) async fn decide(
     Ok(())
 }
 
+/// The gateway accepted the story of one: its content goes.
+pub(crate) async fn sent(connection: &mut Connection, story: Cti) -> anyhow::Result<()> {
+    sqlx::query("UPDATE pending SET state = 'sent', value = NULL WHERE story = $1")
+        .bind(story.as_bytes().as_slice())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Forgets decided ones that are older than the time given.
 pub(crate) async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow::Result<()> {
     sqlx::query("DELETE FROM pending WHERE state <> 'kept' AND at_s < $1")
