@@ -5,11 +5,13 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "a failed expectation fails the test"
+    clippy::print_stdout,
+    reason = "a failed expectation fails the test, and shows its seed"
 )]
 
 mod day;
 mod deletion;
+mod drafts;
 mod evidence;
 mod local;
 mod offline;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use device::Device;
-pub(crate) use process::{Answer, Process, program, run};
+pub(crate) use process::{Answer, Process, Running, program, run};
 
 /// Exit codes of `sealgate-agent`.
 pub(crate) const BLOCKED: i32 = 10;
@@ -188,6 +188,16 @@ impl World {
     pub(crate) fn agent<'a>(&self, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> Answer {
         let folder = self.agent_folder(name).display().to_string();
         run("sealgate-agent", with(arguments, &["--dir", &folder, "--json"]))
+    }
+
+    /// An employee's command that is not waited for.
+    pub(crate) fn start_command<'a>(
+        &self,
+        name: &str,
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Running {
+        let folder = self.agent_folder(name).display().to_string();
+        Running::start("sealgate-agent", with(arguments, &["--dir", &folder, "--json"]))
     }
 
     /// Shares a text; the story's id.

@@ -60,6 +60,8 @@ pub(crate) struct Agent {
     pub programs: Arc<Programs>,
     /// What the local socket refused (A8).
     pub tamper: Tamper,
+    /// Held while a kept draft is sent, resumed, discarded or restored: one thing happens to it at a time.
+    pub drafts: tokio::sync::Mutex<()>,
     notes: Mutex<Notes>,
     changes: watch::Sender<u64>,
 }
@@ -135,6 +137,7 @@ impl Agent {
             connections: Arc::default(),
             programs: Arc::default(),
             tamper: Tamper::default(),
+            drafts: tokio::sync::Mutex::default(),
             notes: Mutex::default(),
             changes: watch::Sender::new(0),
         })

@@ -277,6 +277,7 @@ async fn forget_old(agent: &Agent) -> anyhow::Result<()> {
     let mut transaction = agent.vault.begin().await?;
     journal::forget_before(&mut transaction, before_s).await?;
     crate::vault::pending::forget_before(&mut transaction, before_s).await?;
+    crate::vault::pending::forget_discarded(&mut transaction, agent.now_s()).await?;
     claim::forget_before(&mut transaction, before_s).await?;
     story::forget_before(&mut transaction, before_s).await?;
     spent_receipt::forget_before(&mut transaction, agent.now_s()).await?;

@@ -45,6 +45,13 @@ pub(crate) const SEAL_ATTEMPTS_MAX: usize = 4;
 /// Drafts kept for later while the gateway is unreachable.
 pub(crate) const PENDING_MAX: i64 = 200;
 
+/// How long the discarding of a draft can be taken back, seconds: until the next working day.
+pub(crate) const RESTORABLE_S: u64 = 86_400;
+/// Bytes of a kept draft that is read only to be listed.
+pub(crate) const LISTED_DRAFT_BYTES_MAX: i64 = 256 * 1024;
+/// Characters of a draft's text by which its author knows it.
+pub(crate) const LISTED_TEXT_CHARS: usize = 40;
+
 /// Key packages that the agent keeps at the gateway, so that others can add this device.
 pub(crate) const KEY_PACKAGES_TARGET: usize = 20;
 /// Below this number more are uploaded.

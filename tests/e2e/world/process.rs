@@ -58,15 +58,31 @@ impl Answer {
 
 /// Runs a command to its end.
 pub(crate) fn run(name: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Answer {
-    let output = Command::new(program(name))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Answer {
-        code: output.status.code().unwrap_or(-1),
-        text: String::from_utf8(output.stdout).unwrap(),
-        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+    Running::start(name, arguments).ended()
+}
+
+/// A command that has not ended yet.
+pub(crate) struct Running(Child);
+
+impl Running {
+    pub(crate) fn start(name: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        let mut command = Command::new(program(name));
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    /// What it answered, once it has ended.
+    pub(crate) fn ended(self) -> Answer {
+        let output = self.0.wait_with_output().unwrap();
+        Answer {
+            code: output.status.code().unwrap_or(-1),
+            text: String::from_utf8(output.stdout).unwrap(),
+            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 }
 

@@ -9,8 +9,10 @@ use super::share::Offline;
 use super::{draft, send, share};
 use crate::agent::Agent;
 use crate::exit::Exit;
-use crate::limits::PENDING_MAX;
-use crate::local::wire::{LocalProblem, Outcome, PendingState, ResumeRequest, ShareAnswer, ShareHeader};
+use crate::limits::{PENDING_MAX, RESTORABLE_S};
+use crate::local::wire::{
+    LocalProblem, Outcome, PendingChange, PendingState, ResumeRequest, ShareAnswer, ShareHeader,
+};
 use crate::uplink::client::CallError;
 use crate::vault::claim::{self, ClaimId};
 use crate::vault::{Connection, Vault, outgoing, pending};
@@ -115,6 +117,10 @@ pub(crate) async fn send_waiting(agent: &Agent) -> anyhow::Result<()> {
         pending::waiting(&mut connection, &agent.vault.cipher).await?
     };
     for row in waiting {
+        let _one_at_a_time = agent.drafts.lock().await;
+        if !pending::is_waiting(&mut *agent.vault.connection().await?, row.id).await? {
+            continue;
+        }
         match arrived(agent, row.sealed).await? {
             Arrival::Accepted(cti) => settle(agent, row.id, PendingState::Sent, Some(cti)).await?,
             Arrival::Unclear => {}
@@ -140,6 +146,7 @@ pub(crate) async fn send_waiting(agent: &Agent) -> anyhow::Result<()> {
 /// # Errors
 /// No draft is held under the id; as [`share::share`].
 pub(crate) async fn resume(agent: &Agent, request: &ResumeRequest) -> anyhow::Result<ShareAnswer> {
+    let _one_at_a_time = agent.drafts.lock().await;
     let row = match id_of(&request.id) {
         Some(id) => {
             let mut connection = agent.vault.connection().await?;
@@ -171,6 +178,64 @@ pub(crate) async fn resume(agent: &Agent, request: &ResumeRequest) -> anyhow::Re
         decided(agent, row.id, &answer).await?;
     }
     Ok(answer)
+}
+
+/// Discards a draft that was not sealed, or takes that back.
+///
+/// # Errors
+/// There is no such draft, or it is too late.
+pub(crate) async fn change(agent: &Agent, change: &PendingChange) -> anyhow::Result<()> {
+    let _one_at_a_time = agent.drafts.lock().await;
+    let mut transaction = agent.vault.begin().await?;
+    match change {
+        PendingChange::Discard { id } => {
+            let until_s = agent.now_s().saturating_add(RESTORABLE_S);
+            let bytes = id_of(id).ok_or_else(|| no_draft(id))?;
+            if !pending::discard(&mut transaction, bytes, until_s).await? {
+                return Err(not_discarded(id).into());
+            }
+            agent.all_clear(&alarm_key(bytes));
+        }
+        PendingChange::Restore { id } => {
+            let bytes = id_of(id).ok_or_else(|| no_draft(id))?;
+            if is_a_file(agent, &mut transaction, id).await? {
+                return Err(LocalProblem::new(
+                    Exit::Usage,
+                    "it was a file of the outbox",
+                    "the file is in the outbox folder `blocked/`: put it into its audience's folder again",
+                )
+                .into());
+            }
+            if !pending::restore(&mut transaction, bytes, agent.now_s()).await? {
+                return Err(no_draft(id).into());
+            }
+        }
+    }
+    transaction.commit().await?;
+    agent.changed();
+    Ok(())
+}
+
+/// Whether a kept draft is a claimed file of the outbox.
+async fn is_a_file(agent: &Agent, connection: &mut Connection, id: &str) -> anyhow::Result<bool> {
+    let claims = claim::all(connection, &agent.vault.cipher).await?;
+    Ok(claims.iter().any(|claim| claim.kept.as_deref() == Some(id)))
+}
+
+fn no_draft(id: &str) -> LocalProblem {
+    LocalProblem::new(
+        Exit::Usage,
+        format!("no draft is discarded as `{id}`, or its content is gone"),
+        "`sealgate-agent pending` lists them",
+    )
+}
+
+fn not_discarded(id: &str) -> LocalProblem {
+    LocalProblem::new(
+        Exit::Usage,
+        format!("no draft waits as `{id}`, or it was sealed and may have been sent"),
+        "`sealgate-agent pending` lists them; `sealgate-agent revoke STORY` takes back what was sent",
+    )
 }
 
 /// New answers take the place of the old ones: those were given to other questions.
@@ -321,6 +386,46 @@ mod tests {
             assert_eq!(end_of(question, false), End::Held(PendingState::NeedsReason));
         }
         assert_eq!(end_of(Outcome::Kept, false), End::Waits);
+    }
+
+    /// A discarded draft is not sent, comes back as it was, and loses its content when its time is over.
+    #[tokio::test]
+    async fn a_discarded_draft_can_be_taken_back_for_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(&Paths::new(folder.path())).await.unwrap();
+        let mut connection = vault.connection().await.unwrap();
+        let (cipher, kept, held, sealed) = (&vault.cipher, [1; 16], [2; 16], [3; 16]);
+        let story = Some(Cti::from_bytes([4; 16]));
+        for (id, story) in [(kept, None), (held, None), (sealed, story)] {
+            pending::insert(&mut connection, cipher, id, 1, b"draft", story)
+                .await
+                .unwrap();
+        }
+        pending::hold(&mut connection, held, PendingState::Refused)
+            .await
+            .unwrap();
+        assert!(!pending::discard(&mut connection, sealed, 100).await.unwrap());
+        for id in [kept, held] {
+            assert!(pending::discard(&mut connection, id, 100).await.unwrap());
+            assert!(!pending::discard(&mut connection, id, 900).await.unwrap());
+            assert!(!pending::is_waiting(&mut connection, id).await.unwrap());
+            assert!(
+                pending::held(&mut connection, cipher, id)
+                    .await
+                    .unwrap()
+                    .is_none()
+            );
+        }
+        for (id, state) in [(kept, PendingState::Kept), (held, PendingState::Refused)] {
+            assert!(pending::restore(&mut connection, id, 99).await.unwrap());
+            let states = pending::states(&mut connection).await.unwrap();
+            assert!(states.contains(&(id, state, None)));
+        }
+        assert!(pending::discard(&mut connection, kept, 100).await.unwrap());
+        pending::forget_discarded(&mut connection, 99).await.unwrap();
+        assert!(!pending::restore(&mut connection, kept, 100).await.unwrap());
+        pending::forget_discarded(&mut connection, 100).await.unwrap();
+        assert!(!pending::restore(&mut connection, kept, 99).await.unwrap());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::wait;
 use super::wire::{OutboxAnswer, OutboxFile, OutboxState, WaitQuery};
 use crate::agent::Agent;
 use crate::outbox::places::Places;
-use crate::vault::claim;
+use crate::vault::claim::{self, Claim};
 
 /// All files, or the one that is waited for.
 pub(crate) async fn list(agent: Data<Agent>, query: Query<WaitQuery>) -> Result<Json<OutboxAnswer>, Failure> {
@@ -30,6 +30,15 @@ pub(crate) async fn list(agent: Data<Agent>, query: Query<WaitQuery>) -> Result<
     }))
 }
 
+/// A file counts as sent, blocked or in error once it lies where such files lie.
+const fn shown(claim: &Claim) -> OutboxState {
+    if claim.unplaced {
+        OutboxState::Processing
+    } else {
+        claim.state
+    }
+}
+
 /// Claimed files, oldest first, then those that still lie in their folders.
 async fn files(agent: &Agent) -> anyhow::Result<Vec<OutboxFile>> {
     let claims = {
@@ -39,9 +48,9 @@ async fn files(agent: &Agent) -> anyhow::Result<Vec<OutboxFile>> {
     let mut files: Vec<OutboxFile> = claims
         .into_iter()
         .map(|claim| OutboxFile {
+            state: shown(&claim),
             name: claim.name,
             audience: claim.audience,
-            state: claim.state,
             story: claim.story,
             reason: claim.reason,
         })

@@ -69,6 +69,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .route(wire::CHECK, web::post().to(stories::check))
         .route(wire::REVOKE, web::post().to(stories::revoke))
         .route(wire::PENDING, web::get().to(stories::pending))
+        .route(wire::PENDING, web::post().to(stories::change_pending))
         .route(wire::RESUME, web::post().to(stories::resume))
         .route(wire::FEED, web::get().to(feed::feed))
         .route(wire::FEED_FILE, web::get().to(feed::file))

@@ -1,18 +1,21 @@
 //! `share`, `check`, `revoke`, `pending`.
 
+use std::collections::BTreeMap;
+
 use actix_web::web::{Bytes, Data, Json, Query};
 
 use super::server::Failure;
 use super::timely::Timely;
 use super::wait;
 use super::wire::{
-    LocalProblem, PendingAnswer, PendingState, PendingView, ResumeRequest, RevokeAnswer, RevokeRequest,
-    ShareAnswer, WaitQuery,
+    LocalProblem, PendingAnswer, PendingChange, PendingState, PendingView, ResumeRequest, RevokeAnswer,
+    RevokeRequest, ShareAnswer, WaitQuery,
 };
 use crate::agent::Agent;
 use crate::compose::share::Offline;
 use crate::compose::{draft, pending as later, share as compose};
 use crate::exit::Exit;
+use crate::limits::{LISTED_DRAFT_BYTES_MAX, LISTED_TEXT_CHARS};
 use crate::uplink::client::CallError;
 use crate::vault::pending as kept;
 use crate::vault::story::{self, StoryState};
@@ -68,7 +71,7 @@ pub(crate) async fn pending(
 ) -> Result<Json<PendingAnswer>, Failure> {
     let Some(id) = query.wait.clone() else {
         return Ok(Json(PendingAnswer {
-            drafts: kept_drafts(&agent).await?,
+            drafts: described(&agent, kept_drafts(&agent).await?).await?,
         }));
     };
     let found = wait::until(&agent, query.timeout_s, async || {
@@ -79,6 +82,17 @@ pub(crate) async fn pending(
     });
     Ok(Json(PendingAnswer {
         drafts: vec![found.await?],
+    }))
+}
+
+/// Discards a draft, or takes that back; the list as it then is.
+pub(crate) async fn change_pending(
+    agent: Data<Agent>,
+    change: Timely<Json<PendingChange>>,
+) -> Result<Json<PendingAnswer>, Failure> {
+    later::change(&agent, &change.0).await?;
+    Ok(Json(PendingAnswer {
+        drafts: described(&agent, kept_drafts(&agent).await?).await?,
     }))
 }
 
@@ -101,6 +115,40 @@ async fn kept_drafts(agent: &Agent) -> anyhow::Result<Vec<PendingView>> {
             state,
             story,
             resumable: held.contains(&id),
+            kept_at_s: None,
+            audience: None,
+            begins: None,
+            files: None,
+            restorable_until_s: None,
         })
         .collect())
+}
+
+/// The same with what their author knows them by.
+async fn described(agent: &Agent, drafts: Vec<PendingView>) -> anyhow::Result<Vec<PendingView>> {
+    let mut connection = agent.vault.connection().await?;
+    let rows = kept::shown(&mut connection, &agent.vault.cipher, LISTED_DRAFT_BYTES_MAX).await?;
+    let mut rows: BTreeMap<String, _> = rows.into_iter().map(|row| (hex::encode(row.id), row)).collect();
+    let described = drafts.into_iter().map(|view| match rows.remove(&view.id) {
+        Some(row) => describe(view, row),
+        None => view,
+    });
+    Ok(described.collect())
+}
+
+fn describe(view: PendingView, row: kept::ShownRow) -> PendingView {
+    let view = PendingView {
+        kept_at_s: Some(row.at_s),
+        restorable_until_s: row.restorable_until_s.filter(|_| row.value.is_some()),
+        ..view
+    };
+    let Some((header, draft)) = row.value.and_then(|value| draft::from_frame(&value).ok()) else {
+        return view;
+    };
+    PendingView {
+        audience: header.audience,
+        begins: Some(draft.text().chars().take(LISTED_TEXT_CHARS).collect()),
+        files: Some(draft.files().len() as u64),
+        ..view
+    }
 }

@@ -584,6 +584,27 @@ pub(crate) struct PendingView {
     /// Held, with its content: `pending --resume` shares it.
     #[serde(default)]
     pub resumable: bool,
+    /// When it was kept, Unix seconds; only in the list of all.
+    #[serde(default)]
+    pub kept_at_s: Option<u64>,
+    #[serde(default)]
+    pub audience: Option<String>,
+    /// The beginning of its text, for its author to know it by.
+    #[serde(default)]
+    pub begins: Option<String>,
+    #[serde(default)]
+    pub files: Option<u64>,
+    /// Discarded, and until when `pending --restore` takes that back.
+    #[serde(default)]
+    pub restorable_until_s: Option<u64>,
+}
+
+/// Discards a kept or held draft, or takes that back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum PendingChange {
+    Discard { id: String },
+    Restore { id: String },
 }
 
 /// Shares a held draft with the answers that its rules ask for.
@@ -604,4 +625,6 @@ pub(crate) enum PendingState {
     Blocked,
     Refused,
     NeedsReason,
+    /// By its author.
+    Discarded,
 }

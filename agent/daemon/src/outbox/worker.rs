@@ -302,6 +302,7 @@ fn end_of_kept(state: PendingState, story: Option<Cti>) -> Option<End> {
         PendingState::Refused => {
             blocked("the gateway refused it on reconnect; see `sealgate-agent activity`\n")
         }
+        PendingState::Discarded => blocked("you discarded it (`sealgate-agent pending --discard`)\n"),
         PendingState::NeedsReason => blocked(
             "the policy in force on reconnect asks for a reason; use `sealgate-agent share --reason`\n",
         ),
@@ -321,11 +322,15 @@ mod tests {
             PendingState::Blocked,
             PendingState::Refused,
             PendingState::NeedsReason,
+            PendingState::Discarded,
         ]
         .into_iter()
         .map(|state| end_of_kept(state, None).map(|end| end.state))
         .collect();
         let blocked = Some(OutboxState::Blocked);
-        assert_eq!(ends, [None, Some(OutboxState::Sent), blocked, blocked, blocked]);
+        assert_eq!(
+            ends,
+            [None, Some(OutboxState::Sent), blocked, blocked, blocked, blocked]
+        );
     }
 }

@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use zeroize::Zeroizing;
 
 use super::cipher::StateCipher;
-use super::{Connection, id16, to_row};
+use super::{Connection, from_row, id16, to_row};
 use crate::local::wire::PendingState;
 
 /// A kept draft; the value is a local frame.
@@ -69,7 +69,8 @@ pub(crate) async fn held(
     id: [u8; 16],
 ) -> anyhow::Result<Option<PendingRow>> {
     let row = sqlx::query(
-        "SELECT value, story FROM pending WHERE id = $1 AND state <> 'kept' AND value IS NOT NULL",
+        "SELECT value, story FROM pending
+         WHERE id = $1 AND state <> 'kept' AND restorable_until_s IS NULL AND value IS NOT NULL",
     )
     .bind(id.as_slice())
     .fetch_optional(connection)
@@ -88,17 +89,20 @@ pub(crate) async fn held(
 
 /// Ids of those that are held with their content.
 pub(crate) async fn held_ids(connection: &mut Connection) -> anyhow::Result<Vec<[u8; 16]>> {
-    let rows = sqlx::query("SELECT id FROM pending WHERE state <> 'kept' AND value IS NOT NULL")
-        .fetch_all(connection)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT id FROM pending WHERE state <> 'kept' AND restorable_until_s IS NULL AND value IS NOT NULL",
+    )
+    .fetch_all(connection)
+    .await?;
     rows.iter().map(|row| id16(row.get(0))).collect()
 }
 
 /// How many wait, for the gateway or for their author.
 pub(crate) async fn count(connection: &mut Connection) -> anyhow::Result<i64> {
-    let row = sqlx::query("SELECT COUNT(*) FROM pending WHERE value IS NOT NULL")
-        .fetch_one(connection)
-        .await?;
+    let row =
+        sqlx::query("SELECT COUNT(*) FROM pending WHERE value IS NOT NULL AND restorable_until_s IS NULL")
+            .fetch_one(connection)
+            .await?;
     Ok(row.get(0))
 }
 
@@ -198,6 +202,92 @@ pub(crate) async fn sent(connection: &mut Connection, story: Cti) -> anyhow::Res
     Ok(())
 }
 
+/// Whether one still waits: neither decided nor discarded.
+pub(crate) async fn is_waiting(connection: &mut Connection, id: [u8; 16]) -> anyhow::Result<bool> {
+    let row = sqlx::query("SELECT 1 FROM pending WHERE id = $1 AND state = 'kept' AND value IS NOT NULL")
+        .bind(id.as_slice())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Discards one that was not sealed; false if there is none such. Its content stays until the time
+/// given, and its state is remembered, so that its author can take this back.
+pub(crate) async fn discard(
+    connection: &mut Connection,
+    id: [u8; 16],
+    restorable_until_s: u64,
+) -> anyhow::Result<bool> {
+    let done = sqlx::query(
+        "UPDATE pending SET state = 'discarded_' || state, restorable_until_s = $2
+         WHERE id = $1 AND value IS NOT NULL AND restorable_until_s IS NULL AND story IS NULL",
+    )
+    .bind(id.as_slice())
+    .bind(to_row(restorable_until_s))
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Takes a discarding back; false if there is none, or its time is over.
+pub(crate) async fn restore(connection: &mut Connection, id: [u8; 16], now_s: u64) -> anyhow::Result<bool> {
+    let done = sqlx::query(
+        "UPDATE pending SET state = replace(state, 'discarded_', ''), restorable_until_s = NULL
+         WHERE id = $1 AND value IS NOT NULL AND restorable_until_s > $2",
+    )
+    .bind(id.as_slice())
+    .bind(to_row(now_s))
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Takes the content of those away whose discarding can be taken back no more.
+pub(crate) async fn forget_discarded(connection: &mut Connection, now_s: u64) -> anyhow::Result<()> {
+    sqlx::query("UPDATE pending SET value = NULL WHERE restorable_until_s <= $1")
+        .bind(to_row(now_s))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// One with its content, as its author is shown it.
+pub(crate) struct ShownRow {
+    pub id: [u8; 16],
+    pub at_s: u64,
+    pub restorable_until_s: Option<u64>,
+    /// None where it is gone, or too large to be read for a list.
+    pub value: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// All of them; contents up to a length only.
+pub(crate) async fn shown(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    value_bytes_max: i64,
+) -> anyhow::Result<Vec<ShownRow>> {
+    let rows = sqlx::query(
+        "SELECT id, at_s, restorable_until_s, CASE WHEN length(value) <= $1 THEN value END FROM pending",
+    )
+    .bind(value_bytes_max)
+    .fetch_all(connection)
+    .await?;
+    let mut shown = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id = id16(row.get(0))?;
+        let value = row.get::<Option<&[u8]>, _>(3);
+        shown.push(ShownRow {
+            id,
+            at_s: from_row(row.get(1)),
+            restorable_until_s: row.get::<Option<i64>, _>(2).map(from_row),
+            value: value
+                .map(|value| cipher.open("pending", &id, value))
+                .transpose()?,
+        });
+    }
+    Ok(shown)
+}
+
 /// Forgets decided ones that are older than the time given.
 pub(crate) async fn forget_before(connection: &mut Connection, before_s: u64) -> anyhow::Result<()> {
     sqlx::query("DELETE FROM pending WHERE state <> 'kept' AND at_s < $1")
@@ -214,6 +304,7 @@ const fn state_text(state: PendingState) -> &'static str {
         PendingState::Blocked => "blocked",
         PendingState::Refused => "refused",
         PendingState::NeedsReason => "needs_reason",
+        PendingState::Discarded => "discarded",
     }
 }
 
@@ -223,6 +314,7 @@ fn state_of(text: &str) -> PendingState {
         "sent" => PendingState::Sent,
         "needs_reason" => PendingState::NeedsReason,
         "refused" => PendingState::Refused,
+        _ if text.starts_with("discarded") => PendingState::Discarded,
         _ => PendingState::Blocked,
     }
 }
