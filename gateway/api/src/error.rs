@@ -58,6 +58,10 @@ errors! {
     EpochMoved => 409, "epoch-moved", "the audience has moved to another epoch", "fetch its log, then seal and clear again";
     RemovalPending => 409, "removal-pending", "a removal must be committed before the next story", "commit the pending removal, then seal again";
     GroupExists => 409, "group-exists", "an audience with this id exists", "draw a new id";
+    RejoinRefused => 403, "rejoin-refused", "no logged rejoin of this device lets it back into this audience", "ask for a rejoin first: `sealgate-agent rejoin`; one lets a device in once per audience";
+    RejoinTooOften => 429, "rejoin-too-often", "this device has rejoined too often within a day", "wait a day, or ask the administrator for a new token; two agents on copies of one folder do this";
+    StateBehind => 409, "state-behind", "the device runs on an older state than it had", "an old copy of the agent's folder was put back: `sealgate-agent rejoin`";
+    GroupInfoMissing => 409, "group-info-missing", "the group's public state is not here", "it comes with a member's next commit; until then a member adds the device anew";
     ClearanceMissing => 403, "clearance-missing", "the story came without a clearance", "seal it with the agent; nothing is relayed without one";
     ClearanceMalformed => 400, "clearance-malformed", "the clearance cannot be read", "the agent and the gateway may differ in version";
     ClearanceSignature => 403, "clearance-signature", "the clearance's signature does not verify", "it was altered, or signed by another device";

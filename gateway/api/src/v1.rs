@@ -8,5 +8,6 @@ pub mod events;
 pub mod groups;
 pub mod key_packages;
 pub mod preflight;
+pub mod rejoin;
 pub mod stories;
 pub mod sync;

@@ -10,3 +10,4 @@ pub(crate) mod membership;
 pub(crate) mod policy;
 pub(crate) mod random;
 pub(crate) mod record;
+pub(crate) mod rejoin;

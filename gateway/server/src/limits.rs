@@ -59,6 +59,11 @@ pub(crate) const ORPHAN_BLOB_S: u64 = 3_600;
 pub(crate) const COMMITS_KEPT_S: u64 = 30 * 24 * 3_600;
 /// Inbox items are kept as long as commits: a Welcome is of no use without them.
 pub(crate) const INBOX_KEPT_S: u64 = COMMITS_KEPT_S;
+/// Rejoins of one device within [`REJOIN_WINDOW_S`]: enough for a bad day of restored backups, too few for two copies
+/// of one folder that throw each other out, and each is an entry that everybody follows (K4).
+pub(crate) const REJOINS_PER_WINDOW: usize = 6;
+/// A day.
+pub(crate) const REJOIN_WINDOW_S: u64 = 24 * 3_600;
 /// The previous bundle is accepted this long after the device had the newer one (K20).
 pub(crate) const PREVIOUS_AFTER_ACK_S: u64 = 15 * 60;
 /// And this long after the newer one's activation at most (K20).

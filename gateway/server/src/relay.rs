@@ -14,6 +14,7 @@ mod writer;
 use std::sync::{Mutex, PoisonError};
 
 use gateway_api::error::ErrorCode;
+use gateway_api::v1::rejoin::StateMark;
 use policies::terms::{AudienceId, Cti, DeviceId, Digest};
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +32,8 @@ pub(crate) struct Submission {
     pub(crate) stored: StoredStory,
     /// Blobs with their keys, wrapped for the story's bucket.
     pub(crate) blobs: Vec<(Digest, Vec<u8>)>,
+    /// How far the sender's MLS state has come (M7).
+    pub(crate) mark: Option<StateMark>,
     pub(crate) record: Record,
 }
 
@@ -43,6 +46,10 @@ pub(crate) struct GroupChange {
     /// What goes into the log, if anything.
     pub(crate) item: Option<LogBody>,
     pub(crate) welcome: Option<Welcome>,
+    /// GroupInfo of the epoch that begins, if one does (K9).
+    pub(crate) group_info: Option<Vec<u8>>,
+    /// The device whose stay begins anew with this change: it reads nothing of before (M5, K10).
+    pub(crate) rejoined: Option<DeviceId>,
     pub(crate) record: Record,
 }
 

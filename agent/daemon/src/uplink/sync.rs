@@ -30,6 +30,7 @@ pub(crate) async fn ask(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncRespon
         policy_version: agent.policy.asked_version(),
         directory_size: agent.directory.read().await.asked_size(),
         wait_s,
+        state: None,
     };
     Ok(agent.gateway.sync(&request).await?)
 }

@@ -1,11 +1,12 @@
 //! `POST /v1/sync`: one long poll for everything that concerns the device (K15): its inbox, and the log of
 //! each group that it is in, each behind the cursor given. A cursor acknowledges what lies before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use policies::terms::{AudienceId, Cti, DeviceId};
 use serde::{Deserialize, Serialize};
 
+use super::rejoin::StateMark;
 use crate::bytes::Bytes;
 
 /// Path of the route.
@@ -25,6 +26,9 @@ pub struct SyncRequest {
     pub directory_size: u64,
     /// How long to wait for something new, at most 55 s.
     pub wait_s: u32,
+    /// How far the device's MLS state has come; a device that was seen further on is refused (M7).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateMark>,
 }
 
 /// What is new, or nothing after the wait.
@@ -35,6 +39,9 @@ pub struct SyncResponse {
     pub inbox: Vec<InboxItem>,
     /// Items behind each group's cursor, in order.
     pub groups: BTreeMap<AudienceId, Vec<GroupItem>>,
+    /// Groups whose log no longer reaches back to the device's cursor (K16): it rejoins them (M5).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub behind: BTreeSet<AudienceId>,
     /// Whether more is waiting than this answer holds.
     pub more: bool,
     /// Version of the bundle in force; 0 for none.

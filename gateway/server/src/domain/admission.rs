@@ -12,6 +12,7 @@ use gateway_api::bytes::Bytes;
 use gateway_api::error::{ErrorCode, Problem};
 use gateway_api::receipt::Refusal;
 use gateway_api::v1::preflight::Decision;
+use gateway_api::v1::rejoin::StateMark;
 use policies::clearance::{Claims, UnverifiedClearance, VerifiedClearance};
 use policies::terms::{App, AudienceClass, AudienceId, Binding, Cti, Digest, Label, Tier};
 use serde_json::json;
@@ -21,6 +22,7 @@ use super::fault::Fault;
 use super::gateway::{Device, Gateway};
 use super::policy::ActiveBundle;
 use super::record::{Kind, Record};
+use super::rejoin;
 use crate::limits;
 use crate::relay::Submission;
 use crate::sharing::SharingRequest;
@@ -58,8 +60,9 @@ pub(crate) async fn submit(
     group: AudienceId,
     envelope: &[u8],
     clearance: Option<Vec<u8>>,
+    mark: Option<StateMark>,
 ) -> Result<Vec<u8>, Problem> {
-    match admit(gateway, device, group, envelope, clearance).await {
+    match admit(gateway, device, group, envelope, clearance, mark).await {
         Ok(acceptance) => Ok(acceptance),
         Err(refused) => Err(refuse(gateway, device, Digest::of(envelope), refused).await),
     }
@@ -71,6 +74,7 @@ async fn admit(
     group: AudienceId,
     envelope: &[u8],
     clearance: Option<Vec<u8>>,
+    mark: Option<StateMark>,
 ) -> Result<Vec<u8>, Refused> {
     gateway.check_open()?;
     let bytes = clearance.ok_or_else(|| Fault::new(ErrorCode::ClearanceMissing, "the header is missing"))?;
@@ -94,6 +98,9 @@ async fn admit(
             ErrorCode::ClearanceDevice,
             "another device issued this clearance",
         )));
+    }
+    if let Some(mark) = mark {
+        rejoin::check_generation(gateway, device, mark).map_err(with_cti)?;
     }
     let now_s = gateway.clock.now_s();
     clearance::check_envelope(claims, envelope_digest).map_err(with_cti)?;
@@ -160,6 +167,7 @@ async fn admit(
             story,
             stored,
             blobs,
+            mark,
             record,
         })
         .await
@@ -373,7 +381,8 @@ async fn refuse(gateway: &Gateway, device: &Device, envelope: Digest, refused: R
     let Refused { fault, cti, rule } = refused;
     tracing::info!(device = %device.id, code = fault.code.as_str(), "story refused");
     let mut problem = Problem::new(fault.code, fault.detail.clone());
-    if fault.code.status() >= 500 {
+    // Nor does one from a state that was overtaken: it says nothing about the story.
+    if fault.code.status() >= 500 || fault.code == ErrorCode::StateBehind {
         return problem;
     }
     let at_s = gateway.clock.now_s();

@@ -52,6 +52,8 @@ pub(crate) struct Gateway {
     failed_enrollments: Mutex<(u64, u32)>,
     /// One publication at a time.
     pub(crate) publishing: tokio::sync::Mutex<()>,
+    /// One rejoin at a time: a request that comes twice at once makes one entry.
+    pub(crate) rejoining: tokio::sync::Mutex<()>,
     /// Held until the process ends.
     _lock: File,
 }
@@ -154,6 +156,7 @@ impl Gateway {
             group_locks: Mutex::default(),
             failed_enrollments: Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
+            rejoining: tokio::sync::Mutex::default(),
             _lock: lock,
         });
         let writer = gateway.start_writer(queue);
@@ -383,7 +386,8 @@ impl Gateway {
         Ok(())
     }
 
-    async fn propose_removal(&self, group: AudienceId, device: DeviceId) -> Result<(), Fault> {
+    /// Proposes that the group's members remove a device; nobody posts before one has.
+    pub(crate) async fn propose_removal(&self, group: AudienceId, device: DeviceId) -> Result<(), Fault> {
         let lock = self.group_lock(group);
         let _changing = lock.lock().await;
         let Some(state) = self.store.audience_state(group).await? else {
@@ -393,7 +397,8 @@ impl Gateway {
         let Some(message) = public.propose_removal(device, &self.keys.external_sender)? else {
             return Ok(());
         };
-        let state = self.directory.read(|directory| public.state(directory))?;
+        let mut state = self.directory.read(|directory| public.state(directory))?;
+        state.removal_pending = true;
         let payload = json!({ "audience": group, "epoch": public.epoch(), "proposed_removal": device });
         let record = self.entry(Kind::Audience, None, payload)?;
         let change = GroupChange {
@@ -402,6 +407,8 @@ impl Gateway {
             state,
             item: Some(LogBody::Proposal(message)),
             welcome: None,
+            group_info: None,
+            rejoined: None,
             record,
         };
         self.relay.change(change).await.map(drop)

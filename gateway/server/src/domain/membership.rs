@@ -1,8 +1,8 @@
 //! The keyless view of an MLS group: who is in it, and which changes are admitted (K5, K8, K9, M1, M2).
 //!
 //! **Architecture Invariant.** Nothing here holds or could hold a group's secret: `PublicGroup` follows plaintext
-//! handshakes. The gateway proposes removals and nothing else; external Adds are never stored, external commits are
-//! refused.
+//! handshakes. The gateway proposes removals and nothing else; external Adds are never stored; an external commit
+//! replaces the leaf of a device whose rejoin is in the directory log, and does nothing else ([`rejoin`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -30,6 +30,8 @@ use policies::terms::{AudienceClass, AudienceId, DeviceId, PersonId, TenantId};
 use super::fault::Fault;
 use crate::limits;
 use crate::store::audiences::AudienceState;
+
+mod rejoin;
 
 /// The one suite (M8).
 const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
@@ -185,7 +187,7 @@ impl Group {
         registry: &Registry<'_>,
     ) -> Result<Committed, Fault> {
         let (sender, content) = self.process(commit)?;
-        self.check_sender(&sender, by)?;
+        let own = self.check_sender(&sender, by)?;
         let ProcessedMessageContent::StagedCommitMessage(staged) = content else {
             return Err(Fault::bad_request("this is not a commit"));
         };
@@ -197,6 +199,12 @@ impl Group {
                 return Err(Fault::new(
                     ErrorCode::LeafInvalid,
                     "a leaf never changes its device",
+                ));
+            }
+            if rejoin::entry_of(leaf)? != self.entry_at(own)? {
+                return Err(Fault::new(
+                    ErrorCode::LeafInvalid,
+                    "a leaf never changes the rejoin by which it came in",
                 ));
             }
         }

@@ -8,6 +8,7 @@ mod events;
 mod groups;
 mod key_packages;
 mod preflight;
+mod rejoin;
 mod stories;
 mod sync;
 
@@ -46,6 +47,19 @@ pub(super) fn routes(config: &mut ServiceConfig) {
             "/v1/groups/{group}/proposals",
             web::post().to(groups::propose::propose),
         )
+        .route(
+            "/v1/groups/{group}/public-state",
+            web::get().to(groups::rejoin::public_state),
+        )
+        .route(
+            "/v1/groups/{group}/external-commit",
+            web::post().to(groups::rejoin::external_commit),
+        )
+        .route(
+            "/v1/groups/{group}/readmission",
+            web::post().to(groups::rejoin::readmission),
+        )
+        .route(api::rejoin::PATH, web::post().to(rejoin::rejoin))
         .route("/v1/groups/{group}/stories", web::post().to(stories::post::post))
         .route("/v1/stories/{cti}", web::get().to(stories::show::show))
         .route(

@@ -63,6 +63,8 @@ impl World {
             state,
             item: None,
             welcome: None,
+            group_info: None,
+            rejoined: None,
             record,
         };
         gateway.relay.change(change).await.unwrap();
@@ -121,6 +123,7 @@ impl World {
             story,
             stored,
             blobs: Vec::new(),
+            mark: None,
             record,
         }
     }

@@ -20,7 +20,7 @@ use crate::store::audiences::{self, LogBody};
 use crate::store::blobs::{self, Objects};
 use crate::store::logs::{DirectoryLog, Ledger};
 use crate::store::stories::{self, Story, StoryState};
-use crate::store::{Store, Write, inbox};
+use crate::store::{Store, Write, inbox, rejoin};
 
 /// What the writer works with.
 pub(crate) struct Writer {
@@ -37,6 +37,13 @@ pub(crate) struct Writer {
 struct Pending {
     submission: Box<Submission>,
     answer: Answer<Vec<u8>>,
+}
+
+/// What moves a group on.
+struct Step {
+    from_epoch: u64,
+    item: Option<LogBody>,
+    rejoined: Option<DeviceId>,
 }
 
 /// How a story enters the batch.
@@ -179,6 +186,11 @@ impl Writer {
                 ));
             }
         }
+        if let Some(mark) = submission.mark
+            && !rejoin::raise_state_mark(write, story.device, mark).await?
+        {
+            return Err(crate::domain::rejoin::behind());
+        }
         stories::hold(write, story, &submission.stored).await?;
         for (digest, wrapped_key) in &submission.blobs {
             blobs::assign(write, *digest, story.cti, story.expires_s, wrapped_key).await?;
@@ -210,6 +222,8 @@ impl Writer {
             state,
             item,
             welcome,
+            group_info,
+            rejoined,
             record,
         } = change;
         let now_s = self.clock.now_s();
@@ -226,10 +240,17 @@ impl Writer {
                 0
             }
             Some(from_epoch) => {
-                self.advance(&mut write, audience, from_epoch, &state, item, now_s)
-                    .await?
+                let step = Step {
+                    from_epoch,
+                    item,
+                    rejoined,
+                };
+                self.advance(&mut write, audience, &state, step, now_s).await?
             }
         };
+        if let Some(group_info) = group_info {
+            rejoin::set_group_info(&mut write, audience, state.epoch, &group_info).await?;
+        }
         if let Some(welcome) = welcome {
             let body = InboxBody::Welcome {
                 group: audience,
@@ -253,16 +274,18 @@ impl Writer {
         &self,
         write: &mut Write,
         audience: AudienceId,
-        from_epoch: u64,
         state: &audiences::AudienceState,
-        item: Option<LogBody>,
+        step: Step,
         now_s: u64,
     ) -> Result<u64, Fault> {
         let sequence = audiences::next_sequence(write, audience).await?;
-        if !audiences::advance(write, audience, from_epoch, state, sequence).await? {
+        if let Some(device) = step.rejoined {
+            audiences::end_stay(write, audience, device, sequence).await?;
+        }
+        if !audiences::advance(write, audience, step.from_epoch, state, sequence).await? {
             return Err(Fault::new(ErrorCode::EpochMoved, "another commit was first"));
         }
-        if let Some(item) = item {
+        if let Some(item) = step.item {
             audiences::append_log(write, audience, sequence, &item, now_s).await?;
         }
         Ok(sequence)

@@ -4,7 +4,7 @@ use policies::terms::{AudienceClass, AudienceId, Cti, DeviceId};
 use sqlx::Row as _;
 use sqlx::SqliteConnection;
 
-use super::{Store, Write, bytes, class_of, class_text, corrupt, signed, unsigned};
+use super::{Store, Write, bytes, class_of, class_text, corrupt, rejoin, signed, unsigned};
 use crate::limits;
 
 /// What is known about an audience without loading its tree.
@@ -129,13 +129,15 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Forgets commits and proposals that are too old (K16).
+    /// Forgets commits and proposals that are too old, and notes how far they are forgotten (K16).
     pub(crate) async fn drop_old_handshakes(&self, before_s: u64) -> sqlx::Result<()> {
+        let mut write = self.write().await?;
+        rejoin::move_horizons(&mut write, before_s).await?;
         sqlx::query("DELETE FROM audience_log WHERE kind IN ('commit', 'proposal', 'revoked') AND at_s < $1")
             .bind(signed(before_s))
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            .execute(&mut *write)
+            .await?;
+        write.commit().await
     }
 }
 
@@ -236,6 +238,22 @@ pub(crate) async fn advance(
     Ok(moved.is_some())
 }
 
+/// Ends a device's stay at `sequence`; [`advance`] then begins another, if the device is still in.
+pub(crate) async fn end_stay(
+    write: &mut Write,
+    id: AudienceId,
+    device: DeviceId,
+    sequence: u64,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE member SET left_at = $3 WHERE audience = $1 AND device = $2 AND left_at IS NULL")
+        .bind(id.as_bytes().as_slice())
+        .bind(device.as_bytes().as_slice())
+        .bind(signed(sequence))
+        .execute(&mut **write)
+        .await
+        .map(drop)
+}
+
 /// Ends the stays of those who are gone, begins those of the new, at `sequence`.
 async fn set_members(
     write: &mut Write,
@@ -248,12 +266,7 @@ async fn set_members(
         .iter()
         .filter(|device| !state.members.iter().any(|(_, member)| member == *device))
     {
-        sqlx::query("UPDATE member SET left_at = $3 WHERE audience = $1 AND device = $2 AND left_at IS NULL")
-            .bind(id.as_bytes().as_slice())
-            .bind(device.as_bytes().as_slice())
-            .bind(signed(sequence))
-            .execute(&mut **write)
-            .await?;
+        end_stay(write, id, *device, sequence).await?;
     }
     for (leaf, device) in &state.members {
         if before.contains(device) {

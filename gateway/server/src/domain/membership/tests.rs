@@ -11,6 +11,8 @@ use tls_codec::Serialize as _;
 
 use super::*;
 
+mod rejoin;
+
 /// A device with its MLS state.
 struct Member {
     provider: OpenMlsRustCrypto,

@@ -3,6 +3,7 @@
 pub(super) mod commit;
 pub(super) mod create;
 pub(super) mod propose;
+pub(super) mod rejoin;
 pub(super) mod show;
 
 use gateway_api::bytes::Bytes;

@@ -1,6 +1,6 @@
 //! `POST /v1/sync`: one long poll for everything that concerns the device (K15).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
+use crate::domain::rejoin;
 use crate::http::problem::ApiResult;
 use crate::http::{body, device};
 use crate::limits;
@@ -23,6 +24,10 @@ pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payloa
     let request: SyncRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
     if request.groups.len() > limits::SYNC_GROUPS_MAX {
         return Err(Fault::bad_request(format!("name at most {} groups", limits::SYNC_GROUPS_MAX)).into());
+    }
+    if let Some(mark) = request.state {
+        // Before anything is acknowledged: an old state speaks for nothing.
+        rejoin::check_state(&gateway, &device, mark).await?;
     }
     gateway.store.acknowledge_inbox(device.id, request.inbox).await?;
     gateway
@@ -68,8 +73,15 @@ async fn collect(gateway: &Gateway, device: &Device, request: &SyncRequest) -> R
         }
     }
     let mut groups: BTreeMap<AudienceId, Vec<GroupItem>> = BTreeMap::new();
+    let horizons: BTreeMap<AudienceId, u64> = gateway.store.horizons(device.id).await?.into_iter().collect();
+    let mut behind = BTreeSet::new();
     for (group, joined) in gateway.store.stays(device.id).await? {
-        let cursor = request.groups.get(&group).copied().unwrap_or(joined);
+        let cursor = request.groups.get(&group).copied().unwrap_or(joined).max(joined);
+        if horizons.get(&group).is_some_and(|horizon| cursor < *horizon) {
+            // What is left of the log is of no use to it.
+            behind.insert(group);
+            continue;
+        }
         let items = gateway.store.log_behind(group, device.id, cursor).await?;
         more |= i64::try_from(items.len()).unwrap_or(i64::MAX) >= limits::SYNC_ITEMS_MAX;
         for LogItem { sequence, body } in items {
@@ -91,6 +103,7 @@ async fn collect(gateway: &Gateway, device: &Device, request: &SyncRequest) -> R
     Ok(SyncResponse {
         inbox,
         groups,
+        behind,
         more,
         policy_version: gateway.policy.load().version(),
         directory_size: gateway.directory.size(),

@@ -273,6 +273,7 @@ fn retention(kind: Kind) -> RetentionClass {
         | Kind::Token
         | Kind::Enroll
         | Kind::DeviceRevoke
+        | Kind::DeviceRejoin
         | Kind::Audience
         | Kind::Bundle
         | Kind::Clock

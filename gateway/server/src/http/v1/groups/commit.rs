@@ -42,6 +42,7 @@ pub(in crate::http::v1) async fn commit(
     let mut group = Group::load(id, &state)?;
     let from_epoch = group.epoch();
     let done = gateway.with_registry(|registry| group.commit(&request.commit.0, device.id, registry))?;
+    group.check_group_info(&request.group_info.0)?;
     let welcome = welcome(&group, &device, &request, &done.added)?;
     let state = gateway.directory.read(|directory| group.state(directory))?;
     let epoch = group.epoch();
@@ -57,6 +58,8 @@ pub(in crate::http::v1) async fn commit(
         state,
         item,
         welcome,
+        group_info: Some(request.group_info.0),
+        rejoined: None,
         record,
     };
     let sequence = gateway.relay.change(change).await?;

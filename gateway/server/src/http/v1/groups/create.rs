@@ -46,6 +46,8 @@ pub(in crate::http::v1) async fn create(
             state: new,
             item: None,
             welcome: None,
+            group_info: Some(request.group_info.0),
+            rejoined: None,
             record,
         })
         .await?;

@@ -51,6 +51,8 @@ pub(in crate::http::v1) async fn propose(
         state,
         item,
         welcome: None,
+        group_info: None,
+        rejoined: None,
         record,
     };
     let sequence = gateway.relay.change(change).await?;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use gateway_api::bytes::Bytes;
+use gateway_api::v1::rejoin::{STATE_HEADER, StateMark};
 use gateway_api::v1::stories::{Accepted, CLEARANCE_HEADER};
 
 use crate::domain::admission;
+use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
 use crate::http::body;
 use crate::http::problem::ApiResult;
@@ -23,6 +25,7 @@ pub(in crate::http::v1) async fn post(
 ) -> ApiResult {
     let group = group_id(&path)?;
     let envelope = body::read(&mut payload, limits::ENVELOPE_BYTES_MAX).await?;
+    let mark = state_mark(&request)?;
     let header = request.headers().get(CLEARANCE_HEADER);
     // A header that is not base64url is a clearance that cannot be read: no bytes parse as one.
     let clearance = header.map(|value| {
@@ -33,8 +36,20 @@ pub(in crate::http::v1) async fn post(
             .unwrap_or_default()
             .0
     });
-    let acceptance = admission::submit(&gateway, &device, group, &envelope, clearance).await?;
+    let acceptance = admission::submit(&gateway, &device, group, &envelope, clearance, mark).await?;
     Ok(HttpResponse::Created().json(Accepted {
         acceptance: Bytes(acceptance),
     }))
+}
+
+/// How far the sender's MLS state has come; a device of an earlier version does not say (M7).
+fn state_mark(request: &HttpRequest) -> Result<Option<StateMark>, Fault> {
+    let header = request.headers().get(STATE_HEADER);
+    header
+        .map(|value| {
+            let text = value.to_str().ok();
+            text.and_then(|text| text.parse().ok())
+                .ok_or_else(|| Fault::bad_request("the state mark cannot be read"))
+        })
+        .transpose()
 }
