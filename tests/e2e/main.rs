@@ -13,6 +13,7 @@ mod day;
 mod deletion;
 mod drafts;
 mod evidence;
+mod false_positive;
 mod local;
 mod offline;
 mod outbox;

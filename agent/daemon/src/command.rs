@@ -9,6 +9,7 @@ pub(crate) mod feed;
 pub(crate) mod outbox;
 pub(crate) mod pending;
 pub(crate) mod policy_tests;
+pub(crate) mod report_false_positive;
 pub(crate) mod revoke;
 pub(crate) mod rules;
 pub(crate) mod run;
@@ -59,6 +60,8 @@ enum Verb {
     Revoke(revoke::Revoke),
     /// What was decided, and exactly what was reported.
     Activity,
+    /// Say that a finding is none: shows what would be reported, and reports it once you confirm.
+    ReportFalsePositive(report_false_positive::ReportFalsePositive),
     /// Apps that may ask this agent for verdicts.
     #[command(subcommand)]
     App(app::AppVerb),
@@ -93,6 +96,7 @@ impl Command {
             Verb::Feed(command) => command.execute(&context).await,
             Verb::Revoke(command) => command.execute(&context).await,
             Verb::Activity => activity::execute(&context).await,
+            Verb::ReportFalsePositive(command) => command.execute(&context).await,
             Verb::App(command) => command.execute(&context).await,
             Verb::Rules => rules::execute(&context).await,
             Verb::Outbox(command) => command.execute(&context).await,

@@ -12,6 +12,7 @@
 pub(crate) mod answer;
 pub(crate) mod draft;
 pub(crate) mod facts;
+pub(crate) mod false_positive;
 pub(crate) mod judge;
 pub(crate) mod pending;
 pub(crate) mod record;

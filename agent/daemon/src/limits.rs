@@ -52,6 +52,11 @@ pub(crate) const LISTED_DRAFT_BYTES_MAX: i64 = 256 * 1024;
 /// Characters of a draft's text by which its author knows it.
 pub(crate) const LISTED_TEXT_CHARS: usize = 40;
 
+/// Matched texts in a report of a false positive: an example says enough.
+pub(crate) const MATCHED_TEXTS_MAX: usize = 3;
+/// Characters of one of them: the sealed part is small.
+pub(crate) const MATCHED_TEXT_CHARS: usize = 120;
+
 /// Key packages that the agent keeps at the gateway, so that others can add this device.
 pub(crate) const KEY_PACKAGES_TARGET: usize = 20;
 /// Below this number more are uploaded.

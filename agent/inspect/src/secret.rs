@@ -18,7 +18,8 @@ impl Secret {
         Self(Zeroizing::new(value))
     }
 
-    /// The text itself, for the author's own card on their own device and nothing else.
+    /// The text itself: for the author's own card on their own device, and, where the author chose it, sealed to the
+    /// compliance key in a report of a false positive.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

@@ -6,7 +6,8 @@
 //! info      = "sealgate/sealed/1", associated data = cti or event id
 //! plaintext = length (2, big-endian) || canonical CBOR || zeros to a multiple of 512
 //! CBOR      = {1: [[detector, family, confidence 0-2, count, distinct, item], ...],
-//!              2: justification or null, 3: [rule, ...], 4: findings left out for size}
+//!              2: justification or null, 3: [rule, ...], 4: findings left out for size,
+//!              5: [matched text, ...], in a report of a false positive and only by its author's choice}
 //! ```
 
 use std::fmt;
@@ -79,7 +80,32 @@ pub fn seal_report(
     rules: &[RuleId],
     rng: &mut dyn CryptoRng,
 ) -> Result<Vec<u8>, ComplianceError> {
-    let plaintext = plaintext(findings, justification, rules)?;
+    encrypt(key, id, &plaintext(findings, justification, rules, &[])?, rng)
+}
+
+/// Seals an author's report that a finding is none, with the matched text where the author chose so; bound to `id`, the
+/// event's.
+///
+/// # Errors
+/// [`ComplianceError::TooLong`] if comment, rules and matched text alone do not fit.
+pub fn seal_false_positive(
+    key: &CompliancePublicKey,
+    id: [u8; 16],
+    findings: &[Finding],
+    comment: Option<&str>,
+    rules: &[RuleId],
+    matched: &[&str],
+    rng: &mut dyn CryptoRng,
+) -> Result<Vec<u8>, ComplianceError> {
+    encrypt(key, id, &plaintext(findings, comment, rules, matched)?, rng)
+}
+
+fn encrypt(
+    key: &CompliancePublicKey,
+    id: [u8; 16],
+    plaintext: &[u8],
+    rng: &mut dyn CryptoRng,
+) -> Result<Vec<u8>, ComplianceError> {
     let mut rng = rng;
     let (encapsulated, mut context) =
         setup_sender_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
@@ -90,7 +116,7 @@ pub fn seal_report(
         )
         .map_err(|_| ComplianceError::Unavailable)?;
     let ciphertext = context
-        .seal(&plaintext, &id)
+        .seal(plaintext, &id)
         .map_err(|_| ComplianceError::Unavailable)?;
     let mut sealed = encapsulated.to_bytes().to_vec();
     sealed.extend_from_slice(&ciphertext);
@@ -102,9 +128,10 @@ fn plaintext(
     findings: &[Finding],
     justification: Option<&str>,
     rules: &[RuleId],
+    matched: &[&str],
 ) -> Result<Zeroizing<Vec<u8>>, ComplianceError> {
     for kept in (0..=findings.len()).rev() {
-        let body = Zeroizing::new(body(findings, kept, justification, rules));
+        let body = Zeroizing::new(body(findings, kept, justification, rules, matched));
         if body.len() + LENGTH_BYTES <= SEALED_PART_BYTES_MAX {
             return pad(&body);
         }
@@ -112,13 +139,19 @@ fn plaintext(
     Err(ComplianceError::TooLong)
 }
 
-fn body(findings: &[Finding], kept: usize, justification: Option<&str>, rules: &[RuleId]) -> Vec<u8> {
+fn body(
+    findings: &[Finding],
+    kept: usize,
+    justification: Option<&str>,
+    rules: &[RuleId],
+    matched: &[&str],
+) -> Vec<u8> {
     let listed = findings.iter().take(kept).map(finding).collect();
     let rules = rules
         .iter()
         .map(|rule| Value::Text(rule.as_str().to_owned()))
         .collect();
-    cbor::encode(vec![
+    let mut fields = vec![
         (1, Value::Array(listed)),
         (
             2,
@@ -126,7 +159,12 @@ fn body(findings: &[Finding], kept: usize, justification: Option<&str>, rules: &
         ),
         (3, Value::Array(rules)),
         (4, Value::Integer((findings.len() - kept).into())),
-    ])
+    ];
+    if !matched.is_empty() {
+        let matched = matched.iter().map(|text| Value::Text((*text).to_owned()));
+        fields.push((5, Value::Array(matched.collect())));
+    }
+    cbor::encode(fields)
 }
 
 fn finding(finding: &Finding) -> Value {
@@ -199,9 +237,24 @@ mod tests {
         assert!(open([6; 16]).is_err());
     }
 
+    /// K25: matched text is in a sealed part only if it is given, and nothing else changes by it.
+    #[test]
+    fn matched_text_is_sealed_only_where_it_is_given() {
+        let holds = |matched: &[&str]| {
+            let plaintext = plaintext(&findings(1), Some("asked"), &[], matched).unwrap();
+            plaintext.windows(4).any(|window| window == b"4556")
+        };
+        assert!(!holds(&[]));
+        assert!(holds(&["4556737586899855"]));
+        assert_eq!(
+            plaintext(&findings(1), None, &[], &[&"x".repeat(2_000)]).err(),
+            Some(ComplianceError::TooLong)
+        );
+    }
+
     #[test]
     fn size_of_the_sealed_part_says_nothing_below_its_step() {
-        let size = |count| plaintext(&findings(count), None, &[]).unwrap().len();
+        let size = |count| plaintext(&findings(count), None, &[], &[]).unwrap().len();
         assert_eq!((size(0), size(3)), (512, 512));
         assert_eq!((size(20), size(500)), (1024, 1024));
     }

@@ -125,7 +125,9 @@ mod member;
 pub mod sealed_store;
 mod story;
 
-pub use compliance::{ComplianceError, CompliancePublicKey, INFO as COMPLIANCE_INFO, seal_report};
+pub use compliance::{
+    ComplianceError, CompliancePublicKey, INFO as COMPLIANCE_INFO, seal_false_positive, seal_report,
+};
 pub use device::{DeviceSigner, FileDeviceKey, SIGNATURE_BYTES, SignerError};
 pub use identity::{GATEWAY_SENDER, LeafRefused, SUITE_ID};
 pub use media::MediaError;

@@ -49,8 +49,22 @@ fn line(entry: &ActivityEntry) -> String {
     let outcome = outcome.as_str().unwrap_or_default().replace('_', " ");
     let reported = card::reported(entry.reported.as_ref()).join("; ");
     let clearance = card::clearance(entry.clearance.as_ref()).join("; ");
+    let id = entry
+        .id
+        .as_ref()
+        .map(|id| format!("\n  id: {id}"))
+        .unwrap_or_default();
+    if let Some(dispute) = &entry.dispute {
+        let matched = match dispute.matched {
+            0 => "no matched text".to_owned(),
+            count => format!("{count} matched texts"),
+        };
+        return format!(
+            "{at} you reported a false positive{rules}{id}\n  event: {reported}\n  sealed for compliance: your comment, {matched}"
+        );
+    }
     format!(
-        "{at} to {}: {} ({outcome}){rules}\n  event: {reported}\n  clearance with the story: {clearance}",
+        "{at} to {}: {} ({outcome}){rules}{id}\n  event: {reported}\n  clearance with the story: {clearance}",
         entry.audience, entry.action
     )
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use policies::terms::Label;
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{Context, duration, policy_tests};
@@ -22,8 +23,9 @@ use crate::local::wire::{self, LocalProblem, Outcome, ShareAnswer, ShareHeader};
 use crate::print;
 use crate::uplink::policy;
 
+/// A draft on the command line.
 #[derive(Debug, Args)]
-struct DraftArguments {
+pub(super) struct DraftContent {
     /// The text.
     #[arg(long, value_name = "TEXT", conflicts_with = "text_file")]
     text: Option<String>,
@@ -33,6 +35,12 @@ struct DraftArguments {
     /// A file to attach; may be given several times.
     #[arg(long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct DraftArguments {
+    #[command(flatten)]
+    content: DraftContent,
     /// A label to add; labels that rules set cannot be taken away.
     #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<Label>,
@@ -126,20 +134,7 @@ async fn check_alone(context: &Context, bytes: &[u8]) -> anyhow::Result<ShareAns
 
 impl DraftArguments {
     fn frame(self, audience: Option<String>, ttl_s: Option<u32>) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-        let text = match (self.text, &self.text_file) {
-            (Some(text), _) => Zeroizing::new(text.into_bytes()),
-            (None, Some(file)) => read_text(file)?,
-            (None, None) => Zeroizing::new(Vec::new()),
-        };
-        if text.is_empty() && self.files.is_empty() {
-            return Err(usage("there is nothing to share", "give --text, --text-file or --file").into());
-        }
-        let mut parts = vec![text];
-        let mut names = Vec::with_capacity(self.files.len());
-        for file in &self.files {
-            names.push(name_of(file));
-            parts.push(read(file)?);
-        }
+        let (names, parts) = self.content.read()?;
         let header = ShareHeader {
             audience,
             labels: self.labels,
@@ -149,9 +144,35 @@ impl DraftArguments {
             names,
             consent: None,
         };
-        let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect();
-        frame::encode(&header, &parts).map_err(|error| usage(&error.to_string(), "share less at once").into())
+        encode(&header, &parts)
     }
+}
+
+impl DraftContent {
+    /// Names of the files, and the parts of a frame: the text, then the files.
+    pub(super) fn read(self) -> anyhow::Result<(Vec<String>, frame::Parts)> {
+        let text = match (self.text, &self.text_file) {
+            (Some(text), _) => Zeroizing::new(text.into_bytes()),
+            (None, Some(file)) => read_text(file)?,
+            (None, None) => Zeroizing::new(Vec::new()),
+        };
+        if text.is_empty() && self.files.is_empty() {
+            return Err(usage("there is no draft", "give --text, --text-file or --file").into());
+        }
+        let mut parts = vec![text];
+        let mut names = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            names.push(name_of(file));
+            parts.push(read(file)?);
+        }
+        Ok((names, parts))
+    }
+}
+
+/// A frame for the agent.
+pub(super) fn encode<H: Serialize>(header: &H, parts: &frame::Parts) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect();
+    frame::encode(header, &parts).map_err(|error| usage(&error.to_string(), "share less at once").into())
 }
 
 fn read_text(file: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {

@@ -14,10 +14,13 @@ use crate::print;
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// Wait until at least this policy version is in force.
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", group = "wait")]
     wait_policy: Option<u64>,
+    /// Wait until the gateway holds every event of this device.
+    #[arg(long, group = "wait")]
+    wait_spool: bool,
     /// How long to wait.
-    #[arg(long, value_parser = duration::parse, requires = "wait_policy")]
+    #[arg(long, value_parser = duration::parse, requires = "wait")]
     timeout: Option<Duration>,
 }
 
@@ -26,6 +29,7 @@ impl Status {
         let agent = LocalAgent::of(&context.paths)?;
         let asked = StatusQuery {
             wait_policy: self.wait_policy,
+            wait_spool: self.wait_spool,
             timeout_s: self.timeout.map(|timeout| timeout.as_secs()),
         };
         let status: StatusAnswer = agent.get(&query(wire::STATUS, &asked)?).await?;

@@ -184,7 +184,7 @@ pub(crate) async fn finish(agent: &Agent, cti: Cti, ending: Ending) -> anyhow::R
     };
     if let Some(id) = claim {
         claim::update(&mut transaction, &agent.vault.cipher, id, |claim| {
-            ended(claim, kind);
+            ended(claim, ending);
         })
         .await?;
     }
@@ -200,11 +200,11 @@ pub(crate) async fn finish(agent: &Agent, cti: Cti, ending: Ending) -> anyhow::R
 }
 
 /// What the gateway's answer means for a claimed file.
-fn ended(claim: &mut Claim, kind: EventKind) {
+fn ended(claim: &mut Claim, ending: Ending) {
     claim.unplaced = true;
-    match kind {
-        EventKind::Shared => claim.state = OutboxState::Sent,
-        EventKind::Refused | EventKind::Blocked => {
+    match ending {
+        Ending::Accepted { .. } => claim.state = OutboxState::Sent,
+        Ending::Refused => {
             claim.state = OutboxState::Blocked;
             claim.story = None;
             claim.reason = Some("the gateway refused it; see `sealgate-agent activity`\n".to_owned());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use agent_seal::seal_report;
 use gateway_api::v1::events::{CountBucket, Event, EventKind, Feature, SizeBucket};
 use policies::decide::{Facts, ReportLevel, Verdict};
-use policies::terms::{Action, AudienceClass, Confidence, EventId, Evidence, Family};
+use policies::terms::{Action, AudienceClass, Confidence, EventId, Evidence, Family, Finding};
 use rand::Rng as _;
 
 use super::facts;
@@ -60,7 +60,7 @@ pub(crate) fn event(
         app: facts.app.clone(),
         policy_version: verdict.policy().version,
         features: if detailed {
-            features(evidence)
+            features(&evidence.findings)
         } else {
             BTreeMap::new()
         },
@@ -97,9 +97,9 @@ pub(crate) fn fields() -> Vec<String> {
 }
 
 /// Findings at the grain of families: bucketed counts, highest confidence.
-fn features(evidence: &Evidence) -> BTreeMap<Family, Feature> {
+pub(crate) fn features(findings: &[Finding]) -> BTreeMap<Family, Feature> {
     let mut totals: BTreeMap<Family, (u32, Confidence)> = BTreeMap::new();
-    for finding in &evidence.findings {
+    for finding in findings {
         let (count, confidence) = totals
             .entry(finding.family.clone())
             .or_insert((0, finding.confidence));
@@ -122,7 +122,7 @@ fn features(evidence: &Evidence) -> BTreeMap<Family, Feature> {
 
 #[cfg(test)]
 mod tests {
-    use policies::terms::{Capabilities, DetectorId, Digest, Finding};
+    use policies::terms::DetectorId;
 
     use super::*;
 
@@ -140,18 +140,12 @@ mod tests {
     /// K25: detectors merge into families, counts into buckets.
     #[test]
     fn features_tell_families_and_buckets_only() {
-        let evidence = Evidence {
-            content: Digest::of(b""),
-            items: Vec::new(),
-            findings: vec![
-                finding("github-token", "secret", 1, Confidence::High),
-                finding("generic-secret", "secret", 2, Confidence::Low),
-                finding("iban", "bank-account", 1, Confidence::Medium),
-            ],
-            unscannable: Vec::new(),
-            capabilities: Capabilities::default(),
-        };
-        let text = serde_json::to_string(&features(&evidence)).unwrap();
+        let findings = [
+            finding("github-token", "secret", 1, Confidence::High),
+            finding("generic-secret", "secret", 2, Confidence::Low),
+            finding("iban", "bank-account", 1, Confidence::Medium),
+        ];
+        let text = serde_json::to_string(&features(&findings)).unwrap();
         assert_eq!(
             text,
             r#"{"bank-account":{"count":"1","confidence":"medium"},"secret":{"count":"2-4","confidence":"high"}}"#

@@ -174,6 +174,8 @@ fn waits(
         story: Some(cti),
         reported: None,
         clearance: Some(clearance),
+        id: None,
+        dispute: None,
     }
 }
 

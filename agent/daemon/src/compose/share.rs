@@ -164,7 +164,11 @@ pub(crate) async fn check_for(
     })
 }
 
-async fn current_facts(agent: &Agent, audience: &Audience, header: &ShareHeader) -> anyhow::Result<Facts> {
+pub(crate) async fn current_facts(
+    agent: &Agent,
+    audience: &Audience,
+    header: &ShareHeader,
+) -> anyhow::Result<Facts> {
     let member = agent.member.lock().await;
     let follower = agent.directory.read().await;
     facts::for_audience(agent, &member, follower.directory(), audience.id, &header.labels)
@@ -357,6 +361,8 @@ async fn record(
         story: answer.story,
         reported: answer.reported.clone(),
         clearance: answer.clearance.clone(),
+        id: None,
+        dispute: None,
     };
     record::write(agent, &mut transaction, &entry).await?;
     if let Some(id) = offline.claim()

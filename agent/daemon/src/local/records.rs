@@ -21,12 +21,16 @@ pub(crate) async fn status(
     agent: Data<Agent>,
     query: Query<StatusQuery>,
 ) -> Result<Json<StatusAnswer>, Failure> {
-    let Some(version) = query.wait_policy else {
+    if query.wait_policy.is_none() && !query.wait_spool {
         return Ok(Json(current(&agent).await?));
-    };
+    }
     let answer = wait::until(&agent, query.timeout_s, async || {
         let status = current(&agent).await?;
-        Ok((status.policy_version >= version).then_some(status))
+        let has_policy = query
+            .wait_policy
+            .is_none_or(|version| status.policy_version >= version);
+        let is_there = has_policy && (!query.wait_spool || status.spool == 0);
+        Ok(is_there.then_some(status))
     });
     Ok(Json(answer.await?))
 }
@@ -97,9 +101,14 @@ fn missing() -> Vec<String> {
 pub(crate) async fn activity(agent: Data<Agent>) -> Result<Json<ActivityAnswer>, Failure> {
     let mut connection = agent.vault.connection().await?;
     let lines = journal::latest(&mut connection, &agent.vault.cipher, ACTIVITY_MAX).await?;
-    let entries: Result<Vec<ActivityEntry>, _> =
-        lines.iter().map(|line| serde_json::from_slice(line)).collect();
-    let mut entries = entries.map_err(anyhow::Error::from)?;
+    let mut entries = Vec::with_capacity(lines.len());
+    for line in lines {
+        let entry: ActivityEntry = serde_json::from_slice(&line.body).map_err(anyhow::Error::from)?;
+        entries.push(ActivityEntry {
+            id: Some(hex::encode(line.id)),
+            ..entry
+        });
+    }
     entries.extend(record::waiting(&agent, &mut connection).await?);
     Ok(Json(ActivityAnswer {
         entries,

@@ -80,6 +80,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .route(wire::APPS, web::post().to(apps::change))
         .route(wire::APP_CHECK, web::post().to(apps::check))
         .route(wire::APP_CONFIRM, web::post().to(apps::confirm))
+        .route(wire::FALSE_POSITIVE, web::post().to(stories::false_positive))
         .route(wire::STATUS, web::get().to(records::status))
         .route(wire::ACTIVITY, web::get().to(records::activity))
         .route(wire::RULES, web::get().to(records::rules));

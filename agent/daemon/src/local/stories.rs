@@ -8,12 +8,12 @@ use super::server::Failure;
 use super::timely::Timely;
 use super::wait;
 use super::wire::{
-    LocalProblem, PendingAnswer, PendingChange, PendingState, PendingView, ResumeRequest, RevokeAnswer,
-    RevokeRequest, ShareAnswer, WaitQuery,
+    FalsePositiveAnswer, LocalProblem, PendingAnswer, PendingChange, PendingState, PendingView,
+    ResumeRequest, RevokeAnswer, RevokeRequest, ShareAnswer, WaitQuery,
 };
 use crate::agent::Agent;
 use crate::compose::share::Offline;
-use crate::compose::{draft, pending as later, share as compose};
+use crate::compose::{draft, false_positive as disputes, pending as later, share as compose};
 use crate::exit::Exit;
 use crate::limits::{LISTED_DRAFT_BYTES_MAX, LISTED_TEXT_CHARS};
 use crate::uplink::client::CallError;
@@ -28,6 +28,14 @@ pub(crate) async fn share(agent: Data<Agent>, body: Timely<Bytes>) -> Result<Jso
 pub(crate) async fn check(agent: Data<Agent>, body: Timely<Bytes>) -> Result<Json<ShareAnswer>, Failure> {
     let (header, draft) = draft::from_frame(&body.0)?;
     Ok(Json(compose::check(&agent, &header, draft).await?))
+}
+
+/// What a report of a false positive would say, or the report itself.
+pub(crate) async fn false_positive(
+    agent: Data<Agent>,
+    body: Timely<Bytes>,
+) -> Result<Json<FalsePositiveAnswer>, Failure> {
+    Ok(Json(disputes::report(&agent, &body.0).await?))
 }
 
 /// Takes an own story back (D5).

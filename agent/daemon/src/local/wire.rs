@@ -32,6 +32,7 @@ pub(crate) const APP_PREFIX: &str = "/v1/app/";
 pub(crate) const APP_CHECK: &str = "/v1/app/check";
 /// Uses a receipt up.
 pub(crate) const APP_CONFIRM: &str = "/v1/app/confirm";
+pub(crate) const FALSE_POSITIVE: &str = "/v1/false-positive";
 pub(crate) const RESUME: &str = "/v1/pending/resume";
 
 /// Why the agent did not do it, and with which code the command ends.
@@ -273,6 +274,9 @@ pub(crate) struct WaitQuery {
 pub(crate) struct StatusQuery {
     /// Answer when at least this policy version is in force.
     pub wait_policy: Option<u64>,
+    /// Answer when the gateway holds every event.
+    #[serde(default)]
+    pub wait_spool: bool,
     pub timeout_s: Option<u64>,
 }
 
@@ -497,6 +501,60 @@ pub(crate) struct ActivityEntry {
     /// The clearance that left with the story; none means that no story was sealed.
     #[serde(default)]
     pub clearance: Option<ClearanceView>,
+    /// Names the line, for `report-false-positive`.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// The line is its author's report that a finding is none; `reported` is the event of that report.
+    #[serde(default)]
+    pub dispute: Option<DisputeView>,
+}
+
+/// `report-false-positive`: the header of a frame; the parts are those of the draft, if it is given again.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FalsePositiveRequest {
+    /// The draft, given again.
+    pub draft: Option<ShareHeader>,
+    /// Or the line of `activity` that decided it.
+    pub activity: Option<String>,
+    /// A detector or a family.
+    pub finding: Option<String>,
+    pub comment: Option<String>,
+    pub include_match: bool,
+    /// Digest of the report that was shown and confirmed; none only shows it.
+    pub confirmed: Option<Digest>,
+}
+
+/// What would be, or was, reported.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct FalsePositiveAnswer {
+    /// The event: what the gateway sees.
+    pub reported: serde_json::Value,
+    pub sealed: DisputeView,
+    /// The matched text in the sealed part; empty unless the author chose it.
+    pub matched: Vec<String>,
+    /// To be given back as `confirmed`.
+    pub digest: Digest,
+    /// Whether it is on its way.
+    pub done: bool,
+}
+
+impl std::fmt::Debug for FalsePositiveAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FalsePositiveAnswer")
+            .field("digest", &self.digest)
+            .field("done", &self.done)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What only the compliance officer can open of a report, without the matched text itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DisputeView {
+    pub detectors: Vec<DetectorId>,
+    pub comment: Option<String>,
+    /// How many matched texts are in it.
+    pub matched: u64,
 }
 
 /// `rules`

@@ -4,7 +4,13 @@
 use sqlx::Row as _;
 
 use super::cipher::StateCipher;
-use super::{Connection, to_row};
+use super::{Connection, id16, to_row};
+
+/// A line; the body is the caller's JSON.
+pub(crate) struct Line {
+    pub id: [u8; 16],
+    pub body: Vec<u8>,
+}
 
 /// Adds a line; the body is the caller's JSON.
 pub(crate) async fn append(
@@ -29,17 +35,34 @@ pub(crate) async fn latest(
     connection: &mut Connection,
     cipher: &StateCipher,
     count: i64,
-) -> anyhow::Result<Vec<Vec<u8>>> {
+) -> anyhow::Result<Vec<Line>> {
     let rows = sqlx::query("SELECT id, body FROM journal ORDER BY position DESC LIMIT $1")
         .bind(count)
         .fetch_all(connection)
         .await?;
     let mut lines = Vec::with_capacity(rows.len());
     for row in rows.iter().rev() {
-        let id: &[u8] = row.get(0);
-        lines.push(cipher.open("journal", id, row.get(1))?.to_vec());
+        let id = id16(row.get(0))?;
+        lines.push(Line {
+            id,
+            body: cipher.open("journal", &id, row.get(1))?.to_vec(),
+        });
     }
     Ok(lines)
+}
+
+/// The line of an id.
+pub(crate) async fn by_id(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    id: &[u8; 16],
+) -> anyhow::Result<Option<Vec<u8>>> {
+    let row = sqlx::query("SELECT body FROM journal WHERE id = $1")
+        .bind(id.as_slice())
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| Ok(cipher.open("journal", id, row.get(0))?.to_vec()))
+        .transpose()
 }
 
 /// Drops lines older than the time given.

@@ -81,7 +81,7 @@ impl Event {
     }
 }
 
-/// What happened to a draft.
+/// What happened to a draft, or what its author says of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -91,6 +91,14 @@ pub enum EventKind {
     Shared,
     /// Sealed, refused by the gateway.
     Refused,
+    /// Its author says that a finding is none. `rules` and `features` are those of this finding alone; `sealed` holds
+    /// the detector, the author's comment and, only where the author chose it, the matched text.
+    FalsePositive,
+}
+
+impl EventKind {
+    /// Every kind, in order.
+    pub const ALL: [Self; 4] = [Self::Blocked, Self::Shared, Self::Refused, Self::FalsePositive];
 }
 
 /// A family's findings, coarse.
@@ -222,6 +230,16 @@ mod tests {
                 "sequence",
                 "size"
             ]
+        );
+    }
+
+    /// K25, R6: the occasions on which anything is collected.
+    #[test]
+    fn collected_kinds_are_exactly_these() {
+        let kinds = EventKind::ALL.map(|kind| serde_json::to_value(kind).unwrap());
+        assert_eq!(
+            kinds,
+            ["blocked", "shared", "refused", "false_positive"].map(serde_json::Value::from)
         );
     }
 

@@ -136,7 +136,7 @@ fn unseal(private: &[u8], id: &[u8], sealed: &[u8]) -> anyhow::Result<Value> {
     Ok(report(&value))
 }
 
-/// `{1: findings, 2: justification, 3: rules, 4: findings left out}` in words.
+/// `{1: findings, 2: justification, 3: rules, 4: findings left out, 5: matched text}` in words.
 fn report(value: &ciborium::Value) -> Value {
     let field = |key: i64| {
         let entries = value.as_map().into_iter().flatten();
@@ -157,6 +157,7 @@ fn report(value: &ciborium::Value) -> Value {
         "justification": field(2).map(plain),
         "rules": field(3).map(plain),
         "findings_left_out": field(4).map(plain),
+        "matched_text": field(5).map(plain),
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Payload};
-use gateway_api::v1::events::{Acknowledged, BATCH_MAX, Event, Upload};
+use gateway_api::v1::events::{Acknowledged, BATCH_MAX, Event, EventKind, Upload};
 use policies::terms::EventId;
 use serde_json::json;
 
@@ -59,8 +59,12 @@ pub(super) async fn upload(gateway: Data<Arc<Gateway>>, device: Device, mut payl
 
 fn record(device: &Device, event: &Event) -> Result<Record, Fault> {
     let payload = json!({ "device": device.id, "person": device.person, "event": event });
+    let kind = match event.kind {
+        EventKind::Blocked | EventKind::Shared | EventKind::Refused => Kind::Event,
+        EventKind::FalsePositive => Kind::FalsePositive,
+    };
     Ok(Record::new(
-        Kind::Event,
+        kind,
         Some(device.person),
         event.policy_version,
         payload,

@@ -266,6 +266,7 @@ fn retention(kind: Kind) -> RetentionClass {
         | Kind::ReplayRefused
         | Kind::StoryRevoke
         | Kind::Event
+        | Kind::FalsePositive
         | Kind::EventGap
         | Kind::Purge => RetentionClass::Sharing,
         Kind::Person
