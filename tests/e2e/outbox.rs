@@ -1,6 +1,7 @@
 //! The outbox folder with a real agent.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -105,4 +106,80 @@ fn a_blocked_file_is_kept_and_reported_once() {
     assert_eq!(fs::read_dir(&blocked).unwrap().count(), 2);
     let activity = world.agent("Alice", ["activity"]).json();
     assert_eq!(activity["entries"].as_array().unwrap().len(), 1, "{activity}");
+}
+
+/// O3: a file that some program has open for writing stays where it is, and is taken once that is closed.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_is_being_written_is_not_taken() {
+    let world = team();
+    let path = folder(&world, "team").join("plan.txt");
+    let mut writer = fs::File::create(&path).unwrap();
+    writer.write_all(b"half a plan").unwrap();
+    // One whose turn is after it is sent meanwhile: the outbox has passed it over.
+    drop_file(&world, "then.txt", "a whole plan");
+    assert_eq!(end_of(&world, "then.txt")["state"], "sent");
+    assert!(path.exists());
+    writer.write_all(b", and the other half").unwrap();
+    drop(writer);
+    assert_eq!(end_of(&world, "plan.txt")["state"], "sent");
+    let sent = fs::read_to_string(folder(&world, "sent").join("plan.txt")).unwrap();
+    assert_eq!(sent, "half a plan, and the other half");
+}
+
+/// O4: with a manifest, a file is taken when it is what the manifest says, and both are kept; in another audience's
+/// folder it is an error that says so.
+#[test]
+fn a_file_with_a_manifest_waits_until_it_is_whole() {
+    let world = team();
+    let manifest = |text: &str, audience: &str| {
+        let digest = policies::terms::Digest::of(text.as_bytes());
+        format!("{{\"sha256\":\"{digest}\",\"audience\":\"{audience}\"}}")
+    };
+    drop_file(
+        &world,
+        "plan.txt.outbox.json",
+        &manifest("the whole plan", "team"),
+    );
+    drop_file(&world, "plan.txt", "the whole");
+    drop_file(&world, "then.txt", "something else");
+    assert_eq!(end_of(&world, "then.txt")["state"], "sent");
+    assert!(folder(&world, "team").join("plan.txt").exists());
+    drop_file(&world, "plan.txt", "the whole plan");
+    assert_eq!(end_of(&world, "plan.txt")["state"], "sent");
+    let sent = folder(&world, "sent");
+    assert_eq!(
+        fs::read_to_string(sent.join("plan.txt")).unwrap(),
+        "the whole plan"
+    );
+    assert!(sent.join("plan.txt.outbox.json").exists());
+
+    drop_file(&world, "wrong.txt.outbox.json", &manifest("a plan", "board"));
+    drop_file(&world, "wrong.txt", "a plan");
+    let end = end_of(&world, "wrong.txt");
+    assert_eq!(end["state"], "error");
+    assert!(
+        end["reason"].as_str().unwrap().contains("another audience"),
+        "{end}"
+    );
+}
+
+/// O12, O9: an outbox that is renamed away is made again and told; names are shown composed.
+#[test]
+fn an_outbox_that_is_renamed_away_is_made_again() {
+    let world = team();
+    let outbox = world.agent_folder("Alice").join("outbox");
+    fs::rename(&outbox, world.agent_folder("Alice").join("away")).unwrap();
+    while !outbox.join("team").exists() {
+        std::thread::yield_now();
+    }
+    drop_file(&world, "Gru\u{308}n.txt", "a plan");
+    let end = end_of(&world, "Gr\u{fc}n.txt");
+    assert_eq!(
+        (&end["state"], &end["name"]),
+        (&"sent".into(), &"Gr\u{fc}n.txt".into())
+    );
+    assert!(folder(&world, "sent").join("Gru\u{308}n.txt").exists());
+    let notices = world.agent("Alice", ["status"]).json()["notices"].to_string();
+    assert!(notices.contains("made again"), "{notices}");
 }

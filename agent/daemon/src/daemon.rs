@@ -288,6 +288,9 @@ async fn forget_old(agent: &Agent) -> anyhow::Result<()> {
 async fn watch_outbox(agent: Arc<Agent>) {
     if let Err(error) = worker::run(Arc::clone(&agent)).await {
         tracing::error!(error = %format!("{error:#}"), "the outbox ended");
-        agent.alarm("outbox", "the outbox folder cannot be used; see the agent's log");
+        agent.alarm(
+            "outbox-ended",
+            "the outbox is off until the agent starts again; see the agent's log",
+        );
     }
 }

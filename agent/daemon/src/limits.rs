@@ -97,6 +97,14 @@ pub(crate) const POLICY_FOLDERS_MAX: usize = 1_000;
 pub(crate) const OUTBOX_QUIET: Duration = Duration::from_millis(1_000);
 /// The reconciler's own pace; events only hurry it (O1).
 pub(crate) const OUTBOX_RECONCILE: Duration = Duration::from_secs(60);
+/// Its pace where the system gives no hints.
+pub(crate) const OUTBOX_POLL: Duration = Duration::from_secs(5);
+/// Shortest pause between two looks: a file that waits for its writer must not keep a core busy.
+pub(crate) const OUTBOX_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Files looked at in one audience's folder (O11): more wait for their turn.
+pub(crate) const OUTBOX_SCAN_MAX: usize = 10_000;
+/// Bytes of a manifest: a digest and a name (O4).
+pub(crate) const OUTBOX_MANIFEST_BYTES_MAX: u64 = 4 * 1024;
 /// Files taken in one round, so that one audience cannot starve the rest (O11).
 pub(crate) const OUTBOX_FILES_PER_ROUND: usize = 50;
 /// Bytes of one outbox file.

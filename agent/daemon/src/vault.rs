@@ -114,6 +114,23 @@ async fn open_pool(file: &Path) -> anyhow::Result<SqlitePool> {
     Ok(pool)
 }
 
+/// Whether an error says that the disk is full: SQLite's, or the file system's.
+pub(crate) fn is_disk_full(error: &anyhow::Error) -> bool {
+    /// SQLITE_FULL
+    const FULL: &str = "13";
+    error.chain().any(|cause| {
+        let of_files = cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
+        let of_store = cause
+            .downcast_ref::<sqlx::Error>()
+            .and_then(sqlx::Error::as_database_error)
+            .and_then(|error| error.code())
+            .is_some_and(|code| code == FULL);
+        of_files || of_store
+    })
+}
+
 /// What every query function takes.
 pub(crate) type Connection = SqliteConnection;
 
@@ -132,4 +149,33 @@ pub(crate) fn id16(bytes: &[u8]) -> anyhow::Result<[u8; 16]> {
     bytes
         .try_into()
         .context("the state database holds an id of a wrong length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// O11: a full disk is told from any other failure.
+    #[tokio::test]
+    async fn a_full_store_is_recognised() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(&Paths::new(folder.path())).await.unwrap();
+        let mut connection = vault.connection().await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 1")
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+        let full = outgoing::insert(
+            &mut connection,
+            &vault.cipher,
+            policies::terms::Cti::from_bytes([1; 16]),
+            0,
+            &[0; 100_000],
+        );
+        assert!(is_disk_full(&full.await.unwrap_err()));
+        let other = anyhow::Error::from(std::io::Error::from(std::io::ErrorKind::NotFound));
+        assert!(!is_disk_full(&other));
+        let files = anyhow::Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        assert!(is_disk_full(&files.context("a file cannot be moved")));
+    }
 }

@@ -23,6 +23,9 @@ pub(crate) struct OutboxSettings {
     pub enabled: bool,
     /// How long a file must stay unchanged before it is taken, in milliseconds.
     pub quiet_ms: u64,
+    /// Whether a folder on a network's file system may be used. It is looked at every few seconds, since hints do not
+    /// come from there, and another machine may change a file unseen.
+    pub allow_network: bool,
 }
 
 impl Default for OutboxSettings {
@@ -30,6 +33,7 @@ impl Default for OutboxSettings {
         Self {
             enabled: true,
             quiet_ms: u64::try_from(limits::OUTBOX_QUIET.as_millis()).unwrap_or(1_000),
+            allow_network: false,
         }
     }
 }

@@ -6,12 +6,13 @@ use super::server::Failure;
 use super::wait;
 use super::wire::{OutboxAnswer, OutboxFile, OutboxState, WaitQuery};
 use crate::agent::Agent;
+use crate::outbox::names::composed;
 use crate::outbox::places::Places;
 use crate::vault::claim::{self, Claim};
 
 /// All files, or the one that is waited for.
 pub(crate) async fn list(agent: Data<Agent>, query: Query<WaitQuery>) -> Result<Json<OutboxAnswer>, Failure> {
-    let Some(name) = query.wait.clone() else {
+    let Some(name) = query.wait.as_deref().map(composed) else {
         return Ok(Json(OutboxAnswer {
             files: files(&agent).await?,
         }));
@@ -49,15 +50,20 @@ async fn files(agent: &Agent) -> anyhow::Result<Vec<OutboxFile>> {
         .into_iter()
         .map(|claim| OutboxFile {
             state: shown(&claim),
-            name: claim.name,
+            name: composed(&claim.name),
             audience: claim.audience,
             story: claim.story,
             reason: claim.reason,
         })
         .collect();
-    let waiting = Places::create(&agent.paths.outbox())?.scan()?;
+    let places = Places::at(&agent.paths.outbox());
+    let waiting = if places.root().exists() {
+        places.scan()?
+    } else {
+        Vec::new()
+    };
     files.extend(waiting.into_iter().map(|found| OutboxFile {
-        name: found.name.unwrap_or_default(),
+        name: composed(&found.name.unwrap_or_default()),
         audience: found.audience,
         state: OutboxState::Pending,
         story: None,

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use policies::terms::Digest;
 
+use super::manifest;
 use super::open::copy_once;
 use super::places::Places;
 use crate::local::wire::OutboxState;
@@ -53,11 +54,9 @@ impl Claims<'_> {
         if claimed.exists() {
             let folder = self.places.of_audience(&claim.audience);
             let folder = folder.filter(|folder| folder.is_dir());
-            self.places.move_into(
-                &claimed,
-                &folder.unwrap_or_else(|| self.places.error()),
-                &claim.name,
-            )?;
+            let folder = folder.unwrap_or_else(|| self.places.error());
+            let target = self.places.move_into(&claimed, &folder, &claim.name)?;
+            move_manifest(&claimed, &target)?;
         }
         let mut connection = self.vault.connection().await?;
         claim::remove(&mut connection, claim.id).await
@@ -78,6 +77,7 @@ impl Claims<'_> {
                     write_reason(&target, reason)?;
                 }
                 std::fs::rename(&claimed, &target)?;
+                move_manifest(&claimed, &target)?;
             }
         }
         claim.unplaced = false;
@@ -120,6 +120,14 @@ impl Claims<'_> {
             None => false,
         };
         Ok(is_kept || is_sealed)
+    }
+}
+
+/// A manifest stays beside its file.
+pub(crate) fn move_manifest(file: &Path, target: &Path) -> std::io::Result<()> {
+    match std::fs::rename(manifest::beside(file), manifest::beside(target)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 

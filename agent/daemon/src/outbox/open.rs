@@ -1,5 +1,9 @@
 //! Opening an outbox file so that it is what it seems (O5) and copying it once (O6): the bytes
 //! that are hashed, inspected and sealed are read here, and nowhere again.
+//!
+//! The copy is private memory of this process: nobody else can reach it, hence nobody can change it between inspection
+//! and sealing. A sealed memfd would add a second reader's view, and there is no second reader while inspection runs
+//! in this process.
 
 use std::fs::{File, Metadata};
 use std::io::Read as _;
@@ -29,13 +33,26 @@ pub(crate) enum OpenError {
 /// # Errors
 /// It is a link, a device, somebody else's, too large, or it changed while it was read.
 pub(crate) fn copy_once(folder: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    copy_up_to(folder, name, OUTBOX_FILE_BYTES_MAX)
+}
+
+/// Whether some program has `name` open for writing; false also where the system does not say (O3).
+pub(crate) fn is_being_written(folder: &Path, name: &str) -> bool {
+    open_beneath(folder, name).is_ok_and(|file| agent_kernel::has_writer(&file) == Some(true))
+}
+
+/// [`copy_once`] with a bound of the caller's.
+///
+/// # Errors
+/// As [`copy_once`].
+pub(crate) fn copy_up_to(folder: &Path, name: &str, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let mut file = open_beneath(folder, name)?;
     let before = file.metadata()?;
-    fit(&before)?;
+    fit(&before, bytes_max)?;
     let capacity = usize::try_from(before.len()).map_err(|_| OpenError::TooLarge)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity.saturating_add(1)));
     file.by_ref()
-        .take(OUTBOX_FILE_BYTES_MAX.saturating_add(1))
+        .take(bytes_max.saturating_add(1))
         .read_to_end(&mut bytes)?;
     let after = file.metadata()?;
     if shape(&before) != shape(&after) || bytes.len() as u64 != after.len() {
@@ -55,7 +72,7 @@ pub(crate) fn shape(metadata: &Metadata) -> Shape {
     }
 }
 
-fn fit(metadata: &Metadata) -> Result<(), OpenError> {
+fn fit(metadata: &Metadata, bytes_max: u64) -> Result<(), OpenError> {
     if !metadata.is_file() {
         return Err(OpenError::Unfit("it is a device, pipe or socket"));
     }
@@ -65,7 +82,7 @@ fn fit(metadata: &Metadata) -> Result<(), OpenError> {
     if metadata.nlink() != 1 {
         return Err(OpenError::Unfit("it has another hard link"));
     }
-    if metadata.len() > OUTBOX_FILE_BYTES_MAX {
+    if metadata.len() > bytes_max {
         return Err(OpenError::TooLarge);
     }
     Ok(())
@@ -75,7 +92,7 @@ fn fit(metadata: &Metadata) -> Result<(), OpenError> {
 fn open_beneath(folder: &Path, name: &str) -> Result<File, OpenError> {
     use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-    let folder = File::open(folder)?;
+    let folder = open_folder(folder)?;
     let how = OpenHow::new().flags(flags() | OFlag::O_RDONLY).resolve(
         ResolveFlag::RESOLVE_BENEATH
             | ResolveFlag::RESOLVE_NO_SYMLINKS
@@ -93,7 +110,19 @@ fn open_beneath(folder: &Path, name: &str) -> Result<File, OpenError> {
 
 #[cfg(not(target_os = "linux"))]
 fn open_beneath(folder: &Path, name: &str) -> Result<File, OpenError> {
-    open_single(&File::open(folder)?, name)
+    open_single(&open_folder(folder)?, name)
+}
+
+/// The folder itself, not what a link in its place leads to.
+fn open_folder(folder: &Path) -> Result<File, OpenError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    use nix::fcntl::OFlag;
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    Ok(std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(folder)?)
 }
 
 fn open_single(folder: &File, name: &str) -> Result<File, OpenError> {
@@ -161,6 +190,37 @@ mod tests {
         std::fs::create_dir(&inner).unwrap();
         std::fs::write(folder.path().join("secret"), b"x").unwrap();
         assert!(copy_once(&inner, "../secret").is_err());
+    }
+
+    /// O5: a link in the folder's place leads nowhere.
+    #[test]
+    fn a_linked_folder_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("real")).unwrap();
+        std::fs::write(folder.path().join("real/file"), b"x").unwrap();
+        symlink(folder.path().join("real"), folder.path().join("link")).unwrap();
+        assert!(copy_once(&folder.path().join("real"), "file").is_ok());
+        assert!(copy_once(&folder.path().join("link"), "file").is_err());
+    }
+
+    /// O5
+    #[test]
+    fn a_socket_is_refused() {
+        let said = outcome(|folder| {
+            std::os::unix::net::UnixListener::bind(folder.join("file")).unwrap();
+        });
+        assert!(!said.ends_with("bytes"), "{said}");
+    }
+
+    /// O3: while a program has the file open for writing, it is not taken.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_with_a_writer_is_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = File::create(folder.path().join("file")).unwrap();
+        assert!(is_being_written(folder.path(), "file"));
+        drop(writer);
+        assert!(!is_being_written(folder.path(), "file"));
     }
 
     /// O5: a pipe does not hang the reader.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use crate::limits::OUTBOX_SCAN_MAX;
 use crate::local::wire::OutboxState;
 use crate::vault::claim::ClaimId;
 use crate::vault::files;
@@ -29,6 +30,13 @@ pub(crate) struct Found {
 }
 
 impl Places {
+    /// The folder as it is, to be looked at.
+    pub(crate) fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
     /// Creates the folder and its own sub-folders, 0700 (O10).
     ///
     /// # Errors
@@ -38,9 +46,7 @@ impl Places {
         for name in OWN {
             files::private_folder(&root.join(name))?;
         }
-        Ok(Self {
-            root: root.to_owned(),
-        })
+        Ok(Self::at(root))
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -77,11 +83,16 @@ impl Places {
         fit.then(|| self.root.join(name))
     }
 
-    /// Creates the folders of the audiences.
+    /// Creates the folders of the audiences; one that cannot be used does not stop the others.
+    ///
+    /// # Errors
+    /// The last that could not be.
     pub(crate) fn create_audiences<'a>(&self, names: impl Iterator<Item = &'a str>) -> anyhow::Result<()> {
-        names
-            .filter_map(|name| self.of_audience(name))
-            .try_for_each(|folder| files::private_folder(&folder))
+        let mut made = Ok(());
+        for folder in names.filter_map(|name| self.of_audience(name)) {
+            made = files::private_folder(&folder).and(made);
+        }
+        made
     }
 
     /// Folders of audiences, as they are on the disk.
@@ -105,9 +116,10 @@ impl Places {
         let mut by_audience = Vec::new();
         for (audience, folder) in self.audience_folders()? {
             let mut files = Vec::new();
-            for entry in std::fs::read_dir(&folder)? {
+            for entry in std::fs::read_dir(&folder)?.take(OUTBOX_SCAN_MAX) {
                 let entry = entry?;
-                if entry.file_type()?.is_dir() {
+                // Gone since it was listed, or a folder: no candidate.
+                if entry.file_type().map_or(true, |kind| kind.is_dir()) {
                     continue;
                 }
                 let name = entry.file_name().into_string().ok();
@@ -207,6 +219,39 @@ mod tests {
             .map(|found| (found.audience.as_str(), found.name.as_deref()))
             .collect();
         assert_eq!(order, [("a", Some("1")), ("b", Some("1")), ("a", Some("2"))]);
+    }
+
+    /// O10: a folder that is a link is not used, and does not stop the others.
+    #[test]
+    fn a_linked_folder_is_refused_alone() {
+        let (folder, places) = places();
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, places.root().join("a")).unwrap();
+        assert!(places.create_audiences(["a", "b"].into_iter()).is_err());
+        std::fs::write(elsewhere.join("file"), "x").unwrap();
+        std::fs::write(places.root().join("b/file"), "x").unwrap();
+        let found = places.scan().unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].audience, "b");
+        let link = folder.path().join("outbox-link");
+        std::os::unix::fs::symlink(places.root(), &link).unwrap();
+        assert!(Places::create(&link).is_err());
+    }
+
+    /// O9: names that differ only in how a letter is composed are two files, and both are found.
+    #[test]
+    fn names_that_look_alike_are_two_files() {
+        let (_folder, places) = places();
+        places.create_audiences(["a"].into_iter()).unwrap();
+        for name in ["Gr\u{fc}n.txt", "Gru\u{308}n.txt"] {
+            std::fs::write(places.root().join("a").join(name), name).unwrap();
+        }
+        let found = places.scan().unwrap();
+        assert_eq!(found.len(), 2);
+        for file in found {
+            assert_eq!(std::fs::read_to_string(&file.path).unwrap(), file.name.unwrap());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! When a file has come to rest (O3): its size, times and inode unchanged for the quiet time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Rest {
     }
 
     /// Forgets files that a scan did not find any more.
-    pub(crate) fn keep_only(&mut self, present: &[PathBuf]) {
+    pub(crate) fn keep_only(&mut self, present: &BTreeSet<PathBuf>) {
         self.seen.retain(|path, _| present.contains(path));
     }
 
@@ -87,7 +87,7 @@ mod tests {
     fn a_file_that_went_away_is_forgotten() {
         let mut rest = Rest::default();
         rest.observe(Path::new("a"), shape(1), at(0), QUIET);
-        rest.keep_only(&[]);
+        rest.keep_only(&BTreeSet::new());
         assert!(!rest.is_waiting());
     }
 }

@@ -13,18 +13,16 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Wakes `hurry` whenever something happens. The callback does nothing else, so that a burst
-    /// cannot overflow anything: many hints are one hint.
+    /// Wakes `hurry` whenever something happens in or to `root`. The callback does nothing else, and
+    /// many hints are one hint: a channel of one place, which is full when a look is due anyway, so
+    /// that a burst overflows nothing and a lost event costs nothing (O2).
     ///
     /// # Errors
     /// The system gives no watch; the message names the limit to raise.
-    pub(crate) fn start(hurry: Arc<Notify>) -> anyhow::Result<Self> {
+    pub(crate) fn start(root: &Path, hurry: Arc<Notify>) -> anyhow::Result<Self> {
+        let root = root.to_owned();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // A read is no news, nor is a change of rights; a lost event (`need_rescan`) and an error are.
-            let is_quiet = event
-                .as_ref()
-                .is_ok_and(|event| !event.need_rescan() && leaves_content(event));
-            if !is_quiet {
+            if event.map_or(true, |event| is_hint(&event, &root)) {
                 hurry.notify_one();
             }
         })
@@ -38,6 +36,13 @@ impl Watch {
             .watch(folder, RecursiveMode::NonRecursive)
             .context("a folder cannot be watched; on Linux raise fs.inotify.max_user_watches")
     }
+}
+
+/// Whether an event asks for a look: first whether events were lost, which names no path (O2), then whether it is
+/// about the outbox, since its parent is watched too (O12). A read is no news, nor is a change of rights.
+fn is_hint(event: &notify::Event, root: &Path) -> bool {
+    let concerns = || event.paths.iter().any(|path| path.starts_with(root));
+    event.need_rescan() || concerns() && !leaves_content(event)
 }
 
 /// Whether an event leaves every file's content and name as they were.
@@ -55,6 +60,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::outbox::places::Places;
 
     fn check(kind: EventKind, quiet: bool) {
         assert_eq!(leaves_content(&notify::Event::new(kind)), quiet, "{kind:?}");
@@ -70,5 +76,91 @@ mod tests {
         check(EventKind::Create(CreateKind::File), false);
         check(EventKind::Modify(ModifyKind::Name(RenameMode::To)), false);
         check(EventKind::Modify(ModifyKind::Data(DataChange::Any)), false);
+    }
+
+    /// O2: lost events come without a path; O12: what happens beside the outbox is no hint.
+    #[test]
+    fn lost_events_are_a_hint_and_strange_files_are_none() {
+        let root = Path::new("/a/outbox");
+        let lost = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        assert!(is_hint(&lost, root));
+        let at = |path: &str| notify::Event::new(EventKind::Create(CreateKind::File)).add_path(path.into());
+        assert!(is_hint(&at("/a/outbox/team/plan.txt"), root));
+        assert!(is_hint(&at("/a/outbox"), root));
+        assert!(!is_hint(&at("/a/state.db-wal"), root));
+        assert!(!is_hint(&notify::Event::new(EventKind::Other), root));
+    }
+
+    /// Awaits a hint; the limit is against hanging.
+    async fn hinted(hurry: &Notify) {
+        let limit = std::time::Duration::from_secs(60);
+        tokio::time::timeout(limit, hurry.notified()).await.unwrap();
+    }
+
+    struct Watched {
+        folder: tempfile::TempDir,
+        places: Places,
+        hurry: Arc<Notify>,
+        watch: Watch,
+    }
+
+    fn watched() -> Watched {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::create(&folder.path().join("outbox")).unwrap();
+        let hurry = Arc::new(Notify::new());
+        let mut watch = Watch::start(places.root(), Arc::clone(&hurry)).unwrap();
+        watch.add(folder.path()).unwrap();
+        watch.add(places.root()).unwrap();
+        Watched {
+            folder,
+            places,
+            hurry,
+            watch,
+        }
+    }
+
+    /// O1, as measured: a folder made with a file at once, or moved in with one, gives no event for the file; the look
+    /// that the folder's own event asks for finds it.
+    #[tokio::test]
+    async fn files_of_folders_that_just_came_are_found() {
+        let watched = watched();
+        std::fs::create_dir(watched.places.root().join("made")).unwrap();
+        std::fs::write(watched.places.root().join("made/file"), "x").unwrap();
+        hinted(&watched.hurry).await;
+        let moved = watched.folder.path().join("elsewhere");
+        std::fs::create_dir(&moved).unwrap();
+        std::fs::write(moved.join("file"), "x").unwrap();
+        std::fs::rename(&moved, watched.places.root().join("moved")).unwrap();
+        hinted(&watched.hurry).await;
+        let found = watched.places.scan().unwrap();
+        let audiences: Vec<_> = found.iter().map(|found| found.audience.as_str()).collect();
+        assert_eq!(audiences, ["made", "moved"]);
+    }
+
+    /// O2: however many events come while nobody looks, one look finds every file.
+    #[tokio::test]
+    async fn a_burst_is_one_hint_and_loses_no_file() {
+        const FILES: usize = 3_000;
+        let mut watched = watched();
+        watched.places.create_audiences(["team"].into_iter()).unwrap();
+        let team = watched.places.root().join("team");
+        watched.watch.add(&team).unwrap();
+        for number in 0..FILES {
+            std::fs::write(team.join(number.to_string()), "x").unwrap();
+        }
+        hinted(&watched.hurry).await;
+        assert_eq!(watched.places.scan().unwrap().len(), FILES);
+    }
+
+    /// O12: the outbox itself is renamed away: that is a hint, and a look at the parent sees that it is gone.
+    #[tokio::test]
+    async fn an_outbox_that_is_renamed_is_noticed() {
+        let watched = watched();
+        let root = watched.places.root();
+        std::fs::rename(root, watched.folder.path().join("away")).unwrap();
+        hinted(&watched.hurry).await;
+        assert!(!root.exists());
+        Places::create(root).unwrap();
+        hinted(&watched.hurry).await;
     }
 }

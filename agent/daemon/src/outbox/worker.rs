@@ -1,28 +1,41 @@
 //! The reconciler: the one that moves files. It looks at start, at each hint, and once a minute.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use policies::terms::{Cti, Digest};
 use rand::Rng as _;
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-use super::claims::Claims;
-use super::names::{NameVerdict, judge};
-use super::open::{OpenError, copy_once, shape};
+use super::claims::{Claims, move_manifest};
+use super::disk::{self, Disk};
+use super::manifest::{self, Promise};
+use super::names::{NameVerdict, composed, judge};
+use super::open::{OpenError, copy_once, is_being_written, shape};
 use super::places::{Found, Places};
-use super::quiet::Rest;
+use super::quiet::{Rest, Shape};
 use super::watch::Watch;
 use crate::agent::Agent;
 use crate::card::{self, Tense};
 use crate::compose::draft;
 use crate::compose::share::{Offline, share};
-use crate::limits::{OUTBOX_FILES_PER_ROUND, OUTBOX_RECONCILE};
+use crate::limits::{OUTBOX_FILES_PER_ROUND, OUTBOX_PAUSE_MIN, OUTBOX_POLL, OUTBOX_RECONCILE};
 use crate::local::wire::{OutboxState, Outcome, PendingState, ShareAnswer, ShareHeader};
 use crate::vault::audience::AudienceState;
 use crate::vault::claim::{Claim, ClaimId};
-use crate::vault::{audience, pending};
+use crate::vault::{audience, is_disk_full, pending};
+
+/// What the reconciler remembers from look to look.
+#[derive(Default)]
+struct Memory {
+    rest: Rest,
+    /// Files that are not yet what their manifest says, as file and manifest were then (O4).
+    unfulfilled: BTreeMap<PathBuf, (Shape, Shape)>,
+}
 
 /// Runs until the agent ends.
 ///
@@ -30,34 +43,20 @@ use crate::vault::{audience, pending};
 /// The outbox folder cannot be made or used.
 pub(crate) async fn run(agent: Arc<Agent>) -> anyhow::Result<()> {
     let places = Places::create(&agent.paths.outbox())?;
+    let (hurry, mut watch) = hints(&agent, &places)?;
     claims(&agent, &places).recover().await?;
-    let hurry = Arc::new(tokio::sync::Notify::new());
-    let mut watch = match Watch::start(Arc::clone(&hurry)) {
-        Ok(watch) => Some(watch),
-        Err(error) => {
-            agent.alarm(
-                "outbox-watch",
-                format!("the outbox is looked at once a minute only: {error:#}"),
-            );
-            None
-        }
-    };
     let mut changes = agent.subscribe();
-    let mut rest = Rest::default();
+    let mut memory = Memory::default();
     let start = Instant::now();
     loop {
-        let round = round(&agent, &places, watch.as_mut(), &mut rest, start.elapsed()).await;
-        let pause = match round {
-            Ok(()) if rest.is_waiting() => agent.settings.outbox.quiet(),
-            Ok(()) => OUTBOX_RECONCILE,
+        let looked = round(&agent, &places, watch.as_mut(), &mut memory, start.elapsed()).await;
+        let pause = match looked {
+            Ok(is_watched) => {
+                agent.all_clear("outbox");
+                pause(&agent, &memory, is_watched)
+            }
             Err(error) => {
-                // The whole error names folders, and a folder has its audience's name.
-                let cause = error
-                    .chain()
-                    .find_map(|cause| cause.downcast_ref::<std::io::Error>());
-                let kind = cause.map(std::io::Error::kind);
-                tracing::error!(?kind, "the outbox could not be looked at");
-                agent.alarm("outbox", "the outbox folder cannot be used; see the agent's log");
+                failed(&agent, &error);
                 OUTBOX_RECONCILE
             }
         };
@@ -69,35 +68,113 @@ pub(crate) async fn run(agent: Arc<Agent>) -> anyhow::Result<()> {
     }
 }
 
-/// One look at everything: folders, kept drafts that were decided, files that have come to rest.
+/// The hints of the folder's file system; none from a network's (O10).
+///
+/// # Errors
+/// It lies on a network's, and that is not allowed.
+fn hints(agent: &Agent, places: &Places) -> anyhow::Result<(Arc<Notify>, Option<Watch>)> {
+    let hurry = Arc::new(Notify::new());
+    if let Disk::Remote(kind) = disk::of(places.root())? {
+        if !agent.settings.outbox.allow_network {
+            agent.alarm("outbox", format!("the outbox is off: its folder lies on {kind}, where another machine may change a file unseen. Use a local folder, or set `allow_network = true` under `[outbox]` in agent.toml"));
+            bail!("the outbox lies on {kind}");
+        }
+        agent.alarm("outbox-network", format!("the outbox lies on {kind}: it is looked at every few seconds, and another machine may change a file unseen"));
+        return Ok((hurry, None));
+    }
+    let watch = Watch::start(places.root(), Arc::clone(&hurry));
+    let watch = watch.map_err(|error| unwatched(agent, &error)).ok();
+    Ok((hurry, watch))
+}
+
+/// Watches the outbox, its folders and its parent, so that its own renaming or removal is noticed (O12).
+/// False if the system gives no hints: then it is looked at more often.
+fn watch_all(agent: &Agent, places: &Places, watch: Option<&mut Watch>) -> bool {
+    let Some(watch) = watch else {
+        return false;
+    };
+    let mut add_all = || {
+        watch.add(agent.paths.root())?;
+        watch.add(places.root())?;
+        let folders = places.audience_folders()?;
+        folders.iter().try_for_each(|(_, folder)| watch.add(folder))
+    };
+    match add_all() {
+        Ok(()) => {
+            agent.all_clear("outbox-watch");
+            true
+        }
+        Err(error) => {
+            unwatched(agent, &error);
+            false
+        }
+    }
+}
+
+/// The error names a limit of the system, no folder (O11).
+fn unwatched(agent: &Agent, error: &anyhow::Error) {
+    agent.alarm(
+        "outbox-watch",
+        format!("the outbox is looked at every few seconds only: {error}"),
+    );
+}
+
+fn pause(agent: &Agent, memory: &Memory, is_watched: bool) -> Duration {
+    if memory.rest.is_waiting() {
+        agent.settings.outbox.quiet().max(OUTBOX_PAUSE_MIN)
+    } else if is_watched {
+        OUTBOX_RECONCILE
+    } else {
+        OUTBOX_POLL
+    }
+}
+
+/// Says that a look failed. The whole error names folders, and a folder has its audience's name.
+fn failed(agent: &Agent, error: &anyhow::Error) {
+    let cause = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let kind = cause.map(std::io::Error::kind);
+    tracing::error!(?kind, "the outbox could not be looked at");
+    let message = if is_disk_full(error) {
+        "the disk is full: files stay in the outbox, and are taken when there is room"
+    } else {
+        "the outbox, or a folder of it, cannot be used: it must be yours, local and no link; see the agent's log"
+    };
+    agent.alarm("outbox", message);
+}
+
+/// One look at everything: folders, kept drafts that were decided, files that have come to rest. Says whether the
+/// system gives hints.
 async fn round(
     agent: &Agent,
     places: &Places,
     watch: Option<&mut Watch>,
-    rest: &mut Rest,
+    memory: &mut Memory,
     now: Duration,
-) -> anyhow::Result<()> {
-    // The outbox itself may have been renamed or removed (O12).
-    let places = &Places::create(places.root())?;
-    create_folders(agent, places).await?;
-    if let Some(watch) = watch {
-        watch.add(places.root())?;
-        for (_, folder) in places.audience_folders()? {
-            watch.add(&folder)?;
-        }
+) -> anyhow::Result<bool> {
+    if !places.root().exists() {
+        agent.notice("the outbox folder was renamed or removed; it was made again");
+        agent.changed();
     }
+    let places = &Places::create(places.root())?;
+    let folders = create_folders(agent, places).await;
+    // Before the scan: what comes in between is either found or hinted at.
+    let is_watched = watch_all(agent, places, watch);
     finish_decided(agent, places).await?;
     let found = places.scan()?;
-    let paths: Vec<PathBuf> = found.iter().map(|found| found.path.clone()).collect();
-    rest.keep_only(&paths);
+    let paths: BTreeSet<PathBuf> = found.iter().map(|found| found.path.clone()).collect();
+    memory.rest.keep_only(&paths);
+    memory.unfulfilled.retain(|path, _| paths.contains(path));
     let mut taken = 0;
     for found in found {
-        if taken < OUTBOX_FILES_PER_ROUND && is_ready(agent, &found, rest, now) {
+        if taken < OUTBOX_FILES_PER_ROUND && is_ready(agent, &found, memory, now) {
             taken += 1;
             take(agent, places, &found).await?;
         }
     }
-    Ok(())
+    // One folder that cannot be used is told after the others were served.
+    folders.map(|()| is_watched)
 }
 
 async fn create_folders(agent: &Agent, places: &Places) -> anyhow::Result<()> {
@@ -109,14 +186,43 @@ async fn create_folders(agent: &Agent, places: &Places) -> anyhow::Result<()> {
     places.create_audiences(members.filter_map(|audience| audience.name.as_deref()))
 }
 
-fn is_ready(agent: &Agent, found: &Found, rest: &mut Rest, now: Duration) -> bool {
-    if judge(found.name.as_deref()) == NameVerdict::Unfinished {
-        return false;
+/// Whether a file has come to rest (O3) and is what its manifest says, if it has one (O4).
+fn is_ready(agent: &Agent, found: &Found, memory: &mut Memory, now: Duration) -> bool {
+    match judge(found.name.as_deref()) {
+        NameVerdict::Unfinished | NameVerdict::Manifest => return false,
+        NameVerdict::Take | NameVerdict::Refuse(_) => {}
     }
     let Ok(metadata) = std::fs::symlink_metadata(&found.path) else {
         return false;
     };
-    rest.observe(&found.path, shape(&metadata), now, agent.settings.outbox.quiet())
+    let file = shape(&metadata);
+    let quiet = agent.settings.outbox.quiet();
+    if !memory.rest.observe(&found.path, file, now, quiet) {
+        return false;
+    }
+    let (Some(folder), Some(name)) = (found.path.parent(), found.name.as_deref()) else {
+        return true;
+    };
+    !is_being_written(folder, name) && is_fulfilled(found, folder, name, file, memory)
+}
+
+/// Whether a file is what its manifest says. One that is not is read again only once it, or the manifest, has changed.
+fn is_fulfilled(found: &Found, folder: &Path, name: &str, file: Shape, memory: &mut Memory) -> bool {
+    let Ok(promised) = std::fs::symlink_metadata(manifest::beside(&found.path)) else {
+        return true;
+    };
+    let shapes = (file, shape(&promised));
+    if memory.unfulfilled.get(&found.path) == Some(&shapes) {
+        return false;
+    }
+    match manifest::judge(folder, name, &found.audience) {
+        // The wrong folder is no matter of waiting: it is told when the file is taken.
+        Promise::None | Promise::Kept | Promise::OtherAudience => true,
+        Promise::Open => {
+            memory.unfulfilled.insert(found.path.clone(), shapes);
+            false
+        }
+    }
 }
 
 /// Claims a file: recorded, then renamed, then judged. Whatever happens next, a restart finds it.
@@ -140,9 +246,13 @@ async fn take(agent: &Agent, places: &Places, found: &Found) -> anyhow::Result<(
         tracing::debug!(%error, "a file of the outbox went away before it was claimed");
         return claims.put_back(&claim).await;
     }
+    // After its file: a manifest without a file waits, a file without a manifest would be taken.
+    move_manifest(&found.path, &places.claimed(id))?;
     let end = match judge(found.name.as_deref()) {
         NameVerdict::Refuse(why) => End::error(why.to_owned()),
-        NameVerdict::Take | NameVerdict::Unfinished => process(agent, places, &mut claim).await?,
+        NameVerdict::Take | NameVerdict::Unfinished | NameVerdict::Manifest => {
+            process(agent, places, &mut claim).await?
+        }
     };
     settle(agent, places, id, end).await
 }
@@ -183,7 +293,13 @@ impl End {
 
 /// Copies the claimed file once, and shares those bytes.
 async fn process(agent: &Agent, places: &Places, claim: &mut Claim) -> anyhow::Result<End> {
-    let bytes = match copy_once(&places.processing(), &hex::encode(claim.id)) {
+    let (folder, file) = (places.processing(), hex::encode(claim.id));
+    match manifest::judge(&folder, &file, &claim.audience) {
+        Promise::None | Promise::Kept => {}
+        Promise::Open => return Ok(End::again()),
+        Promise::OtherAudience => return Ok(End::error("its manifest names another audience\n".to_owned())),
+    }
+    let bytes = match copy_once(&folder, &file) {
         Ok(bytes) => bytes,
         Err(OpenError::Changed) => return Ok(End::again()),
         Err(error) => return Ok(End::error(error.to_string())),
@@ -192,7 +308,7 @@ async fn process(agent: &Agent, places: &Places, claim: &mut Claim) -> anyhow::R
     claims(agent, places).save(claim).await?;
     let header = ShareHeader {
         audience: Some(claim.audience.clone()),
-        names: vec![claim.name.clone()],
+        names: vec![composed(&claim.name)],
         ..ShareHeader::default()
     };
     let draft = match draft::build(&header.names, vec![Zeroizing::new(Vec::new()), bytes]) {

@@ -18,12 +18,15 @@ pub(crate) fn private_folder(folder: &Path) -> anyhow::Result<()> {
     if !metadata.is_dir() {
         bail!("`{}` must be a folder, not a link", folder.display());
     }
-    let is_private = metadata.mode() & 0o777 == 0o700 && metadata.uid() == nix::unistd::geteuid().as_raw();
-    if is_private {
+    // Root could set the rights of anybody's folder: it would still be theirs.
+    if metadata.uid() != nix::unistd::geteuid().as_raw() {
+        bail!("`{}` belongs to somebody else", folder.display());
+    }
+    if metadata.mode() & 0o777 == 0o700 {
         return Ok(());
     }
     std::fs::set_permissions(folder, Permissions::from_mode(0o700))
-        .with_context(|| format!("`{}` belongs to somebody else", folder.display()))
+        .with_context(|| format!("cannot restrict `{}`", folder.display()))
 }
 
 /// Takes all rights of others from a file.
