@@ -420,7 +420,7 @@ fn clearance_for_another_set_of_devices_is_refused() {
 fn clearance_of_an_app_that_seals_by_itself_is_no_clearance_of_ours() {
     let mut stage = Stage::new();
     let sent = stage.forged(|claims| claims.binding = Binding::AppAsserted, None);
-    assert_eq!(stage.open(&sent).unwrap_err(), OpenError::OtherAudience);
+    assert_eq!(stage.open(&sent).unwrap_err(), OpenError::Clearance);
 }
 
 /// K14
