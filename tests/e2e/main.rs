@@ -14,6 +14,7 @@ mod deletion;
 mod drafts;
 mod evidence;
 mod false_positive;
+mod groups;
 mod local;
 mod offline;
 mod outbox;

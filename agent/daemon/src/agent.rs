@@ -4,7 +4,7 @@
 //! Lock order: `member`, then `directory`. Both are held across the network only while a commit
 //! is on its way, so that nothing of the group's log is processed between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_seal::{CompliancePublicKey, FileDeviceKey, Member};
@@ -25,8 +25,9 @@ use crate::uplink::directory::Follower;
 use crate::uplink::policy::PolicySlot;
 use crate::uplink::tls::TlsIdentity;
 use crate::vault::audience::{Audience, AudienceState};
+use crate::vault::cipher::StateCipher;
 use crate::vault::setting::{self, Setting};
-use crate::vault::{Vault, audience, files, mls_record};
+use crate::vault::{Vault, audience, files, leaf_key, mls_record};
 
 /// Notices and alarms that are kept for the status.
 const NOTES_MAX: usize = 100;
@@ -51,6 +52,8 @@ pub(crate) struct Agent {
     pub people: Mutex<KnownPeople>,
     /// The compliance officer's key: findings leave the device only under it.
     pub compliance: CompliancePublicKey,
+    /// Ends the pause after a failure: something changed that lets the gateway be tried again.
+    pub hurry: Notify,
     /// Hurries the upload of events.
     pub events_wait: Notify,
     pub link: watch::Sender<Link>,
@@ -62,6 +65,8 @@ pub(crate) struct Agent {
     pub tamper: Tamper,
     /// Held while a kept draft is sent, resumed, discarded or restored: one thing happens to it at a time.
     pub drafts: tokio::sync::Mutex<()>,
+    /// Audiences whose log no longer reaches back to this device's cursor (M5).
+    behind: Mutex<Behind>,
     notes: Mutex<Notes>,
     changes: watch::Sender<u64>,
 }
@@ -85,6 +90,13 @@ pub(crate) struct KnownPeople {
     pub groups: Vec<GroupName>,
 }
 
+/// Each is joined again once in a process' life: what did not help then does not fill the log with further entries.
+#[derive(Debug, Default)]
+struct Behind {
+    noted: BTreeSet<AudienceId>,
+    tried: BTreeSet<AudienceId>,
+}
+
 #[derive(Debug, Default)]
 struct Notes {
     alarms: BTreeMap<String, String>,
@@ -105,7 +117,7 @@ impl Agent {
         let vault = Vault::open(&paths).await?;
         let identity = tls_identity(&paths)?;
         let gateway = gateway(&paths, &enrollment, &identity)?;
-        let member = open_member(&vault, &enrollment, &pins, &signer).await?;
+        let member = open_member(&paths, &vault, &enrollment, &pins, &signer).await?;
         let directory = Follower::open(&vault, &pins, &enrollment).await?;
         let compliance = CompliancePublicKey::from_bytes(&pins.compliance)?;
         let policy = PolicySlot::default();
@@ -132,12 +144,14 @@ impl Agent {
             certificate_ends_s: identity.ends_s()?,
             people,
             compliance,
+            hurry: Notify::new(),
             events_wait: Notify::new(),
             link: watch::Sender::new(Link::Starting),
             connections: Arc::default(),
             programs: Arc::default(),
             tamper: Tamper::default(),
             drafts: tokio::sync::Mutex::default(),
+            behind: Mutex::default(),
             notes: Mutex::default(),
             changes: watch::Sender::new(0),
         })
@@ -214,6 +228,27 @@ impl Agent {
         }
     }
 
+    /// Notes the audiences whose log no longer reaches back to this device.
+    pub(crate) fn note_behind(&self, behind: BTreeSet<AudienceId>) {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner).noted = behind;
+    }
+
+    /// Takes those of them that were not joined again yet.
+    pub(crate) fn take_behind(&self) -> BTreeSet<AudienceId> {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = std::mem::take(&mut behind.noted);
+        noted.difference(&behind.tried).copied().collect()
+    }
+
+    /// Notes that these were joined again, or that it was tried and did not help.
+    pub(crate) fn tried_behind(&self, tried: BTreeSet<AudienceId>) {
+        self.behind
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tried
+            .extend(tried);
+    }
+
     /// Something that its owner should know (K8).
     pub(crate) fn notice(&self, message: impl Into<String>) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -286,27 +321,48 @@ fn gateway(paths: &Paths, enrollment: &Enrollment, identity: &TlsIdentity) -> an
     Gateway::new(&enrollment.gateway_url, &ca_pem, Some(identity))
 }
 
-/// Loads the MLS state, or makes it at the first start.
+/// Loads the MLS state, or makes it: at the first start, or after a loss, which the gateway then tells from the first
+/// start by the state's mark (M7).
 async fn open_member(
+    paths: &Paths,
     vault: &Vault,
     enrollment: &Enrollment,
     pins: &Pins,
     signer: &FileDeviceKey,
 ) -> anyhow::Result<Member> {
     let mut transaction = vault.begin().await?;
-    let records = mls_record::all(&mut transaction, &vault.cipher).await?;
+    let records = mls_record::all(&mut transaction, &vault.cipher)
+        .await
+        .context("the sealing state is damaged\n  help: sealgate-agent rejoin")?;
     if !records.is_empty() {
-        return Ok(Member::load(records)?);
+        let member = Member::load(records)?;
+        leaf_key::keep(paths, &vault.cipher, &member)?;
+        return Ok(member);
     }
-    let mut member = Member::create(
-        enrollment.tenant.clone(),
-        pins.external_sender.clone(),
-        signer,
-        &mut rand::rng(),
-    )?;
+    let mut member = fresh_member(paths, &vault.cipher, enrollment, pins, signer)?;
+    leaf_key::keep(paths, &vault.cipher, &member)?;
     mls_record::apply(&mut transaction, &vault.cipher, member.take_changes()).await?;
     transaction.commit().await?;
     Ok(member)
+}
+
+/// Fresh MLS state, with the leaf key that was kept, if it can be read.
+pub(crate) fn fresh_member(
+    paths: &Paths,
+    cipher: &StateCipher,
+    enrollment: &Enrollment,
+    pins: &Pins,
+    signer: &FileDeviceKey,
+) -> anyhow::Result<Member> {
+    let (tenant, gateway) = (enrollment.tenant.clone(), pins.external_sender.clone());
+    let kept = leaf_key::read(paths, cipher).unwrap_or_else(|error| {
+        tracing::warn!(error = %format!("{error:#}"), "the leaf key is made anew");
+        None
+    });
+    Ok(match kept {
+        Some(key) => Member::create_with_leaf_key(tenant, gateway, signer, &key)?,
+        None => Member::create(tenant, gateway, signer, &mut rand::rng())?,
+    })
 }
 
 async fn load_people(vault: &Vault) -> anyhow::Result<KnownPeople> {

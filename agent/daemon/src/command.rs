@@ -1,4 +1,4 @@
-//! The command line. Every command but `enroll` and `run` speaks to the running agent.
+//! The command line. Every command but `enroll`, `run` and, where no agent runs, `rejoin` speaks to the running agent.
 
 pub(crate) mod activity;
 pub(crate) mod app;
@@ -9,6 +9,7 @@ pub(crate) mod feed;
 pub(crate) mod outbox;
 pub(crate) mod pending;
 pub(crate) mod policy_tests;
+pub(crate) mod rejoin;
 pub(crate) mod report_false_positive;
 pub(crate) mod revoke;
 pub(crate) mod rules;
@@ -65,6 +66,8 @@ enum Verb {
     /// Apps that may ask this agent for verdicts.
     #[command(subcommand)]
     App(app::AppVerb),
+    /// Start with fresh keys after the agent's state was lost, damaged or put back from a copy.
+    Rejoin(rejoin::Rejoin),
     /// The rules that apply, in plain words.
     Rules,
     /// Files of the outbox folder.
@@ -98,6 +101,7 @@ impl Command {
             Verb::Activity => activity::execute(&context).await,
             Verb::ReportFalsePositive(command) => command.execute(&context).await,
             Verb::App(command) => command.execute(&context).await,
+            Verb::Rejoin(command) => command.execute(&context).await,
             Verb::Rules => rules::execute(&context).await,
             Verb::Outbox(command) => command.execute(&context).await,
             Verb::Pending(command) => command.execute(&context).await,

@@ -1,7 +1,7 @@
 //! `sealgate-agent run`: the loops that make the agent.
 //!
 //! ```text
-//! connect: directory log ─► policy ─► people ─► key packages ─► logs up to date ─► kept drafts
+//! connect: directory log ─► policy ─► people ─► logs up to date ─► key packages ─► kept drafts
 //! then:    long poll ─► apply ─► whatever it says is newer       (a failure: back off, say offline)
 //! beside:  events' upload · forgetting what expired · outbox · local API
 //! ```
@@ -25,7 +25,8 @@ use crate::limits;
 use crate::local::server;
 use crate::outbox::worker;
 use crate::uplink::client::CallError;
-use crate::uplink::{directory, events, key_packages, people, policy, stories, sync};
+use crate::uplink::rejoin::Loss;
+use crate::uplink::{directory, events, key_packages, people, policy, rejoin, stories, sync};
 use crate::vault::{claim, files, journal, spent_receipt, story};
 
 /// How often people, groups and the policy's freshness are asked for without a hint.
@@ -134,7 +135,10 @@ async fn follow(agent: Arc<Agent>, first: oneshot::Sender<()>) {
             return;
         }
         let jittered = rand::rng().random_range(pause / 2..=pause);
-        tokio::time::sleep(jittered).await;
+        tokio::select! {
+            () = tokio::time::sleep(jittered) => {}
+            () = agent.hurry.notified() => {}
+        }
         pause = pause.saturating_mul(2).min(limits::BACKOFF_MAX);
     }
 }
@@ -148,20 +152,34 @@ async fn connect(agent: &Agent) -> anyhow::Result<()> {
     agent.set_link(Link::Online);
     policy::pull(agent).await?;
     people::refresh(agent).await?;
-    key_packages::replenish(agent).await?;
+    rejoin::resume(agent).await?;
     {
         let mut member = agent.member.lock().await;
         sync::catch_up(agent, &mut member).await?;
     }
+    catch_up_behind(agent).await?;
+    key_packages::replenish(agent).await?;
     agent.events_wait.notify_one();
     pending::send_waiting(agent).await
+}
+
+/// Audiences whose log no longer reaches back to this device are joined again, without asking anybody (M5).
+async fn catch_up_behind(agent: &Agent) -> anyhow::Result<()> {
+    let behind = agent.take_behind();
+    if behind.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(audiences = behind.len(), "too far behind: joining again");
+    rejoin::rejoin(agent, Loss::Behind(behind.clone())).await?;
+    agent.tried_behind(behind);
+    Ok(())
 }
 
 /// The long poll, until it fails.
 async fn poll(agent: &Agent) -> anyhow::Result<()> {
     let mut refreshed = Instant::now();
     loop {
-        let response = sync::ask(agent, limits::LONG_POLL_S).await?;
+        let response = sync::wait(agent, limits::LONG_POLL_S).await?;
         let offered = response.policy_version;
         let policy_is_newer = offered > agent.policy.asked_version();
         let joined = !response.inbox.is_empty();
@@ -170,6 +188,7 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
             let mut member = agent.member.lock().await;
             sync::apply(agent, &mut member, response).await?;
         }
+        catch_up_behind(agent).await?;
         agent.set_link(Link::Online);
         let due = refreshed.elapsed() >= REFRESH;
         if policy_is_newer || due {
@@ -199,6 +218,13 @@ fn note(agent: &Agent, error: &anyhow::Error) {
         Some(ErrorCode::IdentityInvalid | ErrorCode::DeviceRevoked) => {
             agent.alarm("identity", "the gateway does not know this device any more: nothing is sent or received. Ask the administrator for a new token, then enrol again in a new folder");
             agent.set_link(Link::Revoked);
+        }
+        Some(ErrorCode::StateBehind) => {
+            rejoin::due(
+                agent,
+                "this device had a later state than the one that it runs on",
+            );
+            agent.set_link(Link::Offline);
         }
         _ => {
             agent.set_link(Link::Offline);

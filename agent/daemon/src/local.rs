@@ -11,6 +11,7 @@ pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod receipt;
 pub(crate) mod records;
+pub(crate) mod rejoin;
 pub(crate) mod server;
 pub(crate) mod stories;
 pub(crate) mod tamper;

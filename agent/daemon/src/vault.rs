@@ -24,14 +24,18 @@ pub(crate) mod app;
 pub(crate) mod audience;
 pub(crate) mod cipher;
 pub(crate) mod claim;
+pub(crate) mod damage;
 pub(crate) mod directory_entry;
 pub(crate) mod event;
 pub(crate) mod expiry;
 pub(crate) mod files;
 pub(crate) mod journal;
+pub(crate) mod leaf_key;
+pub(crate) mod mark;
 pub(crate) mod mls_record;
 pub(crate) mod outgoing;
 pub(crate) mod pending;
+pub(crate) mod rejoining;
 pub(crate) mod setting;
 pub(crate) mod spent_receipt;
 pub(crate) mod story;
@@ -82,6 +86,15 @@ impl Vault {
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
             .execute(&self.pool)
             .await?;
+        Ok(())
+    }
+
+    /// Whether the file itself is sound, page by page.
+    pub(crate) async fn check_integrity(&self) -> anyhow::Result<()> {
+        let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+            .fetch_one(&self.pool)
+            .await?;
+        anyhow::ensure!(found == "ok", "the state database is damaged");
         Ok(())
     }
 

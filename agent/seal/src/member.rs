@@ -59,9 +59,7 @@ pub enum MemberError {
     #[error(transparent)]
     Signer(#[from] SignerError),
     /// The records are not a whole state.
-    #[error(
-        "this device's sealing state is damaged or incomplete\nhelp: remove the state and enrol the device again"
-    )]
+    #[error("this device's sealing state is damaged or incomplete\nhelp: sealgate-agent rejoin")]
     State,
     /// No audience of this id is known here.
     #[error("this device is not in audience {0}")]

@@ -46,3 +46,23 @@ pub(crate) fn replace_key_packages(path: &Path, device: &str, package: &[u8]) {
             .unwrap();
     })
 }
+
+/// Forgets an audience's handshakes and says how far, as the gateway does 30 days after them.
+pub(crate) fn forget_handshakes(path: &Path, audience: &str) {
+    let audience = hex::decode(audience).unwrap();
+    with_database(path, async |database| {
+        let note = "INSERT INTO audience_horizon (audience, sequence) SELECT audience, MAX(sequence) \
+                    FROM audience_log WHERE audience = $1 AND kind = 'commit'";
+        sqlx::query(note)
+            .bind(&audience)
+            .execute(&mut *database)
+            .await
+            .unwrap();
+        let forget = "DELETE FROM audience_log WHERE audience = $1 AND kind IN ('commit', 'proposal')";
+        sqlx::query(forget)
+            .bind(&audience)
+            .execute(database)
+            .await
+            .unwrap();
+    })
+}

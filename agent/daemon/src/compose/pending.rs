@@ -1,6 +1,7 @@
 //! Drafts that wait for the gateway: decided again on reconnect under the policy of then, and only
 //! then sent. A draft that is blocked by then never leaves.
 
+use gateway_api::error::ErrorCode;
 use gateway_api::v1::stories::Accepted;
 use policies::terms::Cti;
 
@@ -300,15 +301,11 @@ async fn post_again(
     known: &record::Record,
     bytes: record::SealedBytes,
 ) -> Result<Option<Accepted>, CallError> {
-    let posted = agent
-        .gateway
-        .post_story(known.audience, bytes.envelope, &bytes.clearance);
+    let posted = send::post_sealed(agent, known.audience, &bytes.envelope, &bytes.clearance);
     match posted.await {
         Ok(accepted) => Ok(Some(accepted)),
-        Err(CallError::Refused(_)) => Ok(None),
-        Err(error @ (CallError::Unreachable(_) | CallError::Busy(_) | CallError::Unreadable(_))) => {
-            Err(error)
-        }
+        Err(CallError::Refused(problem)) if problem.code != ErrorCode::StateBehind => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::bail;
 use gateway_api::error::ErrorCode;
 use gateway_api::receipt::Acceptance;
 use gateway_api::v1::events::EventKind;
+use gateway_api::v1::rejoin::StateMark;
 use gateway_api::v1::stories::Accepted;
 use policies::decide::Facts;
 use policies::terms::{AudienceId, Cti, Digest, ItemKind};
@@ -25,7 +26,7 @@ use crate::uplink::client::CallError;
 use crate::uplink::membership;
 use crate::vault::audience::Audience;
 use crate::vault::claim::{self, ClaimId};
-use crate::vault::{mls_record, outgoing, pending};
+use crate::vault::{mark, mls_record, outgoing, pending};
 
 /// A sealed story on its way; kept until it is answered.
 pub(crate) struct Sending {
@@ -271,11 +272,12 @@ async fn post(agent: &Agent, epoch: u64, cleared: &Cleared, record: &Record) -> 
         {
             Posted::Moved(cti)
         }
-        Err(CallError::Refused(problem)) => {
+        Err(CallError::Refused(problem)) if problem.code != ErrorCode::StateBehind => {
             let refusal = answer::refusal(&problem, &agent.pins);
             Posted::Done(Sent::Refused { cti, refusal })
         }
-        Err(error @ (CallError::Unreachable(_) | CallError::Busy(_) | CallError::Unreadable(_))) => {
+        // A state that was overtaken says nothing about the story: it is kept, and sealed again after the rejoin.
+        Err(error) => {
             tracing::warn!(story = %cti, %error, "the story was not answered");
             Posted::Done(Sent::Unanswered { cti })
         }
@@ -286,10 +288,42 @@ async fn transmit(agent: &Agent, audience: AudienceId, cleared: &Cleared) -> Res
     for blob in cleared.blobs() {
         agent.gateway.put_blob(blob.digest, blob.bytes.clone()).await?;
     }
-    agent
+    post_sealed(agent, audience, cleared.envelope(), cleared.clearance()).await
+}
+
+/// Posts with the state's mark. A mark that is too old is read and sent again while nothing changes here: it may have
+/// crossed with a change of this very agent (M7).
+pub(crate) async fn post_sealed(
+    agent: &Agent,
+    audience: AudienceId,
+    envelope: &[u8],
+    clearance: &[u8],
+) -> Result<Accepted, CallError> {
+    let state = state_mark(agent).await?;
+    let posted = agent
         .gateway
-        .post_story(audience, cleared.envelope().to_vec(), cleared.clearance())
-        .await
+        .post_story(audience, envelope.to_vec(), clearance, state)
+        .await;
+    match posted {
+        Err(error) if error.code() == Some(ErrorCode::StateBehind) => {
+            let _unchanged = agent.member.lock().await;
+            let state = state_mark(agent).await?;
+            agent
+                .gateway
+                .post_story(audience, envelope.to_vec(), clearance, state)
+                .await
+        }
+        posted => posted,
+    }
+}
+
+/// Without a mark nothing is posted: it would look like an agent that does not count.
+async fn state_mark(agent: &Agent) -> Result<StateMark, CallError> {
+    let read = async {
+        let mut connection = agent.vault.connection().await?;
+        mark::read(&mut connection, &agent.vault.cipher).await
+    };
+    read.await.map_err(CallError::State)
 }
 
 /// An acceptance counts only if it is signed, and of this story; any other answer is none.

@@ -388,7 +388,13 @@ fn refused(error: anyhow::Error) -> anyhow::Error {
         .chain()
         .find_map(|cause| match cause.downcast_ref::<CallError>() {
             Some(CallError::Refused(problem)) => Some(problem.clone()),
-            Some(CallError::Unreachable(_) | CallError::Busy(_) | CallError::Unreadable(_)) | None => None,
+            Some(
+                CallError::Unreachable(_)
+                | CallError::Busy(_)
+                | CallError::Unreadable(_)
+                | CallError::State(_),
+            )
+            | None => None,
         });
     match problem {
         Some(problem) => LocalProblem::new(

@@ -5,7 +5,7 @@
 //! A/agent.toml             optional behaviour
 //! A/agent.sock             the local API
 //! A/state.db               everything that changes, encrypted per record
-//! A/keys/                  0700: ca.pem, device.key, tls.key, tls.pem, state.key, expiry/
+//! A/keys/                  0700: ca.pem, device.key, tls.key, tls.pem, leaf.key, state.key, expiry/
 //! A/policy/                the last good bundle and its timestamp
 //! A/outbox/                drop folders, one per audience
 //! ```
@@ -70,6 +70,10 @@ impl Paths {
 
     pub(crate) fn state_key(&self) -> PathBuf {
         self.keys().join("state.key")
+    }
+
+    pub(crate) fn leaf_key(&self) -> PathBuf {
+        self.keys().join("leaf.key")
     }
 
     pub(crate) fn expiry_keys(&self) -> PathBuf {

@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail};
 
 use super::peer::{self, Peer};
 use super::wire::{self, LocalProblem, TamperCause};
-use super::{apps, audiences, feed, outbox, records, stories};
+use super::{apps, audiences, feed, outbox, records, rejoin, stories};
 use crate::agent::Agent;
 use crate::exit::Exit;
 use crate::limits;
@@ -83,6 +83,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .route(wire::FALSE_POSITIVE, web::post().to(stories::false_positive))
         .route(wire::STATUS, web::get().to(records::status))
         .route(wire::ACTIVITY, web::get().to(records::activity))
+        .route(wire::REJOIN, web::post().to(rejoin::rejoin))
         .route(wire::RULES, web::get().to(records::rules));
 }
 

@@ -63,11 +63,13 @@ fn not_revoked(error: CallError) -> Failure {
             format!("{}: {}", problem.title, problem.detail),
             &problem.help,
         ),
-        CallError::Unreachable(_) | CallError::Busy(_) | CallError::Unreadable(_) => LocalProblem::new(
-            Exit::Failed,
-            error.to_string(),
-            "nothing was revoked; try again when the device is online",
-        ),
+        CallError::Unreachable(_) | CallError::Busy(_) | CallError::Unreadable(_) | CallError::State(_) => {
+            LocalProblem::new(
+                Exit::Failed,
+                error.to_string(),
+                "nothing was revoked; try again when the device is online",
+            )
+        }
     };
     problem.into()
 }

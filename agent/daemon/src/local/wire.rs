@@ -23,6 +23,7 @@ pub(crate) const STATUS: &str = "/v1/status";
 pub(crate) const AUDIENCES: &str = "/v1/audiences";
 pub(crate) const REVOKE: &str = "/v1/revoke";
 pub(crate) const ACTIVITY: &str = "/v1/activity";
+pub(crate) const REJOIN: &str = "/v1/rejoin";
 pub(crate) const RULES: &str = "/v1/rules";
 pub(crate) const OUTBOX: &str = "/v1/outbox";
 pub(crate) const PENDING: &str = "/v1/pending";
@@ -555,6 +556,21 @@ pub(crate) struct DisputeView {
     pub comment: Option<String>,
     /// How many matched texts are in it.
     pub matched: u64,
+}
+
+/// `rejoin`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct RejoinAnswer {
+    /// Index of the entry in the directory log; none while the rejoin is still to come.
+    pub log_index: Option<u64>,
+    /// Audiences that this device is in again.
+    pub joined: Vec<String>,
+    /// Audiences that it waits for: a member lets it in with the next story.
+    pub waiting: Vec<String>,
+    /// No agent ran: the next start rejoins.
+    pub at_next_start: bool,
+    /// Where a database was put that cannot be read.
+    pub put_aside: Option<String>,
 }
 
 /// `rules`

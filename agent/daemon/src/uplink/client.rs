@@ -5,6 +5,7 @@ use bytes::Bytes;
 use gateway_api::bytes::Bytes as WireBytes;
 use gateway_api::error::{ErrorCode, Problem};
 use gateway_api::v1;
+use gateway_api::v1::rejoin::StateMark;
 use policies::terms::{AudienceId, Cti, Digest};
 use reqwest::header::{ETAG, IF_NONE_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -26,17 +27,21 @@ pub(crate) enum CallError {
     /// The gateway says no.
     #[error("{}: {}", .0.title, .0.detail)]
     Refused(Box<Problem>),
+    /// The state that the call is about cannot be read.
+    #[error("the agent's own state cannot be read")]
+    State(#[source] anyhow::Error),
     /// The answer is not what the contract says.
     #[error("the gateway's answer cannot be read: {0}")]
     Unreadable(String),
 }
 
 impl CallError {
-    /// Whether the same call may succeed later without anybody doing anything.
-    pub(crate) const fn is_temporary(&self) -> bool {
+    /// Whether the same call may succeed later, by itself or after a rejoin (M7), so that what waits is kept.
+    pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Busy(_) => true,
-            Self::Refused(_) | Self::Unreadable(_) => false,
+            Self::Refused(problem) => problem.code == ErrorCode::StateBehind,
+            Self::Unreadable(_) | Self::State(_) => false,
         }
     }
 
@@ -44,7 +49,7 @@ impl CallError {
     pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused(problem) | Self::Busy(problem) => Some(problem.code),
-            Self::Unreachable(_) | Self::Unreadable(_) => None,
+            Self::Unreachable(_) | Self::Unreadable(_) | Self::State(_) => None,
         }
     }
 }
@@ -171,6 +176,33 @@ impl Gateway {
         self.post(&v1::groups::proposals_path(group), proposal).await
     }
 
+    /// Has the rejoin of this device logged (K4).
+    pub(crate) async fn rejoin(
+        &self,
+        request: &v1::rejoin::RejoinRequest,
+    ) -> Result<v1::rejoin::RejoinResponse, CallError> {
+        self.post(v1::rejoin::PATH, request).await
+    }
+
+    /// What an external commit is made from.
+    pub(crate) async fn public_state(&self, group: AudienceId) -> Result<v1::rejoin::PublicState, CallError> {
+        self.read(&v1::rejoin::public_state_path(group)).await
+    }
+
+    pub(crate) async fn external_commit(
+        &self,
+        group: AudienceId,
+        commit: &v1::rejoin::ExternalCommit,
+    ) -> Result<v1::groups::Committed, CallError> {
+        self.post(&v1::rejoin::external_commit_path(group), commit).await
+    }
+
+    /// Asks for the removal of this device's old leaf, so that a member can add it anew.
+    pub(crate) async fn readmission(&self, group: AudienceId) -> Result<(), CallError> {
+        let request = self.request(Method::POST, &v1::rejoin::readmission_path(group));
+        succeeded(send(request).await?).await.map(drop)
+    }
+
     pub(crate) async fn preflight(
         &self,
         request: &v1::preflight::PreflightRequest,
@@ -214,6 +246,7 @@ impl Gateway {
         group: AudienceId,
         envelope: Vec<u8>,
         clearance: &[u8],
+        state: StateMark,
     ) -> Result<v1::stories::Accepted, CallError> {
         let request = self
             .request(Method::POST, &v1::stories::post_path(group))
@@ -221,6 +254,7 @@ impl Gateway {
                 v1::stories::CLEARANCE_HEADER,
                 WireBytes(clearance.to_vec()).to_text(),
             )
+            .header(v1::rejoin::STATE_HEADER, state.to_string())
             .body(envelope);
         json(succeeded(send(request).await?).await?).await
     }

@@ -58,9 +58,7 @@ impl Follower {
             let signed = SignedCheckpoint::open(std::str::from_utf8(&note)?, &follower.key)?;
             let (size, root) = (signed.checkpoint().size, signed.checkpoint().root);
             if (size, root) != (follower.frontier.size(), follower.frontier.root()) {
-                anyhow::bail!(
-                    "the stored directory log is damaged\n  help: remove the agent's folder and enrol the device again"
-                );
+                anyhow::bail!("the stored directory log is damaged\n  help: sealgate-agent rejoin");
             }
         }
         Ok(follower)

@@ -6,11 +6,11 @@ use gateway_api::v1::sync::{GroupBody, GroupItem, InboxBody, InboxItem, SyncRequ
 use policies::terms::{AudienceId, DeviceId};
 
 use super::directory::Follower;
-use super::{directory, stories};
+use super::{directory, rejoin, stories};
 use crate::agent::Agent;
 use crate::vault::audience::{Audience, AudienceState};
 use crate::vault::setting::{self, Setting};
-use crate::vault::{Connection, audience, mls_record};
+use crate::vault::{Connection, audience, mark, mls_record};
 
 /// Asks with the cursors of now.
 ///
@@ -20,6 +20,7 @@ pub(crate) async fn ask(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncRespon
     let mut connection = agent.vault.connection().await?;
     let audiences = audience::all(&mut connection, &agent.vault.cipher).await?;
     let inbox = setting::read_number(&mut connection, &agent.vault.cipher, Setting::InboxCursor).await?;
+    let state = mark::read(&mut connection, &agent.vault.cipher).await?;
     drop(connection);
     let request = SyncRequest {
         inbox,
@@ -30,9 +31,24 @@ pub(crate) async fn ask(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncRespon
         policy_version: agent.policy.asked_version(),
         directory_size: agent.directory.read().await.asked_size(),
         wait_s,
-        state: None,
+        state: Some(state),
     };
     Ok(agent.gateway.sync(&request).await?)
+}
+
+/// Asks, and waits for news. A mark that is too old is asked again while nothing changes here: a request that crossed
+/// with a change of this very agent says nothing about the state (M7).
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) async fn wait(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncResponse> {
+    match ask(agent, wait_s).await {
+        Err(error) if rejoin::is_behind(&error) => {
+            let _unchanged = agent.member.lock().await;
+            ask(agent, 0).await
+        }
+        answer => answer,
+    }
 }
 
 /// Applies an answer. Items that were processed in the meantime are passed over.
@@ -44,6 +60,7 @@ pub(crate) async fn apply(agent: &Agent, member: &mut Member, response: SyncResp
     if response.directory_size != follower.size() {
         directory::follow(agent, &mut follower).await?;
     }
+    agent.note_behind(response.behind);
     for item in response.inbox {
         apply_inbox(agent, member, &follower, item).await?;
     }

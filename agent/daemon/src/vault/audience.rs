@@ -97,6 +97,15 @@ pub(crate) async fn set_state(
     Ok(())
 }
 
+/// Every audience counts as left until it is joined again; names stay.
+pub(crate) async fn leave_all(connection: &mut Connection) -> anyhow::Result<()> {
+    sqlx::query("UPDATE audience SET state = $1")
+        .bind(state_text(AudienceState::Left))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 const fn state_text(state: AudienceState) -> &'static str {
     match state {
         AudienceState::Member => "member",

@@ -6,8 +6,8 @@ use agent_seal::RecordChange;
 use sqlx::Row as _;
 use zeroize::Zeroizing;
 
-use super::Connection;
 use super::cipher::StateCipher;
+use super::{Connection, mark};
 
 /// Everything, decrypted, for `Member::load`.
 pub(crate) async fn all(
@@ -26,12 +26,15 @@ pub(crate) async fn all(
     Ok(records)
 }
 
-/// Applies changes in their order.
+/// Applies changes in their order; the state's mark rises with them (M7).
 pub(crate) async fn apply(
     connection: &mut Connection,
     cipher: &StateCipher,
     changes: Vec<RecordChange>,
 ) -> anyhow::Result<()> {
+    if !changes.is_empty() {
+        mark::raise(connection, cipher).await?;
+    }
     for change in changes {
         match change.value {
             Some(value) => put(connection, cipher, &change.key, &value).await?,
@@ -55,6 +58,12 @@ async fn put(
     .bind(value)
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Removes every record: the state is made anew.
+pub(crate) async fn clear(connection: &mut Connection) -> anyhow::Result<()> {
+    sqlx::query("DELETE FROM mls_record").execute(connection).await?;
     Ok(())
 }
 

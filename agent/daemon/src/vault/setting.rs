@@ -21,6 +21,12 @@ pub(crate) enum Setting {
     People,
     /// Latest signed time seen, u64 big-endian (B5).
     SignedTime,
+    /// Index of the last `device-rejoin` entry of this device, u64 big-endian (M7).
+    StateRejoin,
+    /// Changes of the MLS state since then, u64 big-endian (M7).
+    StateCount,
+    /// 1 while the MLS state is to be made anew at the next connection, u64 big-endian (M4).
+    RejoinDue,
 }
 
 impl Setting {
@@ -32,6 +38,9 @@ impl Setting {
             Self::Groups => "groups",
             Self::People => "people",
             Self::SignedTime => "signed-time",
+            Self::StateRejoin => "state-rejoin",
+            Self::StateCount => "state-count",
+            Self::RejoinDue => "rejoin-due",
         }
     }
 }
