@@ -7,6 +7,7 @@
 mod audiences;
 mod gateway;
 mod hostile;
+mod interop;
 mod model;
 mod policy;
 mod rejoin;
