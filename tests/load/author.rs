@@ -95,7 +95,6 @@ impl Author {
             commit: staged.commit.into(),
             welcome: staged.welcome.map(Bytes),
             group_info: staged.group_info.into(),
-            ratchet_tree: staged.ratchet_tree.into(),
             joiners: staged.joiners,
         };
         let _: groups::Committed = device.post(&groups::commits_path(AUDIENCE), &commit).await?;

@@ -27,10 +27,10 @@ use crate::uplink::tls::TlsIdentity;
 use crate::vault::audience::{Audience, AudienceState};
 use crate::vault::cipher::StateCipher;
 use crate::vault::setting::{self, Setting};
-use crate::vault::{Vault, audience, files, leaf_key, mls_record};
+use crate::vault::{Connection, Vault, audience, files, leaf_key, mls_record, notice};
 
-/// Notices and alarms that are kept for the status.
-const NOTES_MAX: usize = 100;
+/// Alarms that are kept for the status.
+const ALARMS_MAX: usize = 100;
 
 /// Everything that the agent is.
 pub(crate) struct Agent {
@@ -54,6 +54,8 @@ pub(crate) struct Agent {
     pub compliance: CompliancePublicKey,
     /// Ends the pause after a failure: something changed that lets the gateway be tried again.
     pub hurry: Notify,
+    /// Audiences in which the gateway asked this device to renew its keys (M9).
+    pub asked_renewals: Mutex<BTreeSet<AudienceId>>,
     /// Hurries the upload of events.
     pub events_wait: Notify,
     pub link: watch::Sender<Link>,
@@ -67,7 +69,8 @@ pub(crate) struct Agent {
     pub drafts: tokio::sync::Mutex<()>,
     /// Audiences whose log no longer reaches back to this device's cursor (M5).
     behind: Mutex<Behind>,
-    notes: Mutex<Notes>,
+    /// What must be looked at, by cause.
+    alarms: Mutex<BTreeMap<String, String>>,
     changes: watch::Sender<u64>,
 }
 
@@ -95,12 +98,6 @@ pub(crate) struct KnownPeople {
 struct Behind {
     noted: BTreeSet<AudienceId>,
     tried: BTreeSet<AudienceId>,
-}
-
-#[derive(Debug, Default)]
-struct Notes {
-    alarms: BTreeMap<String, String>,
-    notices: Vec<String>,
 }
 
 impl Agent {
@@ -145,6 +142,7 @@ impl Agent {
             people,
             compliance,
             hurry: Notify::new(),
+            asked_renewals: Mutex::default(),
             events_wait: Notify::new(),
             link: watch::Sender::new(Link::Starting),
             connections: Arc::default(),
@@ -152,7 +150,7 @@ impl Agent {
             tamper: Tamper::default(),
             drafts: tokio::sync::Mutex::default(),
             behind: Mutex::default(),
-            notes: Mutex::default(),
+            alarms: Mutex::default(),
             changes: watch::Sender::new(0),
         })
     }
@@ -194,17 +192,17 @@ impl Agent {
     /// Says once, loudly, that something must be looked at; the key makes a cause appear once (T3).
     pub(crate) fn alarm(&self, key: &str, message: impl Into<String>) {
         let message = message.into();
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = notes.alarms.get(key) != Some(&message);
+        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = alarms.get(key) != Some(&message);
         if is_news {
             tracing::error!(cause = key, "{message}");
         }
         // An alarm about one of many (`story/<audience>`) may have to give way; one of the agent itself never.
         let is_one_of_many = key.contains('/');
-        if !is_one_of_many || notes.alarms.contains_key(key) || notes.alarms.len() < NOTES_MAX {
-            notes.alarms.insert(key.to_owned(), message);
+        if !is_one_of_many || alarms.contains_key(key) || alarms.len() < ALARMS_MAX {
+            alarms.insert(key.to_owned(), message);
         }
-        drop(notes);
+        drop(alarms);
         self.changed();
     }
 
@@ -218,10 +216,9 @@ impl Agent {
     /// Takes an alarm back whose cause is gone.
     pub(crate) fn all_clear(&self, key: &str) {
         let removed = self
-            .notes
+            .alarms
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .alarms
             .remove(key);
         if removed.is_some() {
             self.changed();
@@ -249,31 +246,18 @@ impl Agent {
             .extend(tried);
     }
 
-    /// Something that its owner should know (K8).
-    pub(crate) fn notice(&self, message: impl Into<String>) {
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        if notes.notices.len() >= NOTES_MAX {
-            notes.notices.remove(0);
-        }
-        notes.notices.push(message.into());
+    /// Something that its owner should know (K8), durable with the transaction of its cause.
+    pub(crate) async fn notice(&self, connection: &mut Connection, message: &str) -> anyhow::Result<()> {
+        notice::put(connection, &self.vault.cipher, self.now_s(), message).await
     }
 
     pub(crate) fn alarms(&self) -> Vec<String> {
-        self.notes
+        self.alarms
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .alarms
             .values()
             .cloned()
             .collect()
-    }
-
-    pub(crate) fn notices(&self) -> Vec<String> {
-        self.notes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .notices
-            .clone()
     }
 
     /// The name of a person, or the beginning of the id of one whose name is not known here.

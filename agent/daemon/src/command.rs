@@ -6,6 +6,7 @@ pub(crate) mod audience;
 pub(crate) mod duration;
 pub(crate) mod enroll;
 pub(crate) mod feed;
+pub(crate) mod notices;
 pub(crate) mod outbox;
 pub(crate) mod pending;
 pub(crate) mod policy_tests;
@@ -70,6 +71,8 @@ enum Verb {
     Rejoin(rejoin::Rejoin),
     /// The rules that apply, in plain words.
     Rules,
+    /// New devices in your name, new members of your audiences: kept until you acknowledge them.
+    Notices(notices::Notices),
     /// Files of the outbox folder.
     Outbox(outbox::Outbox),
     /// Drafts that are kept for later.
@@ -103,6 +106,7 @@ impl Command {
             Verb::App(command) => command.execute(&context).await,
             Verb::Rejoin(command) => command.execute(&context).await,
             Verb::Rules => rules::execute(&context).await,
+            Verb::Notices(command) => command.execute(&context).await,
             Verb::Outbox(command) => command.execute(&context).await,
             Verb::Pending(command) => command.execute(&context).await,
         };

@@ -26,7 +26,7 @@ use crate::local::server;
 use crate::outbox::worker;
 use crate::uplink::client::CallError;
 use crate::uplink::rejoin::Loss;
-use crate::uplink::{directory, events, key_packages, people, policy, rejoin, stories, sync};
+use crate::uplink::{directory, events, key_packages, people, policy, rejoin, renewal, stories, sync};
 use crate::vault::{claim, files, journal, spent_receipt, story};
 
 /// How often people, groups and the policy's freshness are asked for without a hint.
@@ -159,6 +159,7 @@ async fn connect(agent: &Agent) -> anyhow::Result<()> {
     }
     catch_up_behind(agent).await?;
     key_packages::replenish(agent).await?;
+    renewal::carry_out(agent).await;
     agent.events_wait.notify_one();
     pending::send_waiting(agent).await
 }
@@ -190,6 +191,7 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
         }
         catch_up_behind(agent).await?;
         agent.set_link(Link::Online);
+        renewal::carry_out(agent).await;
         let due = refreshed.elapsed() >= REFRESH;
         if policy_is_newer || due {
             policy::pull(agent).await?;

@@ -40,6 +40,9 @@ pub(crate) const LOCAL_BUCKET_S: u64 = 1;
 
 /// Commits tried again after the group moved under us (409) before the draft is kept.
 pub(crate) const COMMIT_ATTEMPTS_MAX: usize = 6;
+/// Least time between two commits of this device in one audience for which the gateway may ask, seconds: a gateway
+/// that asks without end gets no storm out of it (M9).
+pub(crate) const ASKED_RENEWAL_PAUSE_S: u64 = 60;
 /// Sealings tried again after the epoch moved (C2).
 pub(crate) const SEAL_ATTEMPTS_MAX: usize = 4;
 /// Drafts kept for later while the gateway is unreachable.
@@ -79,6 +82,8 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(crate) const EVENT_BATCH_MAX: i64 = 200;
 /// Events kept while they cannot be uploaded (S4).
 pub(crate) const SPOOL_EVENTS_MAX: i64 = 100_000;
+/// Notices that wait for their owner; the oldest give way. Each costs a device that joined something.
+pub(crate) const NOTICES_MAX: i64 = 1_000;
 /// Days that the journal keeps (K26).
 pub(crate) const JOURNAL_DAYS: u64 = 30;
 

@@ -6,6 +6,7 @@ pub(crate) mod audiences;
 pub(crate) mod client;
 pub(crate) mod feed;
 pub(crate) mod frame;
+pub(crate) mod notices;
 pub(crate) mod outbox;
 pub(crate) mod peer;
 pub(crate) mod program;

@@ -11,6 +11,7 @@ pub(crate) mod membership;
 pub(crate) mod people;
 pub(crate) mod policy;
 pub(crate) mod rejoin;
+pub(crate) mod renewal;
 pub(crate) mod stories;
 pub(crate) mod sync;
 pub(crate) mod tls;

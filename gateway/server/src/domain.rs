@@ -11,3 +11,4 @@ pub(crate) mod policy;
 pub(crate) mod random;
 pub(crate) mod record;
 pub(crate) mod rejoin;
+pub(crate) mod warm_up;

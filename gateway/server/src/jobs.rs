@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::domain::gateway::Gateway;
 use crate::domain::record::Kind;
+use crate::domain::warm_up;
 use crate::limits;
 
 /// Runs until `stop` changes.
@@ -34,6 +35,9 @@ pub(crate) async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) 
         }
         if let Err(fault) = purge::run(&gateway).await {
             tracing::error!(%fault, "the purge failed; it is tried again");
+        }
+        if let Err(fault) = warm_up::go_on(&gateway).await {
+            tracing::error!(%fault, "a warm-up could not go on; it is tried again");
         }
         if let Err(error) = gateway.ledger.publish().await {
             tracing::error!(

@@ -22,6 +22,12 @@ pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 pub(crate) const BUNDLE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Devices of an audience (M11).
 pub(crate) const AUDIENCE_DEVICES_MAX: usize = 2_000;
+/// Devices added by one commit that make it a bulk add: below this a cold commit costs less than one kilobyte more (M9).
+pub(crate) const BULK_ADD_DEVICES_MIN: usize = 8;
+/// How long a device that was asked to renew its keys has, seconds: a long poll's wait and a commit's retries (M9).
+pub(crate) const WARM_UP_PATIENCE_S: u64 = 60;
+/// A device that polled within this time is online, seconds: long polls follow each other within less.
+pub(crate) const ONLINE_S: u64 = 60;
 /// Key packages kept per device: enough for a month offline, few enough not to be a disk lever.
 pub(crate) const KEY_PACKAGES_PER_DEVICE_MAX: u32 = 200;
 /// Key packages claimed at once: an audience's worth.

@@ -18,6 +18,7 @@ pub(crate) mod people;
 pub(crate) mod rejoin;
 pub(crate) mod stories;
 pub(crate) mod tokens;
+pub(crate) mod warm_ups;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -82,6 +82,32 @@ impl Device {
             .collect()
     }
 
+    /// The group's log from the start, as soon as it holds enough.
+    pub(crate) fn log_until(
+        &self,
+        group: AudienceId,
+        enough: impl Fn(&[sync::GroupBody]) -> bool,
+    ) -> Vec<sync::GroupBody> {
+        let (mut cursor, mut items) = (0, Vec::new());
+        while !enough(&items) {
+            let request = sync::SyncRequest {
+                groups: [(group, cursor)].into(),
+                policy_version: 1,
+                directory_size: u64::MAX,
+                wait_s: 25,
+                ..Default::default()
+            };
+            let url = format!("{}{}", self.url, sync::PATH);
+            let response = self.client.post(url).json(&request).send().unwrap();
+            let mut response: sync::SyncResponse = response.error_for_status().unwrap().json().unwrap();
+            for item in response.groups.remove(&group).unwrap_or_default() {
+                cursor = item.sequence;
+                items.push(item.body);
+            }
+        }
+        items
+    }
+
     /// Posts an envelope, with a clearance if there is one.
     pub(crate) fn post(&self, group: AudienceId, envelope: &[u8], clearance: Option<&[u8]>) -> Response {
         let mut request = self

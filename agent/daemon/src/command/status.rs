@@ -19,6 +19,9 @@ pub(crate) struct Status {
     /// Wait until the gateway holds every event of this device.
     #[arg(long, group = "wait")]
     wait_spool: bool,
+    /// Wait until an alarm that contains this text is raised.
+    #[arg(long, value_name = "TEXT", group = "wait")]
+    wait_alarm: Option<String>,
     /// How long to wait.
     #[arg(long, value_parser = duration::parse, requires = "wait")]
     timeout: Option<Duration>,
@@ -30,6 +33,7 @@ impl Status {
         let asked = StatusQuery {
             wait_policy: self.wait_policy,
             wait_spool: self.wait_spool,
+            wait_alarm: self.wait_alarm,
             timeout_s: self.timeout.map(|timeout| timeout.as_secs()),
         };
         let status: StatusAnswer = agent.get(&query(wire::STATUS, &asked)?).await?;

@@ -184,10 +184,9 @@ async fn register(agent: &Agent, name: App, program: &Path, replace: bool) -> an
         .into());
     }
     app::put(&mut transaction, &agent.vault.cipher, &registered).await?;
+    let told = format!("the app `{name}` was registered; it may ask for verdicts");
+    agent.notice(&mut transaction, &told).await?;
     transaction.commit().await?;
-    agent.notice(format!(
-        "the app `{name}` was registered; it may ask for verdicts"
-    ));
     agent.changed();
     Ok(AppCredential {
         credential: format!("{name}.{secret}"),
@@ -199,7 +198,8 @@ async fn register(agent: &Agent, name: App, program: &Path, replace: bool) -> an
 async fn remove(agent: &Agent, name: &App) -> anyhow::Result<()> {
     let mut connection = agent.vault.connection().await?;
     if app::remove(&mut connection, name).await? {
-        agent.notice(format!("the app `{name}` was removed"));
+        let told = format!("the app `{name}` was removed");
+        agent.notice(&mut connection, &told).await?;
         agent.changed();
         return Ok(());
     }

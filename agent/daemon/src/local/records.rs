@@ -11,7 +11,7 @@ use crate::agent::{Agent, Link};
 use crate::compose::{record, report};
 use crate::limits;
 use crate::vault::audience::AudienceState;
-use crate::vault::{audience, event, journal, pending};
+use crate::vault::{audience, event, journal, notice, pending};
 
 /// Lines of the journal that `activity` shows.
 const ACTIVITY_MAX: i64 = 200;
@@ -21,16 +21,16 @@ pub(crate) async fn status(
     agent: Data<Agent>,
     query: Query<StatusQuery>,
 ) -> Result<Json<StatusAnswer>, Failure> {
-    if query.wait_policy.is_none() && !query.wait_spool {
-        return Ok(Json(current(&agent).await?));
-    }
-    let answer = wait::until(&agent, query.timeout_s, async || {
-        let status = current(&agent).await?;
-        let has_policy = query
+    let fits = |status: &StatusAnswer| {
+        let policy = query
             .wait_policy
             .is_none_or(|version| status.policy_version >= version);
-        let is_there = has_policy && (!query.wait_spool || status.spool == 0);
-        Ok(is_there.then_some(status))
+        let alarm = |part: &String| status.alarms.iter().any(|alarm| alarm.contains(part));
+        policy && (!query.wait_spool || status.spool == 0) && query.wait_alarm.as_ref().is_none_or(alarm)
+    };
+    let answer = wait::until(&agent, query.timeout_s, async || {
+        let status = current(&agent).await?;
+        Ok(fits(&status).then_some(status))
     });
     Ok(Json(answer.await?))
 }
@@ -48,6 +48,7 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
         .directory()
         .devices()
         .filter(|logged| logged.person == agent.enrollment.person);
+    let notices = notice::all(&mut connection, &agent.vault.cipher).await?;
     let own_devices = own.map(|logged| OwnDevice {
         device: logged.device,
         added_at_s: logged.added_at_s,
@@ -66,7 +67,7 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
         spool: u64::try_from(event::count(&mut connection).await?)?,
         pending: u64::try_from(pending::count(&mut connection).await?)?,
         alarms: alarms(agent),
-        notices: agent.notices(),
+        notices: notices.into_iter().map(|notice| notice.message).collect(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         build: agent.build,
         peers: peer::identification().to_owned(),

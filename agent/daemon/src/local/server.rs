@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail};
 
 use super::peer::{self, Peer};
 use super::wire::{self, LocalProblem, TamperCause};
-use super::{apps, audiences, feed, outbox, records, rejoin, stories};
+use super::{apps, audiences, feed, notices, outbox, records, rejoin, stories};
 use crate::agent::Agent;
 use crate::exit::Exit;
 use crate::limits;
@@ -81,6 +81,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .route(wire::APP_CHECK, web::post().to(apps::check))
         .route(wire::APP_CONFIRM, web::post().to(apps::confirm))
         .route(wire::FALSE_POSITIVE, web::post().to(stories::false_positive))
+        .route(wire::NOTICES, web::get().to(notices::list))
+        .route(wire::NOTICES, web::post().to(notices::acknowledge))
         .route(wire::STATUS, web::get().to(records::status))
         .route(wire::ACTIVITY, web::get().to(records::activity))
         .route(wire::REJOIN, web::post().to(rejoin::rejoin))

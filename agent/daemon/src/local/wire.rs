@@ -25,6 +25,7 @@ pub(crate) const REVOKE: &str = "/v1/revoke";
 pub(crate) const ACTIVITY: &str = "/v1/activity";
 pub(crate) const REJOIN: &str = "/v1/rejoin";
 pub(crate) const RULES: &str = "/v1/rules";
+pub(crate) const NOTICES: &str = "/v1/notices";
 pub(crate) const OUTBOX: &str = "/v1/outbox";
 pub(crate) const PENDING: &str = "/v1/pending";
 pub(crate) const APPS: &str = "/v1/apps";
@@ -278,6 +279,8 @@ pub(crate) struct StatusQuery {
     /// Answer when the gateway holds every event.
     #[serde(default)]
     pub wait_spool: bool,
+    /// Answer when an alarm contains this.
+    pub wait_alarm: Option<String>,
     pub timeout_s: Option<u64>,
 }
 
@@ -305,7 +308,7 @@ pub(crate) struct StatusAnswer {
     /// Every device that the directory log holds for this person, the revoked ones too (K8).
     pub own_devices: Vec<OwnDevice>,
     pub alarms: Vec<String>,
-    /// New devices of one's own and new members of one's audiences (K8), latest last.
+    /// What was not acknowledged yet: new devices of one's own, new members of one's audiences (K8), latest last.
     pub notices: Vec<String>,
     pub version: String,
     pub build: Digest,
@@ -348,6 +351,38 @@ pub(crate) struct OwnDevice {
     pub device: DeviceId,
     pub added_at_s: u64,
     pub revoked: bool,
+}
+
+/// Query of `notices`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoticesQuery {
+    /// Answer when a notice contains this.
+    pub wait: Option<String>,
+    pub timeout_s: Option<u64>,
+}
+
+/// `notices`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct NoticesAnswer {
+    /// Oldest first.
+    pub notices: Vec<NoticeView>,
+}
+
+/// One thing that the owner must learn of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct NoticeView {
+    pub position: u64,
+    pub at_s: u64,
+    pub message: String,
+}
+
+/// `notices --acknowledge`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoticesRead {
+    /// The last position that the owner has read.
+    pub through: u64,
 }
 
 /// What to do with an audience.

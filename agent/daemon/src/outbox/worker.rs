@@ -154,7 +154,8 @@ async fn round(
     now: Duration,
 ) -> anyhow::Result<bool> {
     if !places.root().exists() {
-        agent.notice("the outbox folder was renamed or removed; it was made again");
+        let told = "the outbox folder was renamed or removed; it was made again";
+        agent.notice(&mut *agent.vault.connection().await?, told).await?;
         agent.changed();
     }
     let places = &Places::create(places.root())?;

@@ -13,6 +13,7 @@ use crate::agent::Agent;
 use crate::exit::Exit;
 use crate::local::wire::LocalProblem;
 use crate::vault::audience::{self, Audience, AudienceState};
+use crate::vault::renewal;
 
 /// Longest name of an audience, in bytes.
 const NAME_BYTES_MAX: usize = 100;
@@ -63,6 +64,7 @@ pub(crate) async fn create(
     };
     let mut transaction = agent.vault.begin().await?;
     audience::put(&mut transaction, &agent.vault.cipher, &entered).await?;
+    renewal::put(&mut transaction, id, agent.now_s()).await?;
     transaction.commit().await?;
     membership::settle(agent, &mut member, id).await?;
     tracing::info!(group = %id, people = roster.persons.len(), "audience created");

@@ -18,7 +18,7 @@ use crate::agent::Agent;
 use crate::config::enrollment::{Enrollment, Pins};
 use crate::limits::DIRECTORY_ENTRIES_MAX;
 use crate::vault::setting::{self, Setting};
-use crate::vault::{Vault, directory_entry};
+use crate::vault::{Connection, Vault, directory_entry};
 
 const ALARM: &str = "directory-log";
 
@@ -144,8 +144,7 @@ pub(crate) async fn follow(agent: &Agent, follower: &mut Follower) -> anyhow::Re
             "its past was changed: it does not contain the log that was followed before",
         );
     }
-    store(agent, follower.size(), &entries, checkpoint.as_str()).await?;
-    tell_of_own_devices(agent, &next, &entries);
+    store(agent, follower, &next, &entries, checkpoint.as_str()).await?;
     *follower = next;
     agent.all_clear(ALARM);
     agent.changed();
@@ -177,9 +176,15 @@ async fn fetch(agent: &Agent, from: u64, size: u64) -> anyhow::Result<Vec<Vec<u8
     Ok(entries)
 }
 
-async fn store(agent: &Agent, from: u64, entries: &[Vec<u8>], note: &str) -> anyhow::Result<()> {
+async fn store(
+    agent: &Agent,
+    before: &Follower,
+    next: &Follower,
+    entries: &[Vec<u8>],
+    note: &str,
+) -> anyhow::Result<()> {
     let mut transaction = agent.vault.begin().await?;
-    for (position, entry) in (from..).zip(entries) {
+    for (position, entry) in (before.size()..).zip(entries) {
         directory_entry::append(&mut transaction, position, entry).await?;
     }
     setting::write(
@@ -189,30 +194,38 @@ async fn store(agent: &Agent, from: u64, entries: &[Vec<u8>], note: &str) -> any
         note.as_bytes(),
     )
     .await?;
+    tell_of_own_devices(agent, &mut transaction, next, entries).await?;
     transaction.commit().await?;
     Ok(())
 }
 
 /// K8, K4: a person is told of each device that is logged as theirs, and of each of them that joins again.
-fn tell_of_own_devices(agent: &Agent, follower: &Follower, entries: &[Vec<u8>]) {
+async fn tell_of_own_devices(
+    agent: &Agent,
+    connection: &mut Connection,
+    follower: &Follower,
+    entries: &[Vec<u8>],
+) -> anyhow::Result<()> {
     let (own_device, own_person) = follower.own;
     for bytes in entries {
-        match DirectoryEntry::decode(bytes) {
+        let told = match DirectoryEntry::decode(bytes) {
             Ok(DirectoryEntry::DeviceAdd { device, person, .. })
                 if person == own_person && device != own_device =>
             {
-                agent.notice(format!(
+                format!(
                     "device {device} was enrolled in your name; if it is not yours, tell your administrator"
-                ));
+                )
             }
             Ok(DirectoryEntry::DeviceRejoin { device, .. })
                 if device != own_device && follower.is_of(device, own_person) =>
             {
-                agent.notice(format!(
+                format!(
                     "your device {device} lost its state and joins its audiences again; if that was not you, tell your administrator"
-                ));
+                )
             }
-            Ok(_) | Err(_) => {}
-        }
+            Ok(_) | Err(_) => continue,
+        };
+        agent.notice(connection, &told).await?;
     }
+    Ok(())
 }

@@ -12,12 +12,12 @@ use policies::roster::Roster;
 use policies::terms::{AudienceId, DeviceId, PersonId};
 
 use super::client::CallError;
-use super::sync;
+use super::{renewal, sync};
 use crate::agent::Agent;
 use crate::limits::COMMIT_ATTEMPTS_MAX;
 use crate::vault::mls_record;
 
-/// Commits until the audience is settled: no device too many, no pending removal, every logged
+/// Commits until the audience is settled: keys renewed today, no device too many, no pending removal, every logged
 /// device of a listed person in it (save those without a key package, who wait for the next poster).
 ///
 /// # Errors
@@ -48,6 +48,24 @@ pub(crate) async fn change_roster(
         if submit(agent, member, audience, staged).await? == Submitted::Won && change.roster.is_some() {
             // The list changed; once more round for devices that fit the list only from here on.
             return Box::pin(settle(agent, member, audience)).await;
+        }
+    }
+    bail!("the audience changes faster than this device can follow; try again in a moment");
+}
+
+/// One commit that renews this device's keys, and nothing else but what is pending (M9, M12).
+///
+/// # Errors
+/// As [`settle`].
+pub(crate) async fn renew(agent: &Agent, member: &mut Member, audience: AudienceId) -> anyhow::Result<()> {
+    for _ in 0..COMMIT_ATTEMPTS_MAX {
+        ready(agent, member, audience).await?;
+        let staged = {
+            let follower = agent.directory.read().await;
+            member.stage_self_update(audience, follower.directory())
+        };
+        if submit(agent, member, audience, staged).await? == Submitted::Won {
+            return Ok(());
         }
     }
     bail!("the audience changes faster than this device can follow; try again in a moment");
@@ -131,7 +149,10 @@ async fn needed(
         .copied()
         .collect();
     let add = admissible(agent, member, claimed, &newly_listed).await?;
-    let nothing = add.is_empty() && remove.is_empty() && state.pending_removals.is_empty();
+    let nothing = add.is_empty()
+        && remove.is_empty()
+        && state.pending_removals.is_empty()
+        && !renewal::is_due(renewal::last_s(agent, audience).await?, agent.now_s());
     if nothing && roster.as_ref().is_none_or(|roster| *roster == state.roster) {
         return Ok(None);
     }
@@ -215,7 +236,6 @@ async fn submit(
         commit: staged.commit.into(),
         welcome: staged.welcome.map(Into::into),
         group_info: staged.group_info.into(),
-        ratchet_tree: staged.ratchet_tree.into(),
         joiners: staged.joiners,
     };
     match agent.gateway.commit(audience, &commit).await {
@@ -227,6 +247,7 @@ async fn submit(
                     committed.epoch
                 );
             }
+            renewal::done(agent, audience).await?;
             Ok(Submitted::Won)
         }
         Err(error) if error.code() == Some(ErrorCode::EpochMoved) => {

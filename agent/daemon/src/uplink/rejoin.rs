@@ -269,10 +269,9 @@ async fn send(
             let mut transaction = agent.vault.begin().await?;
             enter(agent, &mut transaction, group, committed.sequence).await?;
             rejoining::remove(&mut transaction, group).await?;
+            let told = format!("this device joined audience {group} again; stories of before are not shown");
+            agent.notice(&mut transaction, &told).await?;
             transaction.commit().await?;
-            agent.notice(format!(
-                "this device joined audience {group} again; stories of before are not shown"
-            ));
             agent.changed();
             Ok(true)
         }
@@ -337,9 +336,8 @@ async fn not_made(agent: &Agent, group: AudienceId, error: RejoinError) -> anyho
 
 async fn ask_readmission(agent: &Agent, group: AudienceId) -> anyhow::Result<Way> {
     agent.gateway.readmission(group).await?;
-    agent.notice(format!(
-        "the next member who posts to audience {group} lets this device in again"
-    ));
+    let told = format!("the next member who posts to audience {group} lets this device in again");
+    agent.notice(&mut *agent.vault.connection().await?, &told).await?;
     Ok(Way::Waits)
 }
 

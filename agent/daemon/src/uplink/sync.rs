@@ -6,7 +6,7 @@ use gateway_api::v1::sync::{GroupBody, GroupItem, InboxBody, InboxItem, SyncRequ
 use policies::terms::{AudienceId, DeviceId};
 
 use super::directory::Follower;
-use super::{directory, rejoin, stories};
+use super::{directory, rejoin, renewal, stories};
 use crate::agent::Agent;
 use crate::vault::audience::{Audience, AudienceState};
 use crate::vault::setting::{self, Setting};
@@ -114,6 +114,7 @@ async fn apply_inbox(
                 ),
             }
         }
+        InboxBody::Renew { group } => renewal::asked(agent, group),
     }
     mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
     setting::write_number(&mut transaction, cipher, Setting::InboxCursor, item.sequence).await?;
@@ -151,7 +152,9 @@ async fn enter(
         state: AudienceState::Member,
     };
     audience::put(connection, cipher, &entered).await?;
-    agent.notice(format!("you were added to audience {group}"));
+    agent
+        .notice(connection, &format!("you were added to audience {group}"))
+        .await?;
     tracing::info!(%group, "joined");
     Ok(())
 }
@@ -270,16 +273,17 @@ async fn handshake(
             ..
         }) => {
             tracing::info!(%group, epoch, added = added.len(), removed = removed.len(), "commit applied");
-            tell_of_members(agent, follower, group, &added);
+            tell_of_members(agent, &mut transaction, follower, group, &added).await?;
         }
         Ok(Processed::Rejoined { epoch, device }) => {
             tracing::info!(%group, epoch, %device, "a device joined again");
-            tell_of_rejoin(agent, follower, group, device);
+            tell_of_rejoin(agent, &mut transaction, follower, group, device).await?;
         }
         Ok(Processed::ProposalStored { removes }) => tracing::info!(%group, %removes, "removal proposed"),
         Ok(Processed::Removed) => {
             audience::set_state(&mut transaction, group, AudienceState::Left).await?;
-            agent.notice(format!("you are no longer in audience {group}"));
+            let told = format!("you are no longer in audience {group}");
+            agent.notice(&mut transaction, &told).await?;
             tracing::info!(%group, "removed from the audience");
         }
         Ok(Processed::Story { .. }) => agent.alarm(
@@ -303,25 +307,38 @@ async fn handshake(
 }
 
 /// K4: members hear of each device that lost its state and put a fresh leaf in the place of its old one.
-fn tell_of_rejoin(agent: &Agent, follower: &Follower, group: AudienceId, device: DeviceId) {
+async fn tell_of_rejoin(
+    agent: &Agent,
+    connection: &mut Connection,
+    follower: &Follower,
+    group: AudienceId,
+    device: DeviceId,
+) -> anyhow::Result<()> {
     let person = follower
         .directory()
         .device(device)
         .map(|logged| agent.name_of(logged.person));
     let person = person.unwrap_or_else(|| "an unknown person".to_owned());
-    agent.notice(format!(
-        "{person}'s device {device} lost its state and joined audience {group} again"
-    ));
+    let told = format!("{person}'s device {device} lost its state and joined audience {group} again");
+    agent.notice(connection, &told).await
 }
 
 /// K8: members hear of each new device in their audience.
-fn tell_of_members(agent: &Agent, follower: &Follower, group: AudienceId, added: &[DeviceId]) {
+async fn tell_of_members(
+    agent: &Agent,
+    connection: &mut Connection,
+    follower: &Follower,
+    group: AudienceId,
+    added: &[DeviceId],
+) -> anyhow::Result<()> {
     for device in added.iter().filter(|device| **device != agent.enrollment.device) {
         let person = follower
             .directory()
             .device(*device)
             .map(|logged| agent.name_of(logged.person));
         let person = person.unwrap_or_else(|| "an unknown person".to_owned());
-        agent.notice(format!("{person} joined audience {group} with device {device}"));
+        let told = format!("{person} joined audience {group} with device {device}");
+        agent.notice(connection, &told).await?;
     }
+    Ok(())
 }

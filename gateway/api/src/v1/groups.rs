@@ -66,8 +66,6 @@ pub struct Commit {
     pub welcome: Option<Bytes>,
     /// `MLSMessage` with the GroupInfo after the commit.
     pub group_info: Bytes,
-    /// The ratchet tree after the commit; sent to joiners beside the Welcome (M10).
-    pub ratchet_tree: Bytes,
     /// The devices that the commit adds: receivers of the Welcome.
     pub joiners: Vec<DeviceId>,
 }

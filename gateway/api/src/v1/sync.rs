@@ -79,6 +79,12 @@ pub enum InboxBody {
         /// Sequence of that commit in the group's log: the device's first cursor there.
         sequence: u64,
     },
+    /// The gateway sees that the group's tree is cold after a bulk add, and asks the device for one commit that renews
+    /// its keys (M9). A hint: not to follow it costs posters some bytes.
+    Renew {
+        /// The group.
+        group: AudienceId,
+    },
 }
 
 /// Something for all devices of a group.

@@ -260,10 +260,8 @@ impl Writer {
                 sequence,
             };
             let body = serde_json::to_vec(&body).map_err(anyhow::Error::from)?;
-            for joiner in welcome.joiners {
-                inbox::put(&mut write, joiner, &body, now_s).await?;
-                devices.insert(joiner);
-            }
+            inbox::put_shared(&mut write, &welcome.joiners, &body, now_s).await?;
+            devices.extend(welcome.joiners);
         }
         self.record_then_commit(record, write).await?;
         self.wake.devices(&devices);

@@ -1,4 +1,4 @@
-//! One inbox per device: Welcomes, dense from 1 (K15). A cursor acknowledges what lies before it.
+//! One inbox per device: Welcomes and hints, dense from 1 (K15). A cursor acknowledges what lies before it.
 
 use policies::terms::DeviceId;
 use sqlx::Row as _;
@@ -14,7 +14,9 @@ impl Store {
         cursor: u64,
     ) -> sqlx::Result<Vec<(u64, Vec<u8>)>> {
         let rows = sqlx::query(
-            "SELECT sequence, body FROM inbox WHERE device = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+            "SELECT i.sequence AS sequence, COALESCE(s.body, i.body) AS body FROM inbox i \
+             LEFT JOIN inbox_shared s ON s.id = i.shared \
+             WHERE i.device = $1 AND i.sequence > $2 ORDER BY i.sequence LIMIT $3",
         )
         .bind(device.as_bytes().as_slice())
         .bind(signed(cursor))
@@ -41,8 +43,8 @@ impl Store {
             .bind(device.as_bytes().as_slice())
             .bind(signed(cursor))
             .execute(&self.pool)
-            .await
-            .map(drop)
+            .await?;
+        self.drop_unshared().await
     }
 
     /// Forgets items that nobody fetched.
@@ -50,13 +52,58 @@ impl Store {
         sqlx::query("DELETE FROM inbox WHERE at_s < $1")
             .bind(signed(before_s))
             .execute(&self.pool)
-            .await
-            .map(drop)
+            .await?;
+        self.drop_unshared().await
     }
+
+    /// Bodies that several inboxes share.
+    #[cfg(test)]
+    pub(crate) async fn shared_bodies(&self) -> sqlx::Result<i64> {
+        sqlx::query_scalar("SELECT COUNT(*) FROM inbox_shared")
+            .fetch_one(&self.pool)
+            .await
+    }
+
+    /// Forgets shared bodies that no inbox waits for any more.
+    async fn drop_unshared(&self) -> sqlx::Result<()> {
+        sqlx::query(
+            "DELETE FROM inbox_shared WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE inbox.shared = inbox_shared.id)",
+        )
+        .execute(&self.pool)
+        .await
+        .map(drop)
+    }
+}
+
+/// Puts one body (JSON) into the inboxes of several devices: it is stored once (M10).
+pub(crate) async fn put_shared(
+    write: &mut Write,
+    devices: &[DeviceId],
+    body: &[u8],
+    now_s: u64,
+) -> sqlx::Result<()> {
+    let shared = sqlx::query_scalar::<_, i64>("INSERT INTO inbox_shared (body) VALUES ($1) RETURNING id")
+        .bind(body)
+        .fetch_one(&mut **write)
+        .await?;
+    for device in devices {
+        insert(write, *device, &[], Some(shared), now_s).await?;
+    }
+    Ok(())
 }
 
 /// Puts a body (JSON) into a device's inbox.
 pub(crate) async fn put(write: &mut Write, device: DeviceId, body: &[u8], now_s: u64) -> sqlx::Result<()> {
+    insert(write, device, body, None, now_s).await
+}
+
+async fn insert(
+    write: &mut Write,
+    device: DeviceId,
+    body: &[u8],
+    shared: Option<i64>,
+    now_s: u64,
+) -> sqlx::Result<()> {
     let sequence = sqlx::query_scalar::<_, i64>(
         "INSERT INTO inbox_end (device, sequence) VALUES ($1, 1) \
          ON CONFLICT (device) DO UPDATE SET sequence = inbox_end.sequence + 1 RETURNING sequence",
@@ -64,11 +111,12 @@ pub(crate) async fn put(write: &mut Write, device: DeviceId, body: &[u8], now_s:
     .bind(device.as_bytes().as_slice())
     .fetch_one(&mut **write)
     .await?;
-    sqlx::query("INSERT INTO inbox (device, sequence, at_s, body) VALUES ($1, $2, $3, $4)")
+    sqlx::query("INSERT INTO inbox (device, sequence, at_s, body, shared) VALUES ($1, $2, $3, $4, $5)")
         .bind(device.as_bytes().as_slice())
         .bind(sequence)
         .bind(signed(now_s))
         .bind(body)
+        .bind(shared)
         .execute(&mut **write)
         .await
         .map(drop)

@@ -38,7 +38,7 @@ pub(super) async fn bundle(
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let deadline = Instant::now() + Duration::from_secs(u64::from(wait.wait_s.min(limits::WAIT_S_MAX)));
-    let bell = gateway.wake.bell(device.id);
+    let bell = gateway.wake.bell(device.id, gateway.clock.now_s());
     loop {
         let rung = bell.notified();
         tokio::pin!(rung);

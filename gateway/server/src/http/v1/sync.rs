@@ -35,7 +35,7 @@ pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payloa
         .set_policy_ack(device.id, request.policy_version, gateway.clock.now_s())
         .await?;
     let deadline = Instant::now() + Duration::from_secs(u64::from(request.wait_s.min(limits::WAIT_S_MAX)));
-    let bell = gateway.wake.bell(device.id);
+    let bell = gateway.wake.bell(device.id, gateway.clock.now_s());
     loop {
         let rung = bell.notified();
         tokio::pin!(rung);

@@ -14,6 +14,7 @@ use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
 use crate::domain::membership::Group;
 use crate::domain::record::{Kind, listed};
+use crate::domain::warm_up;
 use crate::http::body;
 use crate::http::problem::ApiResult;
 use crate::limits;
@@ -63,6 +64,10 @@ pub(in crate::http::v1) async fn commit(
         record,
     };
     let sequence = gateway.relay.change(change).await?;
+    if let Err(fault) = warm_up::after_commit(&gateway, &group, device.id, done.added.len()).await {
+        // The commit stands; what fails here makes posts larger and nothing else.
+        tracing::error!(%fault, "nobody could be asked to renew keys");
+    }
     Ok(HttpResponse::Created().json(Committed { epoch, sequence }))
 }
 
