@@ -22,6 +22,9 @@ mod compose;
 mod config;
 mod daemon;
 mod exit;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/agent.rs"]
+mod fuzz;
 mod limits;
 mod local;
 mod outbox;

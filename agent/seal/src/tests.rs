@@ -5,6 +5,8 @@
 )]
 
 mod audiences;
+#[path = "../../../tests/fuzz/seal.rs"]
+mod fuzz;
 mod gateway;
 mod hostile;
 mod interop;

@@ -36,7 +36,7 @@ fn composition() -> Composition {
 }
 
 /// Alice and Bob, with a policy that lets their drafts through.
-struct Stage {
+pub(super) struct Stage {
     world: World,
     plan: Plan,
     compliance: CompliancePublicKey,
@@ -45,15 +45,15 @@ struct Stage {
 }
 
 /// A delivery that owns its bytes.
-struct Sent {
-    envelope: Vec<u8>,
+pub(super) struct Sent {
+    pub(super) envelope: Vec<u8>,
     clearance: Vec<u8>,
     acceptance: AcceptanceFacts,
     blob: Vec<u8>,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut world = World::new();
         let plan = world.policy();
         let (alice, bob) = world.alice_and_bob();
@@ -90,7 +90,7 @@ impl Stage {
         .unwrap()
     }
 
-    fn sent(&mut self) -> Sent {
+    pub(super) fn sent(&mut self) -> Sent {
         let cleared = self.cleared();
         Sent::accepted(
             cleared.cti(),
@@ -100,7 +100,7 @@ impl Stage {
         )
     }
 
-    fn open(&mut self, sent: &Sent) -> Result<OpenedStory, OpenError> {
+    pub(super) fn open(&mut self, sent: &Sent) -> Result<OpenedStory, OpenError> {
         let delivery = sent.delivery();
         open_story(&mut self.bob.member, &delivery, &self.world.directory, now_s())
     }
@@ -108,14 +108,32 @@ impl Stage {
     /// A clearance that `signer` made by hand, to say what an honest agent never says.
     fn forged(&mut self, change: impl FnOnce(&mut Claims), signer: Option<&dyn DeviceSigner>) -> Sent {
         let sealed = self.try_seal().unwrap();
+        let blobs = sealed.blobs.iter().map(|blob| blob.digest).collect();
+        let mut claims = self.claims(sealed.cti(), Digest::of(&sealed.envelope), blobs);
+        change(&mut claims);
+        let clearance = sign(&claims, signer.unwrap_or(&self.alice.key));
+        let blob = sealed.blobs[0].bytes.clone();
+        Sent::accepted(sealed.cti(), sealed.envelope, clearance, blob)
+    }
+
+    /// Another envelope in place of what was sent, cleared by its sender.
+    pub(super) fn cleared_anew(&self, sent: &Sent, envelope: Vec<u8>) -> Sent {
+        let cti = sent.acceptance.cti;
+        let claims = self.claims(cti, Digest::of(&envelope), vec![Digest::of(&sent.blob)]);
+        let clearance = sign(&claims, &self.alice.key);
+        Sent::accepted(cti, envelope, clearance, sent.blob.clone())
+    }
+
+    /// What Alice's agent says of a story to the audience as it is.
+    fn claims(&self, cti: Cti, env: Digest, blobs: Vec<Digest>) -> Claims {
         let state = self.bob.member.audience_state(AUDIENCE).unwrap();
-        let mut claims = Claims {
+        Claims {
             iss: self.alice.id(),
             iat_s: now_s(),
             exp_s: now_s() + 300,
-            cti: sealed.cti(),
-            env: Digest::of(&sealed.envelope),
-            blobs: sealed.blobs.iter().map(|blob| blob.digest).collect(),
+            cti,
+            env,
+            blobs,
             protocol: PROTOCOL.to_owned(),
             app: App::parse("sealgate").unwrap(),
             audience: AudienceBinding::Mls {
@@ -132,15 +150,14 @@ impl Stage {
             agent_version: "0.1.0".to_owned(),
             tier: Tier::File,
             ttl_s: 3_600,
-        };
-        change(&mut claims);
-        let to_be_signed = claims.to_be_signed();
-        let signer = signer.unwrap_or(&self.alice.key);
-        let signature = signer.sign(to_be_signed.message()).unwrap();
-        let clearance = to_be_signed.finish(&signature);
-        let blob = sealed.blobs[0].bytes.clone();
-        Sent::accepted(sealed.cti(), sealed.envelope, clearance, blob)
+        }
     }
+}
+
+fn sign(claims: &Claims, signer: &dyn DeviceSigner) -> Vec<u8> {
+    let to_be_signed = claims.to_be_signed();
+    let signature = signer.sign(to_be_signed.message()).unwrap();
+    to_be_signed.finish(&signature)
 }
 
 impl Sent {

@@ -11,6 +11,8 @@ use tls_codec::Serialize as _;
 
 use super::*;
 
+#[path = "../../../../../tests/fuzz/gateway.rs"]
+mod fuzz;
 mod rejoin;
 
 /// A device with its MLS state.
