@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::config::Config;
+use crate::store::audiences;
 use crate::store::bucket_keys::{BucketKeys as _, FileBucketKeys};
 use crate::store::ledger::subject_keys::FileSubjectKeys;
 use crate::store::objects::{ChunkOpener, ObjectKey};
@@ -102,18 +103,16 @@ fn group_messages() {
     });
 }
 
-/// The stored state of a group: a damaged one is refused.
+/// The stored state of a group: openmls would panic over a damaged one, so none comes that far.
 #[test]
 fn group_state() {
     let world = World::new();
-    let uploads = uploads(&world);
-    let state = uploads.group.state(&world.directory).unwrap().state;
+    let state = uploads(&world).group.state(&world.directory).unwrap().state;
+    let stored = audiences::digested(&state);
     bolero::check!(name = "group_state").for_each(|bytes: &[u8]| {
         let [own, rest @ ..] = bytes else { return };
-        let stored = if own % 2 == 0 { edited(&state, rest) } else { rest.to_vec() };
-        if let Ok(group) = Group::load(AudienceId::from_bytes([5; 16]), &stored) {
-            let _ = group.state(&world.directory);
-        }
+        let damaged = if own % 2 == 0 { edited(&stored, rest) } else { rest.to_vec() };
+        assert_eq!(audiences::checked(&damaged).is_ok(), damaged == stored);
     });
 }
 

@@ -75,10 +75,15 @@ impl Store {
             .run(&pool)
             .await
             .context("cannot bring the database to this version's schema")?;
-        Ok(Self {
+        let store = Self {
             pool,
             wal_waits: Arc::default(),
-        })
+        };
+        store
+            .digest_states()
+            .await
+            .context("cannot bring the audiences to this version's form")?;
+        Ok(store)
     }
 
     /// Begins a write.

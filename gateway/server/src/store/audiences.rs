@@ -1,6 +1,6 @@
 //! Audiences: the stored keyless view of each group, who was in it when, and its ordered log (K15).
 
-use policies::terms::{AudienceClass, AudienceId, Cti, DeviceId};
+use policies::terms::{AudienceClass, AudienceId, Cti, DeviceId, Digest};
 use sqlx::Row as _;
 use sqlx::SqliteConnection;
 
@@ -44,6 +44,24 @@ pub(crate) enum LogBody {
     Revoked(Cti),
 }
 
+/// Before a state with its digest; a state without one begins with a CBOR array.
+const DIGESTED: u8 = 0x01;
+
+/// A group's state as it is stored: openmls panics over a damaged one, so the digest is checked before it reads.
+pub(crate) fn digested(state: &[u8]) -> Vec<u8> {
+    [&[DIGESTED], Digest::of(state).as_bytes().as_slice(), state].concat()
+}
+
+/// Reads what [`digested`] wrote.
+pub(crate) fn checked(stored: &[u8]) -> sqlx::Result<Vec<u8>> {
+    let state = stored
+        .strip_prefix(&[DIGESTED])
+        .and_then(|rest| rest.split_first_chunk::<32>())
+        .filter(|(digest, state)| Digest::of(state).as_bytes() == *digest)
+        .map(|(_, state)| state.to_vec());
+    state.ok_or_else(|| corrupt("state"))
+}
+
 impl Store {
     pub(crate) async fn audience(&self, id: AudienceId) -> sqlx::Result<Option<Audience>> {
         audience(&mut *self.pool.acquire().await?, id).await
@@ -51,10 +69,30 @@ impl Store {
 
     /// The serialised `PublicGroup`.
     pub(crate) async fn audience_state(&self, id: AudienceId) -> sqlx::Result<Option<Vec<u8>>> {
-        sqlx::query_scalar("SELECT state FROM audience WHERE id = $1")
+        sqlx::query_scalar::<_, Vec<u8>>("SELECT state FROM audience WHERE id = $1")
             .bind(id.as_bytes().as_slice())
             .fetch_optional(&self.pool)
-            .await
+            .await?
+            .map(|stored| checked(&stored))
+            .transpose()
+    }
+
+    /// Gives a digest to states that an earlier version stored without one.
+    pub(super) async fn digest_states(&self) -> sqlx::Result<()> {
+        let mut write = self.write().await?;
+        let rows = sqlx::query_as::<_, (Vec<u8>, Vec<u8>)>("SELECT id, state FROM audience")
+            .fetch_all(&mut *write)
+            .await?;
+        for (id, state) in rows {
+            if state.first() != Some(&DIGESTED) {
+                sqlx::query("UPDATE audience SET state = $2 WHERE id = $1")
+                    .bind(id)
+                    .bind(digested(&state))
+                    .execute(&mut *write)
+                    .await?;
+            }
+        }
+        write.commit().await
     }
 
     /// Devices in the audience, in leaf order.
@@ -202,7 +240,7 @@ pub(crate) async fn insert(write: &mut Write, id: AudienceId, state: &AudienceSt
     .bind(signed(state.epoch))
     .bind(state.tree_hash.as_slice())
     .bind(class_text(state.class))
-    .bind(state.state.as_slice())
+    .bind(digested(&state.state))
     .fetch_optional(&mut **write)
     .await?;
     if added.is_some() {
@@ -228,7 +266,7 @@ pub(crate) async fn advance(
     .bind(signed(state.epoch))
     .bind(state.tree_hash.as_slice())
     .bind(class_text(state.class))
-    .bind(state.state.as_slice())
+    .bind(digested(&state.state))
     .bind(signed(u64::from(state.removal_pending)))
     .fetch_optional(&mut **write)
     .await?;
