@@ -16,6 +16,7 @@ mod drafts;
 mod evidence;
 mod false_positive;
 mod groups;
+mod hostile;
 mod local;
 mod offline;
 mod outbox;

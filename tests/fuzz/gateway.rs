@@ -71,7 +71,13 @@ fn group_messages() {
     let mut group = load();
     bolero::check!(name = "group_messages").for_each(|bytes: &[u8]| {
         let [choice, own, rest @ ..] = bytes else { return };
-        let of = |real: &[u8]| if own % 2 == 0 { edited(real, rest) } else { rest.to_vec() };
+        let of = |real: &[u8]| {
+            if own % 2 == 0 {
+                edited(real, rest)
+            } else {
+                rest.to_vec()
+            }
+        };
         let by = device(1);
         let done = match choice % 7 {
             0 => group.commit(&of(&uploads.add), by, &registry).is_ok(),
@@ -111,7 +117,11 @@ fn group_state() {
     let stored = audiences::digested(&state);
     bolero::check!(name = "group_state").for_each(|bytes: &[u8]| {
         let [own, rest @ ..] = bytes else { return };
-        let damaged = if own % 2 == 0 { edited(&stored, rest) } else { rest.to_vec() };
+        let damaged = if own % 2 == 0 {
+            edited(&stored, rest)
+        } else {
+            rest.to_vec()
+        };
         assert_eq!(audiences::checked(&damaged).is_ok(), damaged == stored);
     });
 }

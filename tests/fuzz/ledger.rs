@@ -44,10 +44,7 @@ fn segment() {
         }
         // What was recovered is what is recovered again.
         let again = read_segment(&bytes[..segment.whole_bytes]).unwrap();
-        assert_eq!(
-            (again.committed, again.tail),
-            (segment.committed, Tail::Clean)
-        );
+        assert_eq!((again.committed, again.tail), (segment.committed, Tail::Clean));
     });
 }
 

@@ -19,7 +19,11 @@ fn envelope() {
     let sent = stage.sent();
     bolero::check!(name = "envelope").for_each(|bytes: &[u8]| {
         let [own, rest @ ..] = bytes else { return };
-        let envelope = if own % 2 == 0 { edited(&sent.envelope, rest) } else { rest.to_vec() };
+        let envelope = if own % 2 == 0 {
+            edited(&sent.envelope, rest)
+        } else {
+            rest.to_vec()
+        };
         let real = envelope == sent.envelope;
         let cleared = stage.cleared_anew(&sent, envelope);
         match stage.open(&cleared) {
@@ -102,7 +106,11 @@ fn stored_record() {
     let record = cipher.seal(b"place", b"value", &mut rand::rng()).unwrap();
     bolero::check!(name = "stored_record").for_each(|bytes: &[u8]| {
         let [own, rest @ ..] = bytes else { return };
-        let altered = if own % 2 == 0 { edited(&record, rest) } else { rest.to_vec() };
+        let altered = if own % 2 == 0 {
+            edited(&record, rest)
+        } else {
+            rest.to_vec()
+        };
         assert_eq!(cipher.open(b"place", &altered).is_ok(), altered == record);
     });
 }

@@ -66,3 +66,63 @@ pub(crate) fn forget_handshakes(path: &Path, audience: &str) {
             .unwrap();
     })
 }
+
+/// Withholds the last commit of an audience.
+pub(crate) fn withhold_commit(path: &Path, audience: &str) {
+    let audience = hex::decode(audience).unwrap();
+    with_database(path, async |database| {
+        let withhold = "DELETE FROM audience_log WHERE audience = $1 AND sequence = \
+                        (SELECT MAX(sequence) FROM audience_log WHERE audience = $1 AND kind = 'commit')";
+        let withheld = sqlx::query(withhold).bind(&audience);
+        assert_eq!(withheld.execute(database).await.unwrap().rows_affected(), 1);
+    })
+}
+
+/// Puts another message into an audience's log in place of its last commit.
+pub(crate) fn replace_commit(path: &Path, audience: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    let audience = hex::decode(audience).unwrap();
+    with_database(path, async |database| {
+        let last = "SELECT sequence, message FROM audience_log WHERE audience = $1 AND kind = 'commit' \
+                    ORDER BY sequence DESC LIMIT 1";
+        let (sequence, mut message) = sqlx::query_as::<_, (i64, Vec<u8>)>(last)
+            .bind(&audience)
+            .fetch_one(&mut *database)
+            .await
+            .unwrap();
+        change(&mut message);
+        let replace =
+            sqlx::query("UPDATE audience_log SET message = $3 WHERE audience = $1 AND sequence = $2")
+                .bind(&audience)
+                .bind(sequence)
+                .bind(message);
+        assert_eq!(replace.execute(database).await.unwrap().rows_affected(), 1);
+    })
+}
+
+/// Puts one story's acceptance in place of another's.
+pub(crate) fn swap_acceptance(path: &Path, of: &str, with: &str) {
+    let (of, with) = (hex::decode(of).unwrap(), hex::decode(with).unwrap());
+    with_database(path, async |database| {
+        let swap =
+            "UPDATE story SET acceptance = (SELECT acceptance FROM story WHERE cti = $2) WHERE cti = $1";
+        let swapped = sqlx::query(swap).bind(of).bind(with);
+        assert_eq!(swapped.execute(database).await.unwrap().rows_affected(), 1);
+    })
+}
+
+/// Alters the signature under a story's acceptance.
+pub(crate) fn alter_acceptance(path: &Path, of: &str) {
+    let of = hex::decode(of).unwrap();
+    with_database(path, async |database| {
+        let mut acceptance = sqlx::query_scalar::<_, Vec<u8>>("SELECT acceptance FROM story WHERE cti = $1")
+            .bind(&of)
+            .fetch_one(&mut *database)
+            .await
+            .unwrap();
+        *acceptance.last_mut().unwrap() ^= 1;
+        let alter = sqlx::query("UPDATE story SET acceptance = $2 WHERE cti = $1")
+            .bind(of)
+            .bind(acceptance);
+        assert_eq!(alter.execute(database).await.unwrap().rows_affected(), 1);
+    })
+}

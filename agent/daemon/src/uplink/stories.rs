@@ -8,6 +8,7 @@ use policies::terms::{AudienceId, Cti, Digest};
 use zeroize::Zeroizing;
 
 use super::directory::{self, Follower};
+use super::sync;
 use crate::agent::Agent;
 use crate::vault::audience::Audience;
 use crate::vault::expiry::bucket_of;
@@ -87,6 +88,7 @@ async fn open(
     }
     Ok(match opened {
         Ok(story) => Ok(Opening::Opened(Box::new(story))),
+        Err(OpenError::Envelope(error)) => Err(sync::why(&error)),
         Err(error) => Err(error.to_string()),
     })
 }

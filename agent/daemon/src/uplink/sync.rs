@@ -296,7 +296,10 @@ async fn handshake(
         }
         Err(error) => agent.alarm(
             &format!("log/{group}"),
-            format!("a message in the log of audience {group} was refused: {error}"),
+            format!(
+                "a message in the log of audience {group} was refused: {}",
+                why(&error)
+            ),
         ),
     }
     mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
@@ -304,6 +307,18 @@ async fn handshake(
     transaction.commit().await?;
     agent.changed();
     Ok(())
+}
+
+/// Why a message of an audience's log cannot be taken. A later epoch than the device's own means that a commit was
+/// withheld from it: the log is shown in order (M2).
+pub(crate) fn why(error: &ProcessError) -> String {
+    match error {
+        ProcessError::WrongEpoch { found, current } if found > current => format!(
+            "the gateway did not show this device the commit that began epoch {}; tell your security team, then run `sealgate-agent rejoin` to read on",
+            current.saturating_add(1)
+        ),
+        error => error.to_string(),
+    }
 }
 
 /// K4: members hear of each device that lost its state and put a fresh leaf in the place of its old one.
