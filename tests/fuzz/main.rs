@@ -2,6 +2,8 @@
 //!
 //! `cargo test` replays the seeds and some random bytes; `tests/fuzz/run` searches by coverage.
 
+#![expect(clippy::unwrap_used, reason = "a failed expectation fails the test")]
+
 mod inspection;
 mod ledger;
 mod policies;

@@ -312,13 +312,16 @@ async fn handshake(
 /// Why a message of an audience's log cannot be taken. A later epoch than the device's own means that a commit was
 /// withheld from it: the log is shown in order (M2).
 pub(crate) fn why(error: &ProcessError) -> String {
-    match error {
-        ProcessError::WrongEpoch { found, current } if found > current => format!(
-            "the gateway did not show this device the commit that began epoch {}; tell your security team, then run `sealgate-agent rejoin` to read on",
+    if let ProcessError::WrongEpoch { found, current } = error
+        && found > current
+    {
+        return format!(
+            "the gateway did not show this device the commit that began epoch {}; tell your security team, then run \
+             `sealgate-agent rejoin` to read on",
             current.saturating_add(1)
-        ),
-        error => error.to_string(),
+        );
     }
+    error.to_string()
 }
 
 /// K4: members hear of each device that lost its state and put a fresh leaf in the place of its old one.
