@@ -62,6 +62,8 @@ mod hash;
 pub mod limits;
 mod note;
 mod proof;
+mod proof_file;
+mod statement;
 #[cfg(test)]
 mod test_log;
 pub mod tile;
@@ -74,5 +76,7 @@ pub use frontier::{Frontier, FullTile, InvalidFrontier, TileEdge};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use note::{CheckpointKey, CheckpointSigner, NoteError};
 pub use proof::{ConsistencyProof, InclusionProof, ProofFault, ProveError};
+pub use proof_file::{ProofFile, ProofFileError};
+pub use statement::StatementError;
 pub use tile::TilePath;
 pub use verify::{CHECKPOINT_PATH, FaultKind, FirstFault, VerifiedLog, verify_log, verify_log_entries};

@@ -14,6 +14,8 @@ pub const BUNDLE_BYTES_MAX: usize = TILE_WIDTH * (2 + ENTRY_BYTES_MAX);
 pub const NOTE_BYTES_MAX: usize = 64 * 1024;
 /// Signature lines of a note: C2SP signed-note asks readers to take at least 16.
 pub const NOTE_SIGNATURES_MAX: usize = 64;
+/// A proof file: a checkpoint, and a hash per level of the largest tree.
+pub const PROOF_FILE_BYTES_MAX: usize = NOTE_BYTES_MAX + 8 * 1024;
 /// A path below the log's folder: seven groups of digits and a partial width fit twice.
 pub const TILE_PATH_BYTES_MAX: usize = 96;
 /// Names in an entry's header (tenant, writer, kind): one byte of length would allow more than anyone reads.
