@@ -9,6 +9,7 @@
     reason = "a failed expectation fails the test, and shows its seed"
 )]
 
+mod auditor;
 mod crowd;
 mod day;
 mod deletion;

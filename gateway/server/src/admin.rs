@@ -18,9 +18,13 @@ use policies::terms::{AudienceClass, Cti, DeviceId, GroupName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use log::LogName;
+
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
 use crate::domain::record::Kind;
+use crate::domain::search::Filter;
+use crate::status;
 
 /// Everything that can be asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,16 +64,23 @@ pub(crate) enum Command {
         bundle: Bytes,
     },
     LogSearch {
-        kind: Option<String>,
-        since_s: Option<u64>,
-        until_s: Option<u64>,
+        filter: Filter,
+        /// Name or pseudonym.
+        person: Option<String>,
+        page: Option<String>,
         limit: usize,
     },
     LogShow {
         index: u64,
     },
     LogExport {
+        filter: Filter,
+        /// Name or pseudonym.
+        person: Option<String>,
         out: PathBuf,
+    },
+    LogPin {
+        log: LogName,
     },
     LogOpen {
         index: u64,
@@ -83,6 +94,7 @@ pub(crate) enum Command {
         timeout_s: u64,
     },
     ClockConfirm,
+    Health,
 }
 
 /// The answer, for programs and for people.
@@ -125,29 +137,22 @@ pub(crate) async fn run(gateway: &Gateway, command: Command) -> Result<Reply, Fa
         Command::TokenRevoke { id } => tokens::revoke(gateway, &id).await,
         Command::PolicyPublish { bundle } => policy::publish(gateway, bundle.0).await,
         Command::LogSearch {
-            kind,
-            since_s,
-            until_s,
+            filter,
+            person,
+            page,
             limit,
-        } => {
-            log::search(
-                gateway,
-                &log::Search {
-                    kind,
-                    since_s,
-                    until_s,
-                    limit,
-                },
-            )
-            .await
-        }
+        } => log::search::search(gateway, filter, person.as_deref(), page.as_deref(), limit).await,
         Command::LogShow { index } => log::show(gateway, index).await,
-        Command::LogExport { out } => log::export(gateway, &out).await,
+        Command::LogExport { filter, person, out } => {
+            log::export::export(gateway, filter, person.as_deref(), out).await
+        }
+        Command::LogPin { log } => log::pin(gateway, log).await,
         Command::LogOpen { index } => log::open(gateway, index).await,
         Command::LogPublish => log::publish(gateway).await,
         Command::StoryShow { cti } => stories::show(gateway, cti).await,
         Command::StoryWaitPurged { cti, timeout_s } => stories::wait_purged(gateway, cti, timeout_s).await,
         Command::ClockConfirm => confirm_clock(gateway).await,
+        Command::Health => Ok(health(gateway).await),
     }
 }
 
@@ -167,6 +172,17 @@ async fn confirm_clock(gateway: &Gateway) -> Result<Reply, Fault> {
         serde_json::json!({ "now_s": reading.wall_s }),
         "the clock is settled; stories are accepted again",
     ))
+}
+
+/// What the status page says.
+async fn health(gateway: &Gateway) -> Reply {
+    match status::trouble(gateway).await {
+        Some(trouble) => Reply::new(
+            serde_json::json!({ "what": trouble.what, "mend": trouble.mend }),
+            format!("{}\n  {}", trouble.what, trouble.mend),
+        ),
+        None => Reply::new(serde_json::json!({}), "everything works"),
+    }
 }
 
 /// Lines of a listing, or what to say when it is empty.

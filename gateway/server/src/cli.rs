@@ -1,5 +1,6 @@
 //! The command line.
 
+mod doctor;
 pub(crate) mod init;
 mod keys;
 mod log;
@@ -62,8 +63,13 @@ enum Subcommands {
     /// The gateway's clock
     #[command(subcommand)]
     Clock(ClockCommand),
-    /// Verify a log, offline, whole
+    /// Verify a log or an export, offline, whole
     Verify(verify::Verify),
+    /// What is wrong with the data folder, and how to mend it
+    Doctor {
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 /// Where, and how to answer.
@@ -217,6 +223,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Subcommands::Policy(policy) => policy::run(policy).await,
         Subcommands::Log(log) => log::run(log).await,
         Subcommands::Verify(verify) => verify::run(&verify),
+        Subcommands::Doctor { common } => doctor::run(&common).await,
         Subcommands::Token(Token::Add {
             person,
             class,

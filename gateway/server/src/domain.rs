@@ -11,4 +11,5 @@ pub(crate) mod policy;
 pub(crate) mod random;
 pub(crate) mod record;
 pub(crate) mod rejoin;
+pub(crate) mod search;
 pub(crate) mod warm_up;

@@ -102,7 +102,19 @@ pub(crate) const DESCRIPTORS_RESERVED: usize = 256;
 pub(crate) const LISTED_IDS_MAX: usize = 400;
 /// Names of people, characters.
 pub(crate) const NAME_CHARS_MAX: usize = 128;
-/// Ledger entries that one search looks at before it says that it is not complete.
+/// Ledger entries that one page of a search looks at; the answer says where to go on.
 pub(crate) const SEARCH_ENTRIES_MAX: u64 = 1_000_000;
-/// Entries that one search returns.
+/// Entries of one page of a search.
 pub(crate) const SEARCH_RESULTS_MAX: usize = 10_000;
+/// Entries that nobody can read any more, listed by number in an answer; all are counted.
+pub(crate) const UNREADABLE_LISTED_MAX: usize = 100;
+/// Entries of one export, two files each: what a file system and a person still handle. More is refused, not cut.
+pub(crate) const EXPORT_ENTRIES_MAX: usize = 100_000;
+/// Free disk below which an operator is told: a day of a large company's ledger, and room to say so.
+pub(crate) const FREE_BYTES_MIN: u64 = 1 << 30;
+/// Days before its end at which an operator is told of the authority's certificate: enrolling everybody anew takes long.
+pub(crate) const AUTHORITY_DAYS_MIN: u64 = 180;
+/// Days before its end at which an operator is told of the policy's bundle: two people have to sign another.
+pub(crate) const POLICY_DAYS_MIN: u64 = 3;
+/// A Unix socket's path, bytes (sun_path with its end).
+pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;

@@ -24,9 +24,9 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.35rem 1.5rem;border-t
 dt{color:var(--soft)}dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}code{font:.9em ui-monospace,monospace}";
 
 /// What is wrong, and what to do.
-struct Trouble {
-    what: String,
-    mend: String,
+pub(crate) struct Trouble {
+    pub(crate) what: String,
+    pub(crate) mend: String,
 }
 
 /// Serves the page until stopped.
@@ -97,7 +97,7 @@ async fn page(gateway: Data<Arc<Gateway>>) -> HttpResponse {
 }
 
 /// The worst thing first, and only that.
-async fn trouble(gateway: &Gateway) -> Option<Trouble> {
+pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
     let trouble = |what: &str, mend: &str| {
         Some(Trouble {
             what: what.to_owned(),

@@ -38,6 +38,8 @@ use crate::config::files;
 const CONNECTIONS: u32 = 8;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
 /// The database.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -71,7 +73,7 @@ impl Store {
             .connect_with(options)
             .await
             .with_context(|| format!("cannot open the database `{}`", path.display()))?;
-        sqlx::migrate!("./migrations")
+        MIGRATIONS
             .run(&pool)
             .await
             .context("cannot bring the database to this version's schema")?;
@@ -84,6 +86,50 @@ impl Store {
             .await
             .context("cannot bring the audiences to this version's form")?;
         Ok(store)
+    }
+
+    /// Opens the database for looking at it only.
+    pub(crate) async fn open_to_look(path: &Path) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .with_context(|| format!("cannot open the database `{}`", path.display()))?;
+        Ok(Self {
+            pool,
+            wal_waits: Arc::default(),
+        })
+    }
+
+    /// Whether every page and reference is sound, and the schema is one that this version knows.
+    pub(crate) async fn check_integrity(&self) -> anyhow::Result<()> {
+        let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
+            .fetch_one(&self.pool)
+            .await
+            .context("the database cannot be read")?;
+        anyhow::ensure!(found == "ok", "the database is damaged");
+        let broken = sqlx::query("PRAGMA foreign_key_check")
+            .fetch_all(&self.pool)
+            .await?;
+        anyhow::ensure!(
+            broken.is_empty(),
+            "{} rows of the database refer to none",
+            broken.len()
+        );
+        let newest: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+            .fetch_one(&self.pool)
+            .await?;
+        let known = MIGRATIONS.iter().map(|migration| migration.version).max();
+        anyhow::ensure!(
+            newest <= known,
+            "the database was written by a later version of this program"
+        );
+        Ok(())
     }
 
     /// Begins a write.

@@ -1,68 +1,60 @@
 //! The auditor's work on the ledger. Every read is itself recorded, before it is answered (L4, L9).
 
-use std::path::Path;
+pub(super) mod export;
+pub(super) mod search;
 
 use gateway_api::error::ErrorCode;
+use policies::terms::PersonId;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Reply, lines};
+use super::Reply;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
 use crate::domain::record::Kind;
-use crate::limits;
+use crate::domain::search::Filter;
 use crate::store::logs::ReadEntry;
 
-/// What is looked for.
-pub(super) struct Search {
-    pub(super) kind: Option<String>,
-    pub(super) since_s: Option<u64>,
-    pub(super) until_s: Option<u64>,
-    pub(super) limit: usize,
+/// One of the two logs (K4).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogName {
+    Ledger,
+    Directory,
 }
 
-/// Entries in order; complete, or said to be incomplete.
-pub(super) async fn search(gateway: &Gateway, search: &Search) -> Result<Reply, Fault> {
-    let query = json!({ "kind": search.kind, "since_s": search.since_s, "until_s": search.until_s });
-    let size = gateway.ledger.size();
-    gateway
-        .record(Kind::LogRead, None, json!({ "search": query }))
-        .await?;
-    let limit = search.limit.clamp(1, limits::SEARCH_RESULTS_MAX);
-    let first = size.saturating_sub(limits::SEARCH_ENTRIES_MAX);
-    let wanted = |entry: &ReadEntry| {
-        search.kind.as_ref().is_none_or(|kind| *kind == entry.kind)
-            && search.since_s.is_none_or(|since_s| entry.at_s >= since_s)
-            && search.until_s.is_none_or(|until_s| entry.at_s < until_s)
+/// The filter with a person's name, or pseudonym, in it. Names live in the directory alone (K28), people who have left
+/// included.
+async fn with_person(gateway: &Gateway, filter: Filter, person: Option<&str>) -> Result<Filter, Fault> {
+    if let Some(kind) = &filter.kind
+        && !Kind::ALL.iter().any(|known| known.as_str() == kind)
+    {
+        let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        return Err(Fault::bad_request(format!(
+            "there is no kind `{kind}`; kinds are {}",
+            known.join(", ")
+        )));
+    }
+    let Some(person) = person else {
+        return Ok(filter);
     };
-    let mut found = Vec::new();
-    let mut complete = first == 0;
-    let mut next = first;
-    while next < size {
-        for entry in gateway.ledger.entries(next, size).await? {
-            next = entry.index.saturating_add(1);
-            if !wanted(&entry) {
-                continue;
-            }
-            if found.len() == limit {
-                complete = false;
-                next = size;
-                break;
-            }
-            found.push(entry);
+    let id = match person.parse::<PersonId>() {
+        Ok(id) => id,
+        Err(_) => {
+            let known = gateway.store.person_by_name(person).await?;
+            let unknown = || {
+                Fault::new(
+                    ErrorCode::NotFound,
+                    "nobody of this name is, or was, in the directory",
+                )
+            };
+            known.ok_or_else(unknown)?.id
         }
-    }
-    let text = found
-        .iter()
-        .map(|entry| format!("{:>8}  {}  {}", entry.index, entry.at_s, entry.kind));
-    let mut text = lines(text.collect(), "nothing was found");
-    if !complete {
-        text.push_str("\nthis is not complete: narrow the search, or raise --limit");
-    }
-    let entries: Vec<_> = found.iter().map(ReadEntry::to_json).collect();
-    Ok(Reply::new(
-        json!({ "entries": entries, "complete": complete }),
-        text,
-    ))
+    };
+    Ok(Filter {
+        person: Some(id),
+        ..filter
+    })
 }
 
 pub(super) async fn show(gateway: &Gateway, index: u64) -> Result<Reply, Fault> {
@@ -118,16 +110,20 @@ pub(super) async fn publish(gateway: &Gateway) -> Result<Reply, Fault> {
     Ok(Reply::new(json, text))
 }
 
-/// Writes a folder that `sealgate verify` takes, with the entries as JSON lines beside it.
-pub(super) async fn export(gateway: &Gateway, out: &Path) -> Result<Reply, Fault> {
-    let payload = json!({ "entries": gateway.ledger.size() });
-    gateway.record(Kind::LogExport, None, payload).await?;
-    gateway.ledger.publish().await?;
-    let entries = gateway.ledger.export(out).await?;
-    Ok(Reply::new(
-        json!({ "entries": entries }),
-        format!("exported {entries} entries"),
-    ))
+/// The newest checkpoint of a log, with its key, for an auditor to keep elsewhere.
+pub(super) async fn pin(gateway: &Gateway, log: LogName) -> Result<Reply, Fault> {
+    gateway.record(Kind::LogRead, None, json!({ "pin": log })).await?;
+    let (key, signed) = match log {
+        LogName::Ledger => (gateway.ledger.vkey(), gateway.ledger.checkpoint().await?),
+        LogName::Directory => (gateway.directory.vkey(), gateway.directory.checkpoint().await?),
+    };
+    let checkpoint = signed.checkpoint();
+    let json = json!({
+        "log": log, "size": checkpoint.size, "root": checkpoint.root.to_string(),
+        "key": key, "checkpoint": signed.as_str(),
+    });
+    let text = format!("{} entries, root {}", checkpoint.size, checkpoint.root);
+    Ok(Reply::new(json, text))
 }
 
 async fn find(gateway: &Gateway, index: u64) -> Result<ReadEntry, Fault> {

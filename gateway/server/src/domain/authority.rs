@@ -54,6 +54,13 @@ impl Authority {
         })
     }
 
+    /// When its certificate ends, Unix seconds.
+    pub(crate) fn ends_s(&self) -> Option<u64> {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(self.certificate_pem.as_bytes()).ok()?;
+        let certificate = pem.parse_x509().ok()?;
+        u64::try_from(certificate.validity().not_after.timestamp()).ok()
+    }
+
     pub(crate) fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }

@@ -6,56 +6,45 @@ use serde_json::{Value, json};
 use super::random;
 use crate::limits;
 
-/// Kinds of entries. The names are stable: searches and auditors use them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Person,
-    Group,
-    Token,
-    Enroll,
-    DeviceRevoke,
-    DeviceRejoin,
-    Audience,
-    Relay,
-    Refusal,
-    ReplayRefused,
-    StoryRevoke,
-    Event,
-    FalsePositive,
-    EventGap,
-    Bundle,
-    Purge,
-    Clock,
-    LogRead,
-    LogExport,
-    LogOpen,
+macro_rules! kinds {
+    ($($variant:ident => $name:literal;)+) => {
+        /// Kinds of entries. The names are stable: searches and auditors use them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Kind { $($variant,)+ }
+
+        impl Kind {
+            /// Every kind.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
 }
 
-impl Kind {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Person => "person",
-            Self::Group => "group",
-            Self::Token => "token",
-            Self::Enroll => "enroll",
-            Self::DeviceRevoke => "device-revoke",
-            Self::DeviceRejoin => "device-rejoin",
-            Self::Audience => "audience",
-            Self::Relay => "relay",
-            Self::Refusal => "refusal",
-            Self::ReplayRefused => "replay-refused",
-            Self::StoryRevoke => "story-revoke",
-            Self::Event => "event",
-            Self::FalsePositive => "false-positive",
-            Self::EventGap => "event-gap",
-            Self::Bundle => "bundle",
-            Self::Purge => "purge",
-            Self::Clock => "clock",
-            Self::LogRead => "log-read",
-            Self::LogExport => "log-export",
-            Self::LogOpen => "log-open",
-        }
-    }
+kinds! {
+    Person => "person";
+    Group => "group";
+    Token => "token";
+    Enroll => "enroll";
+    Unenroll => "unenroll";
+    DeviceRevoke => "device-revoke";
+    DeviceRejoin => "device-rejoin";
+    Audience => "audience";
+    Relay => "relay";
+    Refusal => "refusal";
+    ReplayRefused => "replay-refused";
+    StoryRevoke => "story-revoke";
+    Event => "event";
+    FalsePositive => "false-positive";
+    EventGap => "event-gap";
+    Bundle => "bundle";
+    Purge => "purge";
+    Clock => "clock";
+    LogRead => "log-read";
+    LogExport => "log-export";
+    LogOpen => "log-open";
 }
 
 /// One entry to be.

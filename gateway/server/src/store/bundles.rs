@@ -2,6 +2,7 @@
 
 use policies::terms::{DeviceId, Digest};
 use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 
 use super::{Store, bytes, signed, unsigned};
 
@@ -23,17 +24,18 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(StoredBundle {
-                    version: unsigned(row.try_get("version")?),
-                    digest: Digest::from_bytes(bytes("digest", row.try_get("digest")?)?),
-                    log_index: unsigned(row.try_get("log_index")?),
-                    activated_s: unsigned(row.try_get("activated_s")?),
-                    bytes: row.try_get("bytes")?,
-                })
-            })
-            .collect()
+        rows.iter().map(read).collect()
+    }
+
+    /// A published bundle.
+    pub(crate) async fn bundle(&self, version: u64) -> sqlx::Result<Option<StoredBundle>> {
+        let row = sqlx::query(
+            "SELECT version, digest, log_index, activated_s, bytes FROM bundle WHERE version = $1",
+        )
+        .bind(signed(version))
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(read).transpose()
     }
 
     pub(crate) async fn add_bundle(&self, bundle: &StoredBundle) -> sqlx::Result<()> {
@@ -82,4 +84,14 @@ impl Store {
         .await
         .map(drop)
     }
+}
+
+fn read(row: &SqliteRow) -> sqlx::Result<StoredBundle> {
+    Ok(StoredBundle {
+        version: unsigned(row.try_get("version")?),
+        digest: Digest::from_bytes(bytes("digest", row.try_get("digest")?)?),
+        log_index: unsigned(row.try_get("log_index")?),
+        activated_s: unsigned(row.try_get("activated_s")?),
+        bytes: row.try_get("bytes")?,
+    })
 }

@@ -16,6 +16,7 @@ mod commits;
 mod disk;
 mod published;
 pub(crate) mod subject_keys;
+mod tiles;
 pub(crate) mod verify;
 
 use std::collections::VecDeque;
@@ -27,10 +28,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use gateway_ledger::limits::{ENTRY_BYTES_MAX, TILE_WIDTH};
 use gateway_ledger::tile::decode_bundle;
-use gateway_ledger::{CheckpointSigner, Frontier, Hash, TilePath, leaf_hash};
+use gateway_ledger::{
+    CheckpointSigner, Frontier, Hash, InclusionProof, SignedCheckpoint, TilePath, leaf_hash,
+};
 
 use commits::Commits;
 use published::Published;
+use tiles::Tiles;
 
 const LOCK: &str = "lock";
 const KEY: &str = "key";
@@ -191,7 +195,38 @@ impl LedgerFiles {
 
     /// Makes everything that is committed public: entry bundles, tiles, and a signed checkpoint over them.
     pub(crate) fn publish(&self) -> Result<(), LedgerError> {
+        self.publish_with(&mut lock(&self.published))
+    }
+
+    /// Where the log stands: its size and root.
+    pub(crate) fn edge(&self) -> Frontier {
+        self.read_committed(|committed| committed.edge.clone())
+    }
+
+    /// The signed checkpoint of an edge that the log had, and the inclusion proofs of entries in it. Publishes, and
+    /// keeps other publications waiting meanwhile, so that the tiles stay.
+    pub(crate) fn prove(
+        &self,
+        edge: &Frontier,
+        indices: &[u64],
+    ) -> Result<(SignedCheckpoint, Vec<InclusionProof>), LedgerError> {
         let mut published = lock(&self.published);
+        self.publish_with(&mut published)?;
+        let mut tiles = Tiles::new(&self.folder, edge.size(), published.size());
+        let proofs = indices
+            .iter()
+            .map(|index| tiles.prove(*index))
+            .collect::<Result<_, _>>()?;
+        Ok((published.signer().sign(edge.size(), edge.root()), proofs))
+    }
+
+    /// The published checkpoint over everything that is committed.
+    pub(crate) fn signed_checkpoint(&self) -> Result<SignedCheckpoint, LedgerError> {
+        let edge = self.edge();
+        Ok(self.prove(&edge, &[])?.0)
+    }
+
+    fn publish_with(&self, published: &mut Published) -> Result<(), LedgerError> {
         let (edge, tail) = self.read_committed(|committed| {
             (
                 committed.edge.clone(),

@@ -60,6 +60,18 @@ impl Published {
         Ok((published, full_to))
     }
 
+    /// Entries that the published checkpoint signs.
+    pub(super) fn size(&self) -> u64 {
+        self.checkpoint
+            .as_ref()
+            .map_or(0, |signed| signed.checkpoint().size)
+    }
+
+    /// What signs for this log.
+    pub(super) fn signer(&self) -> &CheckpointSigner {
+        &self.signer
+    }
+
     /// Publishes the log with this edge; `tail` holds its entries from where full bundles end. Returns where they end
     /// after that.
     pub(super) fn publish(

@@ -36,6 +36,11 @@ impl Subject {
     pub(crate) fn person(id: [u8; 16]) -> Self {
         Self(id)
     }
+
+    /// The person's id; none for the gateway.
+    pub(crate) fn person_id(self) -> Option<[u8; 16]> {
+        (self != Self::GATEWAY).then_some(self.0)
+    }
 }
 
 /// How long entries are kept, as a class; keys are not shared between classes.
@@ -85,6 +90,7 @@ pub(crate) enum SubjectKeyError {
 /// A payload key and its name. `Debug` prints the name.
 pub(crate) struct SubjectKey {
     id: DekId,
+    subject: Subject,
     key: LessSafeKey,
 }
 
@@ -94,9 +100,15 @@ impl SubjectKey {
         self.id
     }
 
-    fn new(id: DekId, bytes: &[u8]) -> Option<Self> {
+    /// Whose entries it opens.
+    pub(crate) fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    fn new(id: DekId, subject: Subject, bytes: &[u8]) -> Option<Self> {
         Some(Self {
             id,
+            subject,
             key: LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).ok()?),
         })
     }
@@ -184,7 +196,8 @@ impl FileSubjectKeys {
         file.push(purpose.class.code());
         file.extend_from_slice(&purpose.month.to_be_bytes());
         disk::write_atomically(&self.path(&id), &file)?;
-        let key = Arc::new(SubjectKey::new(id, bytes.as_slice()).ok_or(SubjectKeyError::Random)?);
+        let key =
+            Arc::new(SubjectKey::new(id, purpose.subject, bytes.as_slice()).ok_or(SubjectKeyError::Random)?);
         keys.id_by_use.insert(purpose, id);
         keys.by_id.insert(id, Arc::clone(&key));
         Ok(key)
@@ -313,7 +326,7 @@ fn decode(id: DekId, bytes: &[u8]) -> Option<(Use, SubjectKey)> {
             class,
             month,
         },
-        SubjectKey::new(id, key)?,
+        SubjectKey::new(id, Subject(*subject), key)?,
     ))
 }
 
@@ -458,7 +471,7 @@ mod tests {
 
     #[test]
     fn debug_of_a_key_is_its_name() {
-        let key = SubjectKey::new([0xab; 16], &[7; 32]).unwrap();
+        let key = SubjectKey::new([0xab; 16], Subject::GATEWAY, &[7; 32]).unwrap();
         assert_eq!(format!("{key:?}"), format!("SubjectKey({})", "ab".repeat(16)));
     }
 }

@@ -63,7 +63,7 @@ fn flip(path: &Path, at: usize) {
 }
 
 fn fault_of(folder: &TempDir) -> VerifyFault {
-    verify_folder(folder.path(), None).unwrap_err()
+    verify_folder(folder.path(), None, None).unwrap_err()
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn log_that_begins_is_empty_and_verifies() {
     let (log, recovery) = open(&folder);
     assert_eq!((recovery, log.size()), (Recovery::default(), 0));
     assert_eq!(log.root(), gateway_ledger::empty_root());
-    assert_eq!(verify_folder(folder.path(), None).unwrap().size, 0);
+    assert_eq!(verify_folder(folder.path(), None, None).unwrap().size, 0);
     assert!(matches!(
         log.entry(0),
         Err(LedgerError::NoSuchEntry { index: 0, size: 0 })
@@ -90,7 +90,7 @@ fn appended_entries_are_read_before_and_after_publication() {
     assert_eq!(log.entries(250..515).unwrap(), entries(250..515));
     assert_eq!(log.entry(599).unwrap(), b"entry 599");
     assert!(log.entries(599..601).is_err());
-    let report = verify_folder(folder.path(), Some(&signer().key().to_string())).unwrap();
+    let report = verify_folder(folder.path(), Some(&signer().key().to_string()), None).unwrap();
     assert_eq!((report.size, report.root), (600, log.root()));
 }
 
@@ -146,7 +146,7 @@ fn log_goes_on_where_it_stopped() {
         assert_eq!((log.size(), recovery.truncated_bytes), (size, 0));
         log.append(entries(size..size + 300)).unwrap();
         log.publish().unwrap();
-        assert_eq!(verify_folder(folder.path(), None).unwrap().size, size + 300);
+        assert_eq!(verify_folder(folder.path(), None, None).unwrap().size, size + 300);
         assert_eq!(
             log.entries(size - 1..size + 300).unwrap(),
             entries(size - 1..size + 300)
@@ -304,7 +304,7 @@ fn segments_covered_by_full_tiles_go() {
     let (log, recovery) = open(&folder);
     assert_eq!((log.size(), recovery), (513, Recovery::default()));
     assert_eq!(log.entries(0..513).unwrap(), entries(0..513));
-    assert_eq!(verify_folder(folder.path(), None).unwrap().size, 513);
+    assert_eq!(verify_folder(folder.path(), None, None).unwrap().size, 513);
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn many_writers_share_the_log_and_every_entry_has_its_index() {
         );
     }
     log.publish().unwrap();
-    assert_eq!(verify_folder(folder.path(), None).unwrap().size, 480);
+    assert_eq!(verify_folder(folder.path(), None, None).unwrap().size, 480);
 }
 
 /// L8: a flipped byte anywhere in the folder is found; the sentence names the entry wherever one is concerned.
@@ -378,7 +378,7 @@ fn flipped_byte_in_any_file_is_named() {
             fs::write(file, &original).unwrap();
         }
     }
-    assert_eq!(verify_folder(folder.path(), None).unwrap().size, 620);
+    assert_eq!(verify_folder(folder.path(), None, None).unwrap().size, 620);
 }
 
 #[test]
@@ -396,7 +396,7 @@ fn unpublished_entries_are_no_fault() {
     let folder = log_of(10);
     let (log, _) = open(&folder);
     log.append(entries(10..14)).unwrap();
-    assert_eq!(verify_folder(folder.path(), None).unwrap().size, 10);
+    assert_eq!(verify_folder(folder.path(), None, None).unwrap().size, 10);
 }
 
 /// L6: whoever numbers entries holds its lock over taking the place, not over the sync.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use gateway_ledger::commit::{Tail, read_segment};
 use gateway_ledger::tile::split_entry;
 use gateway_ledger::{
-    CHECKPOINT_PATH, CheckpointKey, FirstFault, Frontier, Hash, TilePath, leaf_hash, verify_log_entries,
+    CHECKPOINT_PATH, Checkpoint, CheckpointKey, FirstFault, Frontier, Hash, TilePath, leaf_hash,
+    verify_log_entries,
 };
 
 use super::{KEY, WIDTH, commits};
@@ -59,7 +60,13 @@ impl From<FirstFault> for VerifyFault {
 
 /// Verifies a log's folder against a verifier key; without one, against the file `key` in the folder, which proves
 /// less: whoever replaced the log may have replaced its key.
-pub(crate) fn verify_folder(folder: &Path, vkey: Option<&str>) -> Result<VerifyReport, VerifyFault> {
+///
+/// A checkpoint that was pinned elsewhere must be one that this log went through.
+pub(crate) fn verify_folder(
+    folder: &Path,
+    vkey: Option<&str>,
+    pinned: Option<&Checkpoint>,
+) -> Result<VerifyReport, VerifyFault> {
     let key = match vkey {
         Some(vkey) => vkey.to_owned(),
         None => String::from_utf8(read(folder, KEY)?)
@@ -72,6 +79,7 @@ pub(crate) fn verify_folder(folder: &Path, vkey: Option<&str>) -> Result<VerifyR
     let mut comparison = Comparison {
         committed: &committed,
         frontier: Frontier::new(),
+        pinned,
         fault: None,
     };
     let files = |path: &str| match (path, &note) {
@@ -83,6 +91,9 @@ pub(crate) fn verify_folder(folder: &Path, vkey: Option<&str>) -> Result<VerifyR
         return Err(fault);
     }
     let checkpoint = log.checkpoint;
+    if let Some(pinned) = pinned {
+        check_pinned_size(&checkpoint, pinned)?;
+    }
     committed.check_reaches(checkpoint.size)?;
     check_left_over(folder, checkpoint.size)?;
     Ok(VerifyReport {
@@ -152,7 +163,36 @@ impl CommittedHere {
 struct Comparison<'a> {
     committed: &'a CommittedHere,
     frontier: Frontier,
+    pinned: Option<&'a Checkpoint>,
     fault: Option<VerifyFault>,
+}
+
+/// What to do with a log that is not the one that was pinned.
+const KEEP_BOTH: &str = "the log was rewritten or replaced, or put back from an old backup. Keep this log and the pin, \
+                         both are evidence, and ask the gateway's operator; agents hold checkpoints too";
+
+/// Whether a log of this checkpoint can be one that went through the pinned one, as far as sizes and equal sizes tell.
+///
+/// # Errors
+/// It is smaller, or of the same size and another.
+pub(crate) fn check_pinned_size(checkpoint: &Checkpoint, pinned: &Checkpoint) -> Result<(), VerifyFault> {
+    if checkpoint.size < pinned.size {
+        return Err(VerifyFault::of(format!(
+            "it has {} entries and had {} when it was pinned: {KEEP_BOTH}",
+            checkpoint.size, pinned.size
+        )));
+    }
+    if checkpoint.size == pinned.size && checkpoint.root != pinned.root {
+        return Err(forked(pinned));
+    }
+    Ok(())
+}
+
+fn forked(pinned: &Checkpoint) -> VerifyFault {
+    VerifyFault::of(format!(
+        "it does not begin with the {} entries that were pinned: {KEEP_BOTH}",
+        pinned.size
+    ))
 }
 
 impl Comparison<'_> {
@@ -173,6 +213,10 @@ impl Comparison<'_> {
             self.fault = Some(VerifyFault::entry(index, sentence));
         }
         self.frontier.append(leaf);
+        let reached = self.pinned.filter(|pinned| pinned.size == self.frontier.size());
+        if let Some(pinned) = reached.filter(|pinned| pinned.root != self.frontier.root()) {
+            self.fault.get_or_insert_with(|| forked(pinned));
+        }
     }
 }
 

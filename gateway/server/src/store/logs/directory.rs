@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use ed25519_dalek::SigningKey;
-use gateway_ledger::CheckpointSigner;
+use gateway_ledger::{CheckpointSigner, SignedCheckpoint};
 use policies::directory::{Directory, DirectoryEntry, LoggedDevice};
 use policies::terms::{DeviceId, TenantId};
 
@@ -96,6 +96,14 @@ impl DirectoryLog {
             .await?
             .context("cannot publish the directory log")?;
         Ok(())
+    }
+
+    /// The signed checkpoint over everything in the log.
+    pub(crate) async fn checkpoint(&self) -> anyhow::Result<SignedCheckpoint> {
+        let files = Arc::clone(&self.files);
+        tokio::task::spawn_blocking(move || files.signed_checkpoint())
+            .await?
+            .context("cannot read the directory log")
     }
 
     /// A published file, by its C2SP path.

@@ -1,22 +1,19 @@
 //! The ledger: records in, durable when the call returns; payloads under their subject's key (K27, L1).
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use ed25519_dalek::SigningKey;
-use gateway_ledger::{CheckpointSigner, Entry, Header};
-use policies::terms::{EntryId, TenantId};
+use gateway_ledger::{CheckpointSigner, Entry, Frontier, Header, InclusionProof, SignedCheckpoint};
+use policies::terms::{EntryId, PersonId, TenantId};
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::config::files;
 use crate::config::layout::Layout;
 use crate::domain::record::{Kind, Record};
 use crate::store::ledger::subject_keys::{
-    FileSubjectKeys, Payload, RetentionClass, Subject, open_entry, seal_entry,
+    FileSubjectKeys, Payload, RetentionClass, Subject, SubjectKeys as _, open_entry, seal_entry,
 };
 use crate::store::ledger::{LedgerFiles, Queued};
 
@@ -32,8 +29,8 @@ pub(crate) struct Ledger {
 }
 
 struct Inner {
-    folder: PathBuf,
     files: LedgerFiles,
+    signer: CheckpointSigner,
     keys: FileSubjectKeys,
     tenant: TenantId,
     clock: Arc<Clock>,
@@ -48,6 +45,8 @@ pub(crate) struct ReadEntry {
     pub(crate) kind: String,
     pub(crate) policy_version: u64,
     pub(crate) entry: EntryId,
+    /// Whose key seals the payload; none for the gateway's own acts, and when the key has been shredded.
+    pub(crate) subject: Option<PersonId>,
     /// None when the subject's key has been shredded.
     pub(crate) payload: Option<Value>,
 }
@@ -63,7 +62,7 @@ impl Ledger {
             .context("the ledger's key cannot be used")?;
         let vkey = signer.key().to_string();
         let (files, recovery) =
-            LedgerFiles::open(&layout.ledger(), signer).context("cannot open the ledger")?;
+            LedgerFiles::open(&layout.ledger(), signer.clone()).context("cannot open the ledger")?;
         if recovery.truncated_bytes > 0 {
             tracing::info!(
                 bytes = recovery.truncated_bytes,
@@ -72,8 +71,8 @@ impl Ledger {
         }
         let keys = FileSubjectKeys::open(&layout.subject_keys()).context("cannot open the subjects' keys")?;
         let inner = Inner {
-            folder: layout.ledger(),
             files,
+            signer,
             keys,
             tenant: tenant.clone(),
             clock,
@@ -119,11 +118,41 @@ impl Ledger {
         tokio::task::spawn_blocking(move || inner.find(&wanted)).await?
     }
 
-    /// Writes a copy that verifies into a new folder, with the entries as JSON lines: how many.
-    pub(crate) async fn export(&self, out: &Path) -> anyhow::Result<u64> {
+    /// Where the ledger stands: its size and root.
+    pub(crate) fn edge(&self) -> Frontier {
+        self.inner.files.edge()
+    }
+
+    /// Blocks: the exact bytes of an entry.
+    pub(crate) fn exact(&self, index: u64) -> anyhow::Result<Vec<u8>> {
+        let entries = self.inner.files.entries(index..index.saturating_add(1));
+        let entry = entries.context("cannot read the ledger")?.into_iter().next();
+        entry.with_context(|| format!("the ledger has no entry {index}"))
+    }
+
+    /// The signed checkpoint over everything in the ledger.
+    pub(crate) async fn checkpoint(&self) -> anyhow::Result<SignedCheckpoint> {
         let inner = Arc::clone(&self.inner);
-        let out = out.to_owned();
-        tokio::task::spawn_blocking(move || inner.export(&out)).await?
+        tokio::task::spawn_blocking(move || inner.files.signed_checkpoint())
+            .await?
+            .context("cannot read the ledger")
+    }
+
+    /// Blocks: the signed checkpoint of an edge that the ledger had, and the inclusion proofs of entries in it.
+    pub(crate) fn prove(
+        &self,
+        edge: &Frontier,
+        indices: &[u64],
+    ) -> anyhow::Result<(SignedCheckpoint, Vec<InclusionProof>)> {
+        self.inner
+            .files
+            .prove(edge, indices)
+            .context("cannot prove from the ledger")
+    }
+
+    /// States something about the ledger under its key.
+    pub(crate) fn state(&self, kind: &str, line: &str) -> anyhow::Result<String> {
+        Ok(self.inner.signer.state(kind, line)?)
     }
 }
 
@@ -156,6 +185,8 @@ impl Inner {
     fn open(&self, index: u64, bytes: &[u8]) -> anyhow::Result<ReadEntry> {
         let (header, payload) = open_entry(&self.keys, bytes)
             .with_context(|| format!("entry {index} of the ledger cannot be read"))?;
+        let key = self.keys.existing(&header.dek_id)?;
+        let subject = key.and_then(|key| key.subject().person_id());
         let payload = match payload {
             Payload::Clear(payload) => Some(serde_json::from_slice(&payload)?),
             Payload::Shredded => None,
@@ -166,6 +197,7 @@ impl Inner {
             kind: header.kind,
             policy_version: header.policy_version,
             entry: EntryId::from_bytes(header.entry_id),
+            subject: subject.map(PersonId::from_bytes),
             payload,
         })
     }
@@ -231,31 +263,6 @@ impl Inner {
         }
         Ok(found)
     }
-
-    fn export(&self, out: &Path) -> anyhow::Result<u64> {
-        ensure!(
-            !out.exists(),
-            "`{}` exists; choose a folder that does not",
-            out.display()
-        );
-        files::make_folder(out)?;
-        copy_tree(&self.folder, out)?;
-        let size = self.files.size();
-        let mut lines = std::io::BufWriter::new(std::fs::File::create_new(out.join("entries.jsonl"))?);
-        let mut next = 0;
-        while next < size {
-            for entry in self.read(next, size)? {
-                next = entry.index.saturating_add(1);
-                serde_json::to_writer(&mut lines, &entry.to_json())?;
-                lines.write_all(b"\n")?;
-            }
-        }
-        lines
-            .into_inner()
-            .map_err(std::io::IntoInnerError::into_error)?
-            .sync_all()?;
-        Ok(size)
-    }
 }
 
 /// How long entries of a kind are kept.
@@ -273,6 +280,7 @@ fn retention(kind: Kind) -> RetentionClass {
         | Kind::Group
         | Kind::Token
         | Kind::Enroll
+        | Kind::Unenroll
         | Kind::DeviceRevoke
         | Kind::DeviceRejoin
         | Kind::Audience
@@ -291,28 +299,4 @@ impl ReadEntry {
             "entry": self.entry, "payload": self.payload, "shredded": self.payload.is_none(),
         })
     }
-}
-
-/// The published part of a log: checkpoint, key, tiles.
-fn copy_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
-    for name in ["checkpoint", "key"] {
-        std::fs::copy(from.join(name), to.join(name)).with_context(|| format!("cannot copy `{name}`"))?;
-    }
-    let mut waiting = vec![PathBuf::from("tile")];
-    while let Some(folder) = waiting.pop() {
-        if !from.join(&folder).exists() {
-            continue;
-        }
-        files::make_folder(&to.join(&folder))?;
-        for entry in std::fs::read_dir(from.join(&folder))? {
-            let entry = entry?;
-            let path = folder.join(entry.file_name());
-            if entry.file_type()?.is_dir() {
-                waiting.push(path);
-            } else {
-                std::fs::copy(from.join(&path), to.join(&path))?;
-            }
-        }
-    }
-    Ok(())
 }
