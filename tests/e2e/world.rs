@@ -33,6 +33,14 @@ pub(crate) struct World {
 impl World {
     /// A gateway with the example policy as version 1, and nobody in it.
     pub(crate) fn new() -> Self {
+        let world = Self::unpublished();
+        let bundle = world.sign_policy(1);
+        world.gateway(["policy", "publish", &bundle]).succeeded();
+        world
+    }
+
+    /// A gateway that no policy was published at yet.
+    pub(crate) fn unpublished() -> Self {
         let folder = tempfile::Builder::new().prefix("sg").tempdir().unwrap();
         let root = folder.path().to_str().unwrap();
         run(
@@ -49,8 +57,6 @@ impl World {
         };
         world.start_gateway();
         copy_folder(&repository().join("policies/example"), &world.path("policy"));
-        let bundle = world.sign_policy(1);
-        world.gateway(["policy", "publish", &bundle]).succeeded();
         world
     }
 

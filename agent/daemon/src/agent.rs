@@ -59,6 +59,8 @@ pub(crate) struct Agent {
     /// Hurries the upload of events.
     pub events_wait: Notify,
     pub link: watch::Sender<Link>,
+    /// Ends the agent, as a signal does.
+    pub stop: Notify,
     /// Open connections of the local socket (A8).
     pub connections: Arc<Connections>,
     /// Program files of apps, by what they hold (A10).
@@ -145,6 +147,7 @@ impl Agent {
             asked_renewals: Mutex::default(),
             events_wait: Notify::new(),
             link: watch::Sender::new(Link::Starting),
+            stop: Notify::new(),
             connections: Arc::default(),
             programs: Arc::default(),
             tamper: Tamper::default(),
@@ -293,14 +296,26 @@ impl Agent {
     }
 }
 
-fn tls_identity(paths: &Paths) -> anyhow::Result<TlsIdentity> {
+/// The key and certificate with which the device shows who it is.
+///
+/// # Errors
+/// A file is missing, or others can read it.
+pub(crate) fn tls_identity(paths: &Paths) -> anyhow::Result<TlsIdentity> {
     Ok(TlsIdentity {
         certificate_pem: files::read_secret(&paths.tls_certificate())?.to_vec(),
         key_pem: files::read_secret(&paths.tls_key())?,
     })
 }
 
-fn gateway(paths: &Paths, enrollment: &Enrollment, identity: &TlsIdentity) -> anyhow::Result<Gateway> {
+/// The gateway of the enrollment.
+///
+/// # Errors
+/// The pinned authority or the certificate cannot be used.
+pub(crate) fn gateway(
+    paths: &Paths,
+    enrollment: &Enrollment,
+    identity: &TlsIdentity,
+) -> anyhow::Result<Gateway> {
     let ca_pem = String::from_utf8(files::read_secret(&paths.authority())?.to_vec())?;
     Gateway::new(&enrollment.gateway_url, &ca_pem, Some(identity))
 }

@@ -1,8 +1,9 @@
-//! The command line. Every command but `enroll`, `run` and, where no agent runs, `rejoin` speaks to the running agent.
+//! The command line. Every command but `enroll`, `unenroll`, `run`, `doctor` and, where no agent runs, `rejoin` speaks to the running agent.
 
 pub(crate) mod activity;
 pub(crate) mod app;
 pub(crate) mod audience;
+pub(crate) mod doctor;
 pub(crate) mod duration;
 pub(crate) mod enroll;
 pub(crate) mod feed;
@@ -17,6 +18,7 @@ pub(crate) mod rules;
 pub(crate) mod run;
 pub(crate) mod share;
 pub(crate) mod status;
+pub(crate) mod unenroll;
 
 use std::path::PathBuf;
 
@@ -69,6 +71,10 @@ enum Verb {
     App(app::AppVerb),
     /// Start with fresh keys after the agent's state was lost, damaged or put back from a copy.
     Rejoin(rejoin::Rejoin),
+    /// What is wrong with this agent, and how to mend it.
+    Doctor,
+    /// Leave for good: the device is revoked, its keys and everything the agent keeps are destroyed.
+    Unenroll(unenroll::Unenroll),
     /// The rules that apply, in plain words.
     Rules,
     /// New devices in your name, new members of your audiences: kept until you acknowledge them.
@@ -105,6 +111,8 @@ impl Command {
             Verb::ReportFalsePositive(command) => command.execute(&context).await,
             Verb::App(command) => command.execute(&context).await,
             Verb::Rejoin(command) => command.execute(&context).await,
+            Verb::Doctor => doctor::execute(&context).await,
+            Verb::Unenroll(command) => command.execute(&context).await,
             Verb::Rules => rules::execute(&context).await,
             Verb::Notices(command) => command.execute(&context).await,
             Verb::Outbox(command) => command.execute(&context).await,

@@ -33,8 +33,6 @@ use crate::vault::{claim, files, journal, spent_receipt, story};
 const REFRESH: Duration = Duration::from_secs(60);
 /// Longest sleep of the forgetting loop; it wakes for each story's end anyway.
 const FORGET_PAUSE_MAX: Duration = Duration::from_secs(60);
-/// How long before its end a certificate is spoken of, seconds.
-const CERTIFICATE_WARNING_S: u64 = 12 * 3_600;
 /// Upload of events without a hint.
 const EVENTS_PAUSE: Duration = Duration::from_secs(30);
 
@@ -98,6 +96,7 @@ pub(crate) async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Resu
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = agent.stop.notified() => {}
         ended = served => ended?.context("the local API ended")?,
     }
     tracing::info!("stopping");
@@ -285,7 +284,7 @@ fn warn_of_certificate(agent: &Agent) {
     let left_s = agent.certificate_ends_s.saturating_sub(agent.now_s());
     let state = match left_s {
         0 => "has ended, so the gateway refuses it".to_owned(),
-        1..CERTIFICATE_WARNING_S => format!("ends in {} minutes", left_s / 60),
+        1..limits::CERTIFICATE_WARNING_S => format!("ends in {} minutes", left_s / 60),
         _ => return,
     };
     agent.alarm("certificate", format!("this device's certificate {state}. Ask the administrator for a token (`sealgate token add`), then enrol in a new folder: sealgate-agent enroll --token-file FILE --dir FOLDER"));

@@ -21,6 +21,7 @@ mod command;
 mod compose;
 mod config;
 mod daemon;
+mod doctor;
 mod exit;
 #[cfg(test)]
 #[path = "../../../tests/fuzz/agent.rs"]

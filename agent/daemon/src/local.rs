@@ -14,6 +14,7 @@ pub(crate) mod receipt;
 pub(crate) mod records;
 pub(crate) mod rejoin;
 pub(crate) mod server;
+pub(crate) mod stop;
 pub(crate) mod stories;
 pub(crate) mod tamper;
 pub(crate) mod timely;

@@ -1,7 +1,7 @@
 //! Answers to the person at the terminal go to standard output; everything else is a log line
 //! on standard error.
 
-use std::io::Write;
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write};
 
 use serde::Serialize;
 
@@ -41,6 +41,20 @@ fn harmless(text: &str) -> String {
         }
     }
     shown
+}
+
+/// Asks at the terminal; without one the answer is no.
+///
+/// # Errors
+/// Standard input cannot be read.
+pub(crate) fn is_confirmed(question: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    line(&format!("{question} y/N"));
+    let mut answer = String::new();
+    std::io::stdin().lock().take(16).read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Writes why a command failed to standard error.

@@ -15,3 +15,4 @@ pub(crate) mod renewal;
 pub(crate) mod stories;
 pub(crate) mod sync;
 pub(crate) mod tls;
+pub(crate) mod unenroll;

@@ -37,6 +37,7 @@ pub(crate) mod notice;
 pub(crate) mod outgoing;
 pub(crate) mod pending;
 pub(crate) mod rejoining;
+pub(crate) mod removal;
 pub(crate) mod renewal;
 pub(crate) mod setting;
 pub(crate) mod spent_receipt;

@@ -11,3 +11,4 @@ pub mod preflight;
 pub mod rejoin;
 pub mod stories;
 pub mod sync;
+pub mod unenroll;

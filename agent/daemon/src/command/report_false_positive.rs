@@ -1,7 +1,5 @@
 //! `report-false-positive`
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _};
-
 use clap::Args;
 
 use super::Context;
@@ -61,7 +59,7 @@ impl ReportFalsePositive {
             .post_frame(wire::FALSE_POSITIVE, &encode(&request, &parts)?)
             .await?;
         show(context, &answer, "This would be reported:")?;
-        if !self.yes && (context.json || !is_confirmed()?) {
+        if !self.yes && (context.json || !print::is_confirmed("Report this?")?) {
             print::problem("nothing was reported; add --yes to report what is shown");
             return Ok(Exit::Usage);
         }
@@ -75,17 +73,6 @@ impl ReportFalsePositive {
         show(context, &answer, "Reported:")?;
         Ok(Exit::Done)
     }
-}
-
-/// Asks at the terminal; without one the answer is no.
-fn is_confirmed() -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    print::line("Report this? y/N");
-    let mut answer = String::new();
-    std::io::stdin().lock().take(16).read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn show(context: &Context, answer: &FalsePositiveAnswer, title: &str) -> anyhow::Result<()> {

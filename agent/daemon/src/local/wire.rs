@@ -4,6 +4,7 @@
 //! place where content leaves the agent's process, over a socket that only its owner opens.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use policies::decide::VerdictCode;
 use policies::terms::{
@@ -24,6 +25,7 @@ pub(crate) const AUDIENCES: &str = "/v1/audiences";
 pub(crate) const REVOKE: &str = "/v1/revoke";
 pub(crate) const ACTIVITY: &str = "/v1/activity";
 pub(crate) const REJOIN: &str = "/v1/rejoin";
+pub(crate) const STOP: &str = "/v1/stop";
 pub(crate) const RULES: &str = "/v1/rules";
 pub(crate) const NOTICES: &str = "/v1/notices";
 pub(crate) const OUTBOX: &str = "/v1/outbox";
@@ -606,6 +608,22 @@ pub(crate) struct RejoinAnswer {
     pub at_next_start: bool,
     /// Where a database was put that cannot be read.
     pub put_aside: Option<String>,
+}
+
+/// `unenroll`
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct UnenrollAnswer {
+    pub device: DeviceId,
+    /// Whether the gateway revoked the device. If not, the administrator still has to.
+    pub gateway_told: bool,
+    /// Why it was not told.
+    pub problem: Option<String>,
+    /// Drafts that were kept for later, and are gone.
+    pub drafts_lost: i64,
+    /// Events that the gateway never got.
+    pub events_lost: i64,
+    /// Where the files of the outbox still lie.
+    pub outbox: Option<PathBuf>,
 }
 
 /// `rules`

@@ -21,6 +21,9 @@ use crate::vault::{Vault, outgoing, pending};
 /// What is written next to a file that was changed after it was sent.
 const CHANGED_AFTER: &str = "it was changed in `processing/` after it was sent: this is not what was sent\n";
 
+/// What is written next to a file of which nobody knows whether its story arrived.
+const MAY_HAVE_ARRIVED: &str = "it was sealed when this device was unenrolled: it may have been sent\n";
+
 /// The claims of one outbox.
 pub(crate) struct Claims<'a> {
     pub vault: &'a Vault,
@@ -102,6 +105,23 @@ impl Claims<'_> {
             } else if !self.waits(&claim).await? {
                 self.put_back(&claim).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// The agent ends for good: each claimed file gets its name back. One that was sealed and not answered may have
+    /// arrived, so it does not go back to where it would be sent from.
+    pub(crate) async fn release(&self) -> anyhow::Result<()> {
+        for mut claim in self.open().await? {
+            if !claim.unplaced && claim.story.is_none() {
+                self.put_back(&claim).await?;
+                continue;
+            }
+            if !claim.unplaced {
+                claim.state = OutboxState::Error;
+                claim.reason = Some(MAY_HAVE_ARRIVED.to_owned());
+            }
+            self.place(&mut claim).await?;
         }
         Ok(())
     }

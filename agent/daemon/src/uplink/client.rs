@@ -93,6 +93,12 @@ impl Gateway {
         self.post(v1::enroll::PATH, request).await
     }
 
+    /// Leaves for good.
+    pub(crate) async fn unenroll(&self) -> Result<(), CallError> {
+        let request = self.request(Method::POST, v1::unenroll::PATH);
+        succeeded(send(request).await?).await.map(drop)
+    }
+
     pub(crate) async fn people(&self) -> Result<v1::directory::People, CallError> {
         self.read(v1::directory::PEOPLE_PATH).await
     }

@@ -24,6 +24,17 @@ pub(crate) async fn prepare(paths: &Paths, now_s: u64) -> anyhow::Result<Option<
     Ok(aside)
 }
 
+/// Whether everything in the store that is not MLS state can be read.
+///
+/// # Errors
+/// It cannot; the message says what.
+pub(crate) async fn check(paths: &Paths) -> anyhow::Result<()> {
+    let vault = Vault::open(paths).await?;
+    let checked = read_all(&vault).await;
+    vault.close().await;
+    checked
+}
+
 /// The store, if everything in it that is not MLS state can be read.
 async fn readable(paths: &Paths) -> Option<Vault> {
     let vault = Vault::open(paths).await.ok()?;

@@ -11,6 +11,7 @@ mod preflight;
 mod rejoin;
 mod stories;
 mod sync;
+mod unenroll;
 
 use actix_web::web::{self, ServiceConfig};
 use gateway_api::v1 as api;
@@ -71,5 +72,6 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route(api::sync::PATH, web::post().to(sync::sync))
         .route(api::bundle::PATH, web::get().to(bundle::bundle))
         .route(api::preflight::PATH, web::post().to(preflight::preflight))
-        .route(api::events::PATH, web::post().to(events::upload));
+        .route(api::events::PATH, web::post().to(events::upload))
+        .route(api::unenroll::PATH, web::post().to(unenroll::unenroll));
 }
