@@ -25,6 +25,12 @@ pub(crate) async fn export(
     out: PathBuf,
 ) -> Result<Reply, Fault> {
     let filter = with_person(gateway, filter, person).await?;
+    if out.exists() {
+        return Err(Fault::bad_request(format!(
+            "`{}` exists; choose a folder that does not",
+            out.display()
+        )));
+    }
     let payload = json!({ "export": filter });
     gateway.record(Kind::LogExport, filter.person, payload).await?;
     let edge = gateway.ledger.edge();
@@ -48,7 +54,8 @@ pub(crate) async fn export(
     let ledger = Arc::clone(&gateway.ledger);
     let manifest = tokio::task::spawn_blocking(move || export::write(&ledger, &export, &out))
         .await
-        .map_err(anyhow::Error::from)??;
+        .map_err(anyhow::Error::from)?
+        .map_err(|error| Fault::bad_request(format!("the export was not made: {error:#}")))?;
     let coverage = &manifest.coverage;
     let json = json!({
         "entries": manifest.entries.len(), "complete": coverage.is_complete(), "coverage": coverage,
