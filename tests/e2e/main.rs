@@ -10,6 +10,7 @@
 )]
 
 mod auditor;
+mod backup;
 mod crowd;
 mod day;
 mod deletion;

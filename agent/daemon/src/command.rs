@@ -3,6 +3,7 @@
 pub(crate) mod activity;
 pub(crate) mod app;
 pub(crate) mod audience;
+pub(crate) mod directory;
 pub(crate) mod doctor;
 pub(crate) mod duration;
 pub(crate) mod enroll;
@@ -71,6 +72,8 @@ enum Verb {
     App(app::AppVerb),
     /// Start with fresh keys after the agent's state was lost, damaged or put back from a copy.
     Rejoin(rejoin::Rejoin),
+    /// Write the directory log as this device followed it, for an administrator whose gateway lost its end.
+    Directory(directory::Directory),
     /// What is wrong with this agent, and how to mend it.
     Doctor,
     /// Leave for good: the device is revoked, its keys and everything the agent keeps are destroyed.
@@ -111,6 +114,7 @@ impl Command {
             Verb::ReportFalsePositive(command) => command.execute(&context).await,
             Verb::App(command) => command.execute(&context).await,
             Verb::Rejoin(command) => command.execute(&context).await,
+            Verb::Directory(command) => command.execute(&context).await,
             Verb::Doctor => doctor::execute(&context).await,
             Verb::Unenroll(command) => command.execute(&context).await,
             Verb::Rules => rules::execute(&context).await,

@@ -4,6 +4,7 @@
 pub(crate) mod apps;
 pub(crate) mod audiences;
 pub(crate) mod client;
+pub(crate) mod directory;
 pub(crate) mod feed;
 pub(crate) mod frame;
 pub(crate) mod notices;

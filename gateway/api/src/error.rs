@@ -81,6 +81,7 @@ errors! {
     Busy => 503, "busy", "the gateway has too much to do", "try again after the time in Retry-After";
     ClockUnsettled => 503, "clock-unsettled", "the gateway's clock has jumped; nothing is accepted or shredded until it is settled", "an operator confirms the time: see the status page";
     StorageFailed => 503, "storage-failed", "the gateway could not make this durable; nothing was accepted", "try again later; the operator sees the cause on the status page";
+    RestoreUnconfirmed => 503, "restore-unconfirmed", "the gateway was restored from a backup, which is not confirmed yet; nothing was accepted", "an operator confirms it, or brings back what is missing: see the status page";
     Internal => 500, "internal", "the gateway failed", "nothing was accepted; the operator sees the cause in the log";
 }
 

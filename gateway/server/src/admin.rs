@@ -2,6 +2,7 @@
 //! `serve` runs they come through its Unix socket; otherwise the command line takes the folder's lock and does it itself
 //! (K34). Never two writers.
 
+mod backup;
 pub(crate) mod client;
 mod devices;
 mod log;
@@ -20,6 +21,7 @@ use serde_json::Value;
 
 pub(crate) use log::LogName;
 
+use crate::backup::make::Places;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
 use crate::domain::record::Kind;
@@ -37,6 +39,9 @@ pub(crate) enum Command {
     },
     PersonList,
     PersonRevoke {
+        name: String,
+    },
+    PersonErase {
         name: String,
     },
     GroupAdd {
@@ -95,6 +100,15 @@ pub(crate) enum Command {
     },
     ClockConfirm,
     Health,
+    Backup {
+        out: PathBuf,
+        key: PathBuf,
+        subject_keys: Option<PathBuf>,
+    },
+    RestoreConfirm,
+    DirectoryRecover {
+        file: PathBuf,
+    },
 }
 
 /// The answer, for programs and for people.
@@ -123,6 +137,7 @@ pub(crate) async fn run(gateway: &Gateway, command: Command) -> Result<Reply, Fa
         } => people::add(gateway, &name, address.as_deref(), &groups).await,
         Command::PersonList => people::list(gateway).await,
         Command::PersonRevoke { name } => people::revoke(gateway, &name).await,
+        Command::PersonErase { name } => people::erase(gateway, &name).await,
         Command::GroupAdd { name, people } => people::add_group(gateway, &name, &people).await,
         Command::GroupList => people::list_groups(gateway).await,
         Command::GroupRevoke { name } => people::revoke_group(gateway, &name).await,
@@ -153,6 +168,20 @@ pub(crate) async fn run(gateway: &Gateway, command: Command) -> Result<Reply, Fa
         Command::StoryWaitPurged { cti, timeout_s } => stories::wait_purged(gateway, cti, timeout_s).await,
         Command::ClockConfirm => confirm_clock(gateway).await,
         Command::Health => Ok(health(gateway).await),
+        Command::Backup {
+            out,
+            key,
+            subject_keys,
+        } => {
+            let places = Places {
+                out,
+                key,
+                subject_keys,
+            };
+            backup::make(gateway, places).await
+        }
+        Command::RestoreConfirm => backup::confirm(gateway).await,
+        Command::DirectoryRecover { file } => backup::recover(gateway, &file).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod backup;
 mod doctor;
 pub(crate) mod init;
 mod keys;
@@ -65,6 +66,10 @@ enum Subcommands {
     Clock(ClockCommand),
     /// Verify a log or an export, offline, whole
     Verify(verify::Verify),
+    /// Back up the data folder, while the gateway serves or not; nothing of a story is in it
+    Backup(backup::Backup),
+    /// Make a data folder from a backup, and take it into use
+    Restore(backup::Restore),
     /// What is wrong with the data folder, and how to mend it
     Doctor {
         #[command(flatten)]
@@ -102,6 +107,12 @@ enum Person {
     },
     /// Revoke a person with all devices
     Revoke {
+        name: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Make unreadable, for good, what the ledger holds about a person; the ledger still verifies
+    Erase {
         name: String,
         #[command(flatten)]
         common: Common,
@@ -223,6 +234,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Subcommands::Policy(policy) => policy::run(policy).await,
         Subcommands::Log(log) => log::run(log).await,
         Subcommands::Verify(verify) => verify::run(&verify),
+        Subcommands::Backup(backup) => backup::backup(backup).await,
+        Subcommands::Restore(restore) => backup::restore(restore).await,
         Subcommands::Doctor { common } => doctor::run(&common).await,
         Subcommands::Token(Token::Add {
             person,
@@ -312,6 +325,7 @@ impl From<Person> for (Common, Command) {
             ),
             Person::List { common } => (common, Command::PersonList),
             Person::Revoke { name, common } => (common, Command::PersonRevoke { name }),
+            Person::Erase { name, common } => (common, Command::PersonErase { name }),
         }
     }
 }

@@ -277,7 +277,7 @@ impl Doctor {
         let publish =
             "publish one: sealgate policy sign, by both roles, then sealgate policy publish BUNDLE --dir DIR";
         let now_s = self.clock.now_s();
-        let policy = match PolicyInForce::load(store, config, now_s).await {
+        let policy = match PolicyInForce::load(store, config, 0, now_s).await {
             Ok(policy) => policy,
             Err(error) => return trouble(format!("the newest bundle is not in force: {error:#}"), publish),
         };

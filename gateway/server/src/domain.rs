@@ -11,5 +11,6 @@ pub(crate) mod policy;
 pub(crate) mod random;
 pub(crate) mod record;
 pub(crate) mod rejoin;
+pub(crate) mod restored;
 pub(crate) mod search;
 pub(crate) mod warm_up;

@@ -16,6 +16,7 @@
 //! ```
 
 mod admin;
+mod backup;
 mod cli;
 mod clock;
 mod config;

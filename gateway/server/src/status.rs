@@ -110,6 +110,10 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
             "Look at the disk (space, errors) and at the log, then restart: recovery settles what was in flight.",
         );
     }
+    if let Some(why) = gateway.health.held() {
+        let (what, mend) = why.split_once(". ").unwrap_or((&why, ""));
+        return trouble(what, mend);
+    }
     if gateway.clock.is_unsettled() {
         return trouble(
             "the clock has jumped: nothing is accepted or shredded",

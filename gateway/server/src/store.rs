@@ -4,6 +4,7 @@
 //! hold nothing, D2) and foreign keys. Writers take `BEGIN IMMEDIATE`, so that two never deadlock.
 
 pub(crate) mod audiences;
+mod backup;
 pub(crate) mod blobs;
 pub(crate) mod bucket_keys;
 pub(crate) mod bundles;

@@ -19,6 +19,14 @@ fn with_database<T>(path: &Path, work: impl AsyncFnOnce(&mut SqliteConnection) -
     })
 }
 
+/// Stories that a database knows, and those of which it holds any bytes.
+pub(crate) fn stories_with_ciphertext(path: &Path) -> (i64, i64) {
+    with_database(path, async |database| {
+        let sql = "SELECT COUNT(*), SUM(envelope IS NOT NULL OR clearance IS NOT NULL OR wrapped_key IS NOT NULL) FROM story";
+        sqlx::query_as(sql).fetch_one(database).await.unwrap()
+    })
+}
+
 /// A key package that some device uploaded.
 pub(crate) fn any_key_package(path: &Path) -> Vec<u8> {
     with_database(path, async |database| {

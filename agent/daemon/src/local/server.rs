@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail};
 
 use super::peer::{self, Peer};
 use super::wire::{self, LocalProblem, TamperCause};
-use super::{apps, audiences, feed, notices, outbox, records, rejoin, stop, stories};
+use super::{apps, audiences, directory, feed, notices, outbox, records, rejoin, stop, stories};
 use crate::agent::Agent;
 use crate::exit::Exit;
 use crate::limits;
@@ -86,6 +86,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .route(wire::STATUS, web::get().to(records::status))
         .route(wire::ACTIVITY, web::get().to(records::activity))
         .route(wire::REJOIN, web::post().to(rejoin::rejoin))
+        .route(wire::DIRECTORY, web::get().to(directory::directory))
         .route(wire::STOP, web::post().to(stop::stop))
         .route(wire::RULES, web::get().to(records::rules));
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use gateway_api::bytes::Bytes;
 use policies::decide::VerdictCode;
 use policies::terms::{
     Action, App, AudienceClass, AudienceId, Confidence, Cti, DetectorId, DeviceId, Digest, Label, PersonId,
@@ -25,6 +26,7 @@ pub(crate) const AUDIENCES: &str = "/v1/audiences";
 pub(crate) const REVOKE: &str = "/v1/revoke";
 pub(crate) const ACTIVITY: &str = "/v1/activity";
 pub(crate) const REJOIN: &str = "/v1/rejoin";
+pub(crate) const DIRECTORY: &str = "/v1/directory";
 pub(crate) const STOP: &str = "/v1/stop";
 pub(crate) const RULES: &str = "/v1/rules";
 pub(crate) const NOTICES: &str = "/v1/notices";
@@ -608,6 +610,14 @@ pub(crate) struct RejoinAnswer {
     pub at_next_start: bool,
     /// Where a database was put that cannot be read.
     pub put_aside: Option<String>,
+}
+
+/// `directory`: the log as it was followed, for a gateway that lost its end. Names and addresses are not in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DirectoryAnswer {
+    /// Signed checkpoint over all of the entries.
+    pub checkpoint: String,
+    pub entries: Vec<Bytes>,
 }
 
 /// `unenroll`

@@ -108,6 +108,14 @@ impl Gateway {
         self.read_bytes(v1::directory::CHECKPOINT_PATH).await
     }
 
+    /// Shows the gateway a checkpoint of its directory log that is later than the one that it serves.
+    pub(crate) async fn show_checkpoint(&self, note: &str) -> Result<(), CallError> {
+        let request = self
+            .request(Method::POST, v1::directory::CHECKPOINT_PATH)
+            .json(note);
+        succeeded(send(request).await?).await.map(drop)
+    }
+
     /// A tile or entry bundle; `path` as in C2SP tlog-tiles, beginning with `tile/`.
     pub(crate) async fn tile(&self, path: &str) -> Result<Bytes, CallError> {
         let below = path.strip_prefix("tile/").unwrap_or(path);

@@ -116,6 +116,7 @@ pub(crate) async fn follow(agent: &Agent, follower: &mut Follower) -> anyhow::Re
     let (size, root) = (checkpoint.checkpoint().size, checkpoint.checkpoint().root);
     follower.claimed = follower.claimed.max(size);
     if size < follower.size() {
+        show_later(agent).await;
         return refuse(
             agent,
             &format!("it has {size} entries, and had {} before", follower.size()),
@@ -150,6 +151,28 @@ pub(crate) async fn follow(agent: &Agent, follower: &mut Follower) -> anyhow::Re
     agent.changed();
     tracing::info!(size, "directory log followed");
     Ok(())
+}
+
+/// A gateway that was put back to an earlier state must know before it writes: the checkpoint that was followed proves
+/// it.
+async fn show_later(agent: &Agent) {
+    let shown = async {
+        let note = followed_checkpoint(agent)
+            .await?
+            .context("no checkpoint was followed")?;
+        agent.gateway.show_checkpoint(&note).await?;
+        anyhow::Ok(())
+    };
+    if let Err(error) = shown.await {
+        tracing::warn!(error = %format!("{error:#}"), "the gateway could not be shown its later checkpoint");
+    }
+}
+
+/// The signed checkpoint of the log as it was followed.
+pub(crate) async fn followed_checkpoint(agent: &Agent) -> anyhow::Result<Option<String>> {
+    let mut connection = agent.vault.connection().await?;
+    let note = setting::read(&mut connection, &agent.vault.cipher, Setting::Checkpoint).await?;
+    Ok(note.map(|note| String::from_utf8(note.to_vec())).transpose()?)
 }
 
 fn refuse(agent: &Agent, why: &str) -> anyhow::Result<()> {

@@ -60,6 +60,20 @@ fn write_whole(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     out.sync_all()
 }
 
+/// Writes a file, mode 0600, durably; it must not exist.
+pub(crate) fn write_new(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let write = || {
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(file)?;
+        out.write_all(bytes)?;
+        out.sync_all()
+    };
+    write().with_context(|| format!("cannot write `{}`", file.display()))
+}
+
 /// Reads a secret; refuses one that others could read.
 ///
 /// # Errors

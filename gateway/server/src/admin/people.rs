@@ -108,6 +108,31 @@ pub(super) async fn revoke(gateway: &Gateway, name: &str) -> Result<Reply, Fault
     ))
 }
 
+/// Nobody can read any more what the ledger holds about a person (W1). Recorded first, so that a restore of older keys
+/// destroys them again (K27).
+pub(super) async fn erase(gateway: &Gateway, name: &str) -> Result<Reply, Fault> {
+    let person = gateway.store.person_by_name(name).await?;
+    let unknown = || {
+        Fault::new(
+            ErrorCode::NotFound,
+            "nobody of this name is, or was, in the directory",
+        )
+    };
+    let person = person.ok_or_else(unknown)?.id;
+    let keys = gateway.ledger.keys_of(person);
+    let names: Vec<String> = keys.iter().map(hex::encode).collect();
+    gateway
+        .record(Kind::Shred, None, json!({ "person": person, "keys": names }))
+        .await?;
+    let shredded = gateway.ledger.shred(keys).await?;
+    Ok(Reply::new(
+        json!({ "person": person, "keys": shredded }),
+        format!(
+            "destroyed {shredded} keys: what the ledger holds about person {person} until now cannot be read any more"
+        ),
+    ))
+}
+
 async fn revoke_devices(gateway: &Gateway, person: PersonId) -> Result<Vec<DeviceId>, Fault> {
     let devices: Vec<DeviceId> = gateway
         .directory

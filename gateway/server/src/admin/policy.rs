@@ -1,17 +1,15 @@
 //! Publication of a bundle: verified against the pinned roots, newer than any before, in the directory log before it is
 //! in force (K6, R2, B3).
 
-use std::sync::Arc;
-
 use gateway_api::error::ErrorCode;
 use policies::bundle::UnverifiedBundle;
-use policies::directory::DirectoryEntry;
+use policies::directory::{Directory, DirectoryEntry};
 use serde_json::json;
 
 use super::Reply;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
-use crate::domain::policy::{self, PolicyInForce};
+use crate::domain::policy;
 use crate::domain::record::Kind;
 use crate::limits;
 use crate::store::bundles::StoredBundle;
@@ -46,6 +44,12 @@ pub(super) async fn publish(gateway: &Gateway, bytes: Vec<u8>) -> Result<Reply, 
     // A crash may have left it logged and not in force: then its entry stands already.
     let logged = gateway.directory.read(|directory| directory.bundle(&digest));
     let log_index = logged.map_or_else(|| gateway.directory.size(), |(index, _)| index);
+    let highest = gateway.directory.read(Directory::highest_version);
+    if version < highest {
+        return Err(refused(format!(
+            "version {version} is older than version {highest} of the directory log; publish that one again"
+        )));
+    }
     let prospective = StoredBundle {
         version,
         digest,
@@ -85,8 +89,7 @@ pub(super) async fn publish(gateway: &Gateway, bytes: Vec<u8>) -> Result<Reply, 
             ..prospective
         })
         .await?;
-    let policy = PolicyInForce::load(&gateway.store, &gateway.config, now_s).await?;
-    gateway.policy.store(Arc::new(policy));
+    gateway.reload_policy().await?;
     gateway.wake.everyone();
     let json = json!({ "version": version, "digest": digest, "log_index": log_index });
     Ok(Reply::new(

@@ -53,6 +53,13 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write `{}`", path.display()))
 }
 
+/// Removes a file, durably.
+pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
+    std::fs::remove_file(path)
+        .and_then(|()| sync_parent(path))
+        .with_context(|| format!("cannot remove `{}`", path.display()))
+}
+
 /// Makes a name in a folder durable.
 pub(crate) fn sync_parent(path: &Path) -> std::io::Result<()> {
     match path.parent() {

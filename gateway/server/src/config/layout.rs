@@ -59,6 +59,11 @@ impl Layout {
         self.root.join("subject-keys")
     }
 
+    /// There while the gateway is held after a restore.
+    pub(crate) fn restored(&self) -> PathBuf {
+        self.root.join("restored.json")
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.root.join("admin.sock")
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use gateway_api::error::{ErrorCode, Problem};
-use policies::directory::DirectoryEntry;
+use policies::directory::{Directory, DirectoryEntry};
 use policies::terms::{AudienceId, DeviceId, PersonId};
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use super::fault::Fault;
 use super::membership::{Group, Registry};
 use super::policy::PolicyInForce;
 use super::record::{Kind, Record};
+use super::restored::Restored;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::config::keys::Keys;
@@ -70,6 +71,8 @@ pub(crate) struct Device {
 #[derive(Default)]
 pub(crate) struct Health {
     stopped: Mutex<Option<String>>,
+    /// Restored from a backup, or put back by other means, and not confirmed.
+    held: Mutex<Option<String>>,
 }
 
 impl Health {
@@ -83,9 +86,25 @@ impl Health {
         Fault::new(ErrorCode::StorageFailed, what)
     }
 
+    /// Nothing is written to the logs until [`Self::release`].
+    pub(crate) fn hold(&self, why: String) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    pub(crate) fn release(&self) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) fn held(&self) -> Option<String> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn check_writable(&self) -> Result<(), Fault> {
-        match self.stopped() {
-            Some(what) => Err(Fault::new(ErrorCode::StorageFailed, what)),
+        if let Some(what) = self.stopped() {
+            return Err(Fault::new(ErrorCode::StorageFailed, what));
+        }
+        match self.held() {
+            Some(why) => Err(Fault::new(ErrorCode::RestoreUnconfirmed, why)),
             None => Ok(()),
         }
     }
@@ -128,7 +147,8 @@ impl Gateway {
         if finished > 0 || dropped > 0 {
             tracing::info!(finished, dropped, "held stories were settled after a crash");
         }
-        let policy = PolicyInForce::load(&store, &config, clock.now_s())
+        let highest = directory.read(Directory::highest_version);
+        let policy = PolicyInForce::load(&store, &config, highest, clock.now_s())
             .await
             .unwrap_or_else(|error| {
                 tracing::error!(
@@ -161,7 +181,14 @@ impl Gateway {
         });
         let writer = gateway.start_writer(queue);
         gateway.remove_orphaned_objects().await?;
-        gateway.finish_revocations().await?;
+        match Restored::read(&gateway.layout)? {
+            Some(restored) => {
+                let sentence = restored.sentence(gateway.directory.vkey(), gateway.directory.size())?;
+                tracing::error!("{sentence}");
+                gateway.health.hold(sentence);
+            }
+            None => gateway.finish_revocations().await?,
+        }
         Ok((gateway, writer))
     }
 
@@ -331,7 +358,8 @@ impl Gateway {
 
     /// Rebuilds what is decided by, after a change of bundles or of the directory's groups.
     pub(crate) async fn reload_policy(&self) -> anyhow::Result<()> {
-        let policy = PolicyInForce::load(&self.store, &self.config, self.clock.now_s()).await?;
+        let highest = self.directory.read(Directory::highest_version);
+        let policy = PolicyInForce::load(&self.store, &self.config, highest, self.clock.now_s()).await?;
         self.policy.store(Arc::new(policy));
         Ok(())
     }
@@ -373,7 +401,7 @@ impl Gateway {
     }
 
     /// Finishes revocations that a crash cut short.
-    async fn finish_revocations(&self) -> anyhow::Result<()> {
+    pub(crate) async fn finish_revocations(&self) -> anyhow::Result<()> {
         let revoked: Vec<DeviceId> = self.directory.read(|directory| {
             let revoked = directory.devices().filter(|logged| logged.revoked);
             revoked.map(|logged| logged.device).collect()

@@ -40,11 +40,23 @@ impl PolicyInForce {
         self.current.as_ref().map_or(0, |bundle| bundle.version)
     }
 
-    /// Loads the two newest bundles, verifying each again, over the directory's groups.
-    pub(crate) async fn load(store: &Store, config: &Config, now_s: u64) -> anyhow::Result<Self> {
+    /// Loads the two newest bundles, verifying each again, over the directory's groups. `highest_logged` is the highest
+    /// version in the directory log: an older one does not come into force again after a restore (B3).
+    pub(crate) async fn load(
+        store: &Store,
+        config: &Config,
+        highest_logged: u64,
+        now_s: u64,
+    ) -> anyhow::Result<Self> {
         let trust = trust(config)?;
         let groups = groups_by_person(store).await?;
-        let mut bundles = store.newest_bundles().await?.into_iter();
+        let bundles = store.newest_bundles().await?;
+        let newest = bundles.first().map_or(0, |bundle| bundle.version);
+        anyhow::ensure!(
+            newest >= highest_logged,
+            "version {highest_logged} was published, and only version {newest} is here: publish that very bundle again"
+        );
+        let mut bundles = bundles.into_iter();
         let current = match bundles.next() {
             Some(stored) => Some(Arc::new(activate(stored, &trust, &groups, now_s).await?)),
             None => None,

@@ -45,6 +45,9 @@ kinds! {
     LogRead => "log-read";
     LogExport => "log-export";
     LogOpen => "log-open";
+    Backup => "backup";
+    Restore => "restore";
+    Shred => "shred";
 }
 
 /// One entry to be.

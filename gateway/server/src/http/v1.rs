@@ -25,6 +25,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
             api::directory::CHECKPOINT_PATH,
             web::get().to(directory::checkpoint),
         )
+        .route(api::directory::CHECKPOINT_PATH, web::post().to(directory::shown))
         .route("/v1/directory/tile/{path:.*}", web::get().to(directory::tile))
         .route(
             api::key_packages::PATH,

@@ -13,6 +13,7 @@
 //! Everything here blocks: call it from a thread that may.
 
 mod commits;
+mod copy;
 mod disk;
 mod published;
 pub(crate) mod subject_keys;
@@ -218,6 +219,18 @@ impl LedgerFiles {
             .map(|index| tiles.prove(*index))
             .collect::<Result<_, _>>()?;
         Ok((published.signer().sign(edge.size(), edge.root()), proofs))
+    }
+
+    /// Copies the log into a folder that does not exist, as it stands at one moment: where it stood. Full tiles never
+    /// change and are copied first; appends wait only while the rest is.
+    pub(crate) fn copy_to(&self, to: &Path) -> Result<Frontier, LedgerError> {
+        disk::ensure_folder(to)?;
+        copy::full_tiles(&self.folder, to)?;
+        let mut published = lock(&self.published);
+        self.publish_with(&mut published)?;
+        let commits = lock(&self.commits);
+        copy::the_rest(&self.folder, to)?;
+        Ok(commits.edge().clone())
     }
 
     /// The published checkpoint over everything that is committed.

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
-use actix_web::web::{Data, Path};
+use actix_web::web::{Data, Path, Payload};
 use gateway_api::v1::directory::{People, Person};
 use policies::terms::{AudienceClass, PersonId};
 
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
+use crate::domain::restored;
+use crate::http::body;
 use crate::http::problem::ApiResult;
+use crate::limits;
 
 pub(super) async fn people(gateway: Data<Arc<Gateway>>, device: Device) -> ApiResult {
     let people = gateway.store.people().await?;
@@ -73,6 +76,14 @@ pub(super) async fn checkpoint(gateway: Data<Arc<Gateway>>, _: Device) -> ApiRes
         .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .body(checkpoint))
+}
+
+/// A device shows the checkpoint that it holds, since ours is smaller: a gateway that was put back to an earlier state
+/// must not go on beside what its agents have followed (K4).
+pub(super) async fn shown(gateway: Data<Arc<Gateway>>, _: Device, mut payload: Payload) -> ApiResult {
+    let note: String = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    restored::shown(&gateway, &note).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 pub(super) async fn tile(gateway: Data<Arc<Gateway>>, _: Device, path: Path<String>) -> ApiResult {

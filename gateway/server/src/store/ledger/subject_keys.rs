@@ -129,16 +129,11 @@ pub(crate) trait SubjectKeys: Send + Sync {
         class: RetentionClass,
         at_s: u64,
     ) -> Result<Arc<SubjectKey>, SubjectKeyError>;
+    /// The keys of everything that happened to a subject.
+    fn of_subject(&self, subject: Subject) -> Vec<DekId>;
     /// A key by its name; `None` once it is shredded.
     fn existing(&self, id: &DekId) -> Result<Option<Arc<SubjectKey>>, SubjectKeyError>;
     /// Destroys a key, durably: whether there was one. The caller records it in the ledger.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "no store may be written that cannot erase (W1); no command does yet"
-        )
-    )]
     fn shred(&self, id: &DekId) -> Result<bool, SubjectKeyError>;
 }
 
@@ -223,6 +218,12 @@ impl SubjectKeys for FileSubjectKeys {
             .and_then(|id| keys.by_id.get(id))
             .cloned();
         known.map_or_else(|| self.make(&mut keys, purpose), Ok)
+    }
+
+    fn of_subject(&self, subject: Subject) -> Vec<DekId> {
+        let keys = lock(&self.keys);
+        let of_subject = keys.by_id.values().filter(|key| key.subject() == subject);
+        of_subject.map(|key| key.id()).collect()
     }
 
     fn existing(&self, id: &DekId) -> Result<Option<Arc<SubjectKey>>, SubjectKeyError> {

@@ -1,10 +1,11 @@
 //! The directory log and its fold: who is admitted, what policy is in force (K4). Every device follows it whole.
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use ed25519_dalek::SigningKey;
-use gateway_ledger::{CheckpointSigner, SignedCheckpoint};
+use gateway_ledger::{Checkpoint, CheckpointSigner, Frontier, SignedCheckpoint, leaf_hash};
 use policies::directory::{Directory, DirectoryEntry, LoggedDevice};
 use policies::terms::{DeviceId, TenantId};
 
@@ -104,6 +105,58 @@ impl DirectoryLog {
         tokio::task::spawn_blocking(move || files.signed_checkpoint())
             .await?
             .context("cannot read the directory log")
+    }
+
+    /// Blocks: copies the log's files into a new folder; how many entries it had.
+    pub(crate) fn copy_to(&self, folder: &Path) -> anyhow::Result<u64> {
+        let edge = self
+            .files
+            .copy_to(folder)
+            .context("cannot copy the directory log")?;
+        Ok(edge.size())
+    }
+
+    /// Goes on to a checkpoint that this log signed before it was put back to an earlier state; `all` are its entries
+    /// from the first on. How many were missing.
+    ///
+    /// # Errors
+    /// The entries are not those of the checkpoint, or do not begin with those that are here. Nothing is changed then.
+    pub(crate) async fn recover(&self, all: Vec<Vec<u8>>, checkpoint: &Checkpoint) -> anyhow::Result<u64> {
+        let _appending = self.appending.lock().await;
+        let edge = self.files.edge();
+        let here = usize::try_from(edge.size())?;
+        let mut frontier = Frontier::new();
+        let mut agrees = here == 0;
+        let mut fold = self.read(Directory::clone);
+        for (index, bytes) in (0_u64..).zip(&all) {
+            frontier.append(leaf_hash(bytes));
+            if index >= edge.size() {
+                fold.apply(index, &DirectoryEntry::decode(bytes)?)?;
+            }
+            if frontier.size() == edge.size() {
+                agrees = frontier.root() == edge.root();
+            }
+        }
+        let (size, root) = (frontier.size(), frontier.root());
+        anyhow::ensure!(
+            (size, root) == (checkpoint.size, checkpoint.root),
+            "the entries are not those of the checkpoint; take the file from another agent"
+        );
+        anyhow::ensure!(
+            agrees,
+            "the log of the agent does not continue this gateway's: keep both as evidence of a fork, and restore a later backup"
+        );
+        let missing: Vec<Vec<u8>> = all.into_iter().skip(here).collect();
+        let added = u64::try_from(missing.len())?;
+        let files = Arc::clone(&self.files);
+        tokio::task::spawn_blocking(move || {
+            files.append(missing)?;
+            files.publish()
+        })
+        .await?
+        .context("cannot write the directory log")?;
+        *self.fold.write().unwrap_or_else(PoisonError::into_inner) = fold;
+        Ok(added)
     }
 
     /// A published file, by its C2SP path.

@@ -1,6 +1,7 @@
 //! The ledger: records in, durable when the call returns; payloads under their subject's key (K27, L1).
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
@@ -13,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::layout::Layout;
 use crate::domain::record::{Kind, Record};
 use crate::store::ledger::subject_keys::{
-    FileSubjectKeys, Payload, RetentionClass, Subject, SubjectKeys as _, open_entry, seal_entry,
+    DekId, FileSubjectKeys, Payload, RetentionClass, Subject, SubjectKeys as _, open_entry, seal_entry,
 };
 use crate::store::ledger::{LedgerFiles, Queued};
 
@@ -121,6 +122,34 @@ impl Ledger {
     /// Where the ledger stands: its size and root.
     pub(crate) fn edge(&self) -> Frontier {
         self.inner.files.edge()
+    }
+
+    /// Names of the keys under which entries about a person are sealed.
+    pub(crate) fn keys_of(&self, person: PersonId) -> Vec<DekId> {
+        self.inner.keys.of_subject(Subject::person(*person.as_bytes()))
+    }
+
+    /// Destroys payload keys: how many there were. The caller has recorded it.
+    pub(crate) async fn shred(&self, keys: Vec<DekId>) -> anyhow::Result<u64> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || {
+            let mut shredded = 0_u64;
+            for id in &keys {
+                shredded = shredded.saturating_add(u64::from(inner.keys.shred(id)?));
+            }
+            Ok(shredded)
+        })
+        .await?
+    }
+
+    /// Blocks: copies the ledger's files into a new folder; how many entries it had.
+    pub(crate) fn copy_to(&self, folder: &Path) -> anyhow::Result<u64> {
+        let edge = self
+            .inner
+            .files
+            .copy_to(folder)
+            .context("cannot copy the ledger")?;
+        Ok(edge.size())
     }
 
     /// Blocks: the exact bytes of an entry.
@@ -288,7 +317,10 @@ fn retention(kind: Kind) -> RetentionClass {
         | Kind::Clock
         | Kind::LogRead
         | Kind::LogExport
-        | Kind::LogOpen => RetentionClass::Administration,
+        | Kind::LogOpen
+        | Kind::Backup
+        | Kind::Restore
+        | Kind::Shred => RetentionClass::Administration,
     }
 }
 
