@@ -190,6 +190,12 @@ impl UnverifiedDeviceList {
         self.list.definer
     }
 
+    /// What it says, for who verified it before it was stored.
+    #[must_use]
+    pub fn danger_unverified(self) -> DeviceList {
+        self.list
+    }
+
     /// Checks the signature.
     ///
     /// # Errors

@@ -138,9 +138,10 @@ pub use member::{
 };
 pub use sealed_store::{RecordCipher, RecordError};
 pub use story::{
-    AcceptanceFacts, ClearError, Cleared, Clearing, Composition, Delivery, DraftFile, DraftParts, FileEntry,
-    FileKey, Manifest, ManifestError, OpenError, OpenedStory, PROTOCOL, SealError, Sealed, SealedBlob, clear,
-    open_blob, open_story, seal,
+    AcceptanceFacts, AssertError, Asserted, ClearError, Cleared, ClearedAsserted, Clearing, Composition,
+    Delivery, DraftFile, DraftParts, FileEntry, FileKey, ForeignStory, Manifest, ManifestError, OpenError,
+    OpenedStory, PROTOCOL, Protocol, SealError, Sealed, SealedBlob, clear, clear_asserted, open_blob,
+    open_foreign, open_story, seal, verified_list,
 };
 
 #[cfg(test)]

@@ -27,6 +27,12 @@ pub const MLS_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Lifetime of a story: stories vanish after a day.
 pub const TTL_S_MAX: u32 = 24 * 60 * 60;
 
+/// Bytes that an app seals at once: the gateway's bound of an envelope.
+pub const FOREIGN_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of the name of an app's protocol: it travels in the clearance, where everybody reads it.
+pub const PROTOCOL_BYTES_MAX: usize = 32;
+
 /// Time between signing a clearance and its last moment of submission (sealing.md, `exp`).
 pub const CLEARANCE_LIFETIME_S: u64 = 5 * 60;
 

@@ -1,11 +1,17 @@
 //! A story's way: a permit and the inspected buffers become `Sealed`, then `Cleared`; a delivery becomes `OpenedStory`.
+//! What an app seals by itself goes the same way beside it (`foreign`).
 
 mod clear;
+mod foreign;
 mod manifest;
 mod open;
 mod seal;
 
 pub use clear::{ClearError, Cleared, Clearing, clear};
+pub use foreign::{
+    AssertError, Asserted, ClearedAsserted, ForeignStory, Protocol, clear_asserted, open_foreign,
+    verified_list,
+};
 pub use manifest::{FileEntry, Manifest, ManifestError};
 pub use open::{AcceptanceFacts, Delivery, FileKey, OpenError, OpenedStory, open_blob, open_story};
 pub use seal::{Composition, DraftFile, DraftParts, SealError, Sealed, SealedBlob, seal};

@@ -5,6 +5,7 @@
 )]
 
 mod audiences;
+mod foreign;
 #[path = "../../../tests/fuzz/seal.rs"]
 mod fuzz;
 mod gateway;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use policies::clearance::{AudienceBinding, Binding, Claims};
+use policies::decide::Permit;
 use policies::terms::{App, Cti, Digest, Finding};
 use rand_core::CryptoRng;
 
@@ -44,8 +45,8 @@ pub enum ClearError {
     /// The part for compliance could not be sealed.
     #[error(transparent)]
     Compliance(#[from] ComplianceError),
-    /// Another device's key was offered.
-    #[error("the story was sealed by another device than the one that is to clear it")]
+    /// The key of a device was offered that did not seal, or is not on the list for which an app did.
+    #[error("the story was sealed by or for other devices than the one that is to clear it")]
     OtherDevice,
 }
 
@@ -62,29 +63,60 @@ pub fn clear(
     if signer.device() != sealed.author {
         return Err(ClearError::OtherDevice);
     }
-    let permit = &sealed.permit;
-    let rules = permit.rules().to_vec();
-    let claims = Claims {
-        iss: sealed.author,
-        iat_s: clearing.now_s,
-        exp_s: clearing.now_s.saturating_add(CLEARANCE_LIFETIME_S),
+    let statement = Statement {
         cti: sealed.cti,
         env: Digest::of(&sealed.envelope),
         blobs: sealed.blobs.iter().map(|blob| blob.digest).collect(),
         protocol: PROTOCOL.to_owned(),
-        app: clearing.app,
         audience: AudienceBinding::Mls {
             group: sealed.audience,
             epoch: sealed.epoch,
             tree_hash: sealed.tree_hash.clone(),
         },
         binding: Binding::AgentSealed,
+        ttl_s: sealed.ttl_s,
+    };
+    let clearance = sign(statement, &sealed.permit, signer, clearing, rng)?;
+    Ok(Cleared { sealed, clearance })
+}
+
+/// What a clearance says about sealed bytes, whoever sealed them.
+pub(super) struct Statement {
+    pub(super) cti: Cti,
+    pub(super) env: Digest,
+    pub(super) blobs: Vec<Digest>,
+    pub(super) protocol: String,
+    pub(super) audience: AudienceBinding,
+    pub(super) binding: Binding,
+    pub(super) ttl_s: u32,
+}
+
+/// The clearance of sealed bytes under the permit by which they were sealed.
+pub(super) fn sign(
+    statement: Statement,
+    permit: &Permit,
+    signer: &dyn DeviceSigner,
+    clearing: Clearing<'_>,
+    rng: &mut dyn CryptoRng,
+) -> Result<Vec<u8>, ClearError> {
+    let rules = permit.rules().to_vec();
+    let claims = Claims {
+        iss: signer.device(),
+        iat_s: clearing.now_s,
+        exp_s: clearing.now_s.saturating_add(CLEARANCE_LIFETIME_S),
+        cti: statement.cti,
+        env: statement.env,
+        blobs: statement.blobs,
+        protocol: statement.protocol,
+        app: clearing.app,
+        audience: statement.audience,
+        binding: statement.binding,
         policy: permit.policy(),
         verdict: permit.code(),
         labels: permit.labels().iter().cloned().collect(),
         sealed: compliance::seal_report(
             clearing.compliance,
-            *sealed.cti.as_bytes(),
+            *statement.cti.as_bytes(),
             clearing.findings,
             permit.justification(),
             &rules,
@@ -93,12 +125,11 @@ pub fn clear(
         agent_build: clearing.agent_build,
         agent_version: clearing.agent_version,
         tier: signer.tier(),
-        ttl_s: sealed.ttl_s,
+        ttl_s: statement.ttl_s,
     };
     let to_be_signed = claims.to_be_signed();
     let signature = signer.sign(to_be_signed.message())?;
-    let clearance = to_be_signed.finish(&signature);
-    Ok(Cleared { sealed, clearance })
+    Ok(to_be_signed.finish(&signature))
 }
 
 impl Cleared {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use policies::clearance::{AudienceBinding, Binding, Claims, UnverifiedClearance, VerifiedClearance};
 use policies::decide::VerdictCode;
+use policies::device_list::DeviceListError;
 use policies::directory::Directory;
 use policies::terms::{AudienceId, Cti, DeviceId, Digest, Label};
 use zeroize::Zeroizing;
@@ -93,6 +94,12 @@ pub enum OpenError {
     /// The leaf that sealed it is of another device than the one that cleared it.
     #[error("the story was sealed by another device than the one that cleared it")]
     OtherSender,
+    /// The list of devices is damaged, or not signed by the device that defined it.
+    #[error(transparent)]
+    List(#[from] DeviceListError),
+    /// The device that cleared it was revoked. A group removes such a device; for a list only this check stands.
+    #[error("the device that sent the story has been revoked")]
+    RevokedSender,
     /// The manifest says something else than the envelope around it.
     #[error("the story's manifest contradicts its envelope")]
     Contradiction,
@@ -251,7 +258,7 @@ impl fmt::Debug for FileKey {
     }
 }
 
-fn verified(bytes: &[u8], directory: &Directory) -> Result<VerifiedClearance, OpenError> {
+pub(super) fn verified(bytes: &[u8], directory: &Directory) -> Result<VerifiedClearance, OpenError> {
     let unverified = UnverifiedClearance::parse(bytes).map_err(|_| OpenError::Clearance)?;
     let issuer = unverified.issuer();
     let logged = directory
@@ -260,7 +267,10 @@ fn verified(bytes: &[u8], directory: &Directory) -> Result<VerifiedClearance, Op
     unverified.verify(&logged.key).map_err(|_| OpenError::Clearance)
 }
 
-fn check_one_story(clearance: &VerifiedClearance, delivery: &Delivery<'_>) -> Result<(), OpenError> {
+pub(super) fn check_one_story(
+    clearance: &VerifiedClearance,
+    delivery: &Delivery<'_>,
+) -> Result<(), OpenError> {
     let (claims, acceptance) = (clearance.claims(), delivery.acceptance);
     let env = Digest::of(delivery.envelope);
     let one = env == claims.env
@@ -270,7 +280,11 @@ fn check_one_story(clearance: &VerifiedClearance, delivery: &Delivery<'_>) -> Re
     if one { Ok(()) } else { Err(OpenError::OtherStory) }
 }
 
-fn check_times(claims: &Claims, acceptance: &AcceptanceFacts, now_s: u64) -> Result<(), OpenError> {
+pub(super) fn check_times(
+    claims: &Claims,
+    acceptance: &AcceptanceFacts,
+    now_s: u64,
+) -> Result<(), OpenError> {
     let from_s = claims.iat_s.saturating_sub(CLOCK_SKEW_S);
     let timely = (from_s..=claims.exp_s).contains(&acceptance.at_s)
         && claims.exp_s <= claims.iat_s.saturating_add(CLEARANCE_LIFETIME_S)
@@ -285,7 +299,7 @@ fn check_times(claims: &Claims, acceptance: &AcceptanceFacts, now_s: u64) -> Res
     Ok(())
 }
 
-fn check_policy(claims: &Claims, directory: &Directory) -> Result<(), OpenError> {
+pub(super) fn check_policy(claims: &Claims, directory: &Directory) -> Result<(), OpenError> {
     let policy = &claims.policy;
     if directory.bundle(&policy.digest) == Some((policy.log_index, policy.version)) {
         Ok(())
