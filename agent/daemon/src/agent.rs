@@ -13,6 +13,7 @@ use policies::terms::{AudienceId, Digest, GroupName, PersonId};
 use tokio::sync::{Notify, RwLock, watch};
 
 use crate::clock::Clock;
+use crate::compose::foreign::Verdicts;
 use crate::config::enrollment::{Enrollment, Pins};
 use crate::config::paths::Paths;
 use crate::config::settings::Settings;
@@ -67,6 +68,10 @@ pub(crate) struct Agent {
     pub programs: Arc<Programs>,
     /// What the local socket refused (A8).
     pub tamper: Tamper,
+    /// Verdicts that wait for what an app seals under them (A12).
+    pub verdicts: Verdicts,
+    /// Held while a story of an app is cleared and posted, so that a receipt counts once.
+    pub sharing: tokio::sync::Mutex<()>,
     /// Held while a kept draft is sent, resumed, discarded or restored: one thing happens to it at a time.
     pub drafts: tokio::sync::Mutex<()>,
     /// Audiences whose log no longer reaches back to this device's cursor (M5).
@@ -151,6 +156,8 @@ impl Agent {
             connections: Arc::default(),
             programs: Arc::default(),
             tamper: Tamper::default(),
+            verdicts: Verdicts::default(),
+            sharing: tokio::sync::Mutex::default(),
             drafts: tokio::sync::Mutex::default(),
             behind: Mutex::default(),
             alarms: Mutex::default(),

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::agent::{Agent, Link};
-use crate::compose::pending;
+use crate::compose::{foreign, pending};
 use crate::config::paths::Paths;
 use crate::limits;
 use crate::local::server;
@@ -27,7 +27,7 @@ use crate::outbox::worker;
 use crate::uplink::client::CallError;
 use crate::uplink::rejoin::Loss;
 use crate::uplink::{directory, events, key_packages, people, policy, rejoin, renewal, stories, sync};
-use crate::vault::{claim, files, journal, spent_receipt, story};
+use crate::vault::{claim, files, foreign_sent, foreign_story, journal, spent_receipt, story};
 
 /// How often people, groups and the policy's freshness are asked for without a hint.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -160,6 +160,7 @@ async fn connect(agent: &Agent) -> anyhow::Result<()> {
     key_packages::replenish(agent).await?;
     renewal::carry_out(agent).await;
     agent.events_wait.notify_one();
+    foreign::settle(agent).await?;
     pending::send_waiting(agent).await
 }
 
@@ -205,6 +206,7 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
         if due {
             refreshed = Instant::now();
         }
+        foreign::settle(agent).await?;
         pending::send_waiting(agent).await?;
     }
 }
@@ -292,8 +294,11 @@ fn warn_of_certificate(agent: &Agent) {
 
 async fn until_next_expiry(agent: &Agent) -> anyhow::Result<Duration> {
     let mut connection = agent.vault.connection().await?;
-    let next = story::next_expiry(&mut connection).await?;
-    Ok(next.map_or(FORGET_PAUSE_MAX, |at_s| {
+    let next = [
+        story::next_expiry(&mut connection).await?,
+        foreign_story::next_expiry(&mut connection).await?,
+    ];
+    Ok(next.into_iter().flatten().min().map_or(FORGET_PAUSE_MAX, |at_s| {
         Duration::from_secs(at_s.saturating_sub(agent.now_s()))
     }))
 }
@@ -308,6 +313,7 @@ async fn forget_old(agent: &Agent) -> anyhow::Result<()> {
     claim::forget_before(&mut transaction, before_s).await?;
     story::forget_before(&mut transaction, before_s).await?;
     spent_receipt::forget_before(&mut transaction, agent.now_s()).await?;
+    foreign_sent::forget_before(&mut transaction, before_s).await?;
     transaction.commit().await?;
     Ok(())
 }

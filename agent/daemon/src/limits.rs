@@ -20,6 +20,12 @@ pub(crate) const APPS_MAX: usize = 32;
 pub(crate) const CREDENTIAL_BYTES: usize = 32;
 /// How long a receipt of a verdict counts, seconds: an app seals at once (A10).
 pub(crate) const RECEIPT_LIFETIME_S: u64 = 120;
+/// Verdicts that wait for what an app seals under them: each is gone with its receipt, and an app shares one by one.
+pub(crate) const VERDICTS_MAX: usize = 256;
+/// Stories that wait for their apps, over all apps: at most 256 KiB each, for at most a day.
+pub(crate) const FOREIGN_WAITING_MAX: i64 = 1_000;
+/// How long an app's question for what arrived may wait, seconds.
+pub(crate) const APP_WAIT_S_MAX: u64 = 60;
 /// Bytes of a program file whose identity is asked for; it is read whole.
 pub(crate) const PROGRAM_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Program files whose digest is remembered.

@@ -1,6 +1,8 @@
 //! The local API: HTTP over a Unix socket that only the owner opens (A1). The commands of
 //! `sealgate-agent` are its clients.
 
+pub(crate) mod app_lists;
+pub(crate) mod app_stories;
 pub(crate) mod apps;
 pub(crate) mod audiences;
 pub(crate) mod client;

@@ -9,14 +9,16 @@
 use gateway_api::v1::events::Event;
 
 use crate::limits::{EVENT_BATCH_MAX, SPOOL_EVENTS_MAX};
-use crate::vault::{Connection, Vault, event, outgoing};
+use crate::vault::{Connection, Vault, event, foreign_sent, outgoing};
 
 /// Makes sure of room for one more event, beside those of stories that are not answered yet.
 ///
 /// # Errors
 /// The spool is full: then nothing is sealed either, rather than unreported.
 pub(crate) async fn ensure_room(connection: &mut Connection) -> anyhow::Result<()> {
-    let reserved = outgoing::count(connection).await?;
+    let reserved = outgoing::count(connection)
+        .await?
+        .saturating_add(foreign_sent::count_waiting(connection).await?);
     if event::count(connection).await?.saturating_add(reserved) >= SPOOL_EVENTS_MAX {
         anyhow::bail!(
             "the spool of events is full: the gateway has acknowledged nothing for long; connect the device"

@@ -3,9 +3,11 @@
 
 pub(crate) mod audiences;
 pub(crate) mod client;
+pub(crate) mod device_lists;
 pub(crate) mod directory;
 pub(crate) mod enroll;
 pub(crate) mod events;
+pub(crate) mod foreign;
 pub(crate) mod key_packages;
 pub(crate) mod membership;
 pub(crate) mod people;

@@ -57,6 +57,8 @@ errors! {
     RosterRefused => 403, "roster-refused", "this change of the audience's list is not allowed", "only an owner changes it; anybody may leave";
     EpochMoved => 409, "epoch-moved", "the audience has moved to another epoch", "fetch its log, then seal and clear again";
     RemovalPending => 409, "removal-pending", "a removal must be committed before the next story", "commit the pending removal, then seal again";
+    ListRefused => 403, "list-refused", "this device list is not taken", "list logged, unrevoked devices, sign it with the defining device, and let the person who defined it define its next version";
+    ListMoved => 409, "list-moved", "the device list has another version in force, or one of its devices was revoked", "fetch the list, define its next version where a device was revoked, then seal and clear again";
     GroupExists => 409, "group-exists", "an audience with this id exists", "draw a new id";
     RejoinRefused => 403, "rejoin-refused", "no logged rejoin of this device lets it back into this audience", "ask for a rejoin first: `sealgate-agent rejoin`; one lets a device in once per audience";
     RejoinTooOften => 429, "rejoin-too-often", "this device has rejoined too often within a day", "wait a day, or ask the administrator for a new token; two agents on copies of one folder do this";

@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod bundle;
+pub mod device_lists;
 pub mod directory;
 pub mod enroll;
 pub mod events;

@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 pub(crate) mod authority;
 pub(crate) mod clearance;
+pub(crate) mod device_lists;
 pub(crate) mod enrollment;
 pub(crate) mod fault;
 pub(crate) mod gateway;

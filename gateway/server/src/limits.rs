@@ -22,6 +22,8 @@ pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 pub(crate) const BUNDLE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Devices of an audience (M11).
 pub(crate) const AUDIENCE_DEVICES_MAX: usize = 2_000;
+/// Device lists of one person, over all of their apps: each version is at most 9 KB (K17).
+pub(crate) const LISTS_PER_PERSON_MAX: i64 = 500;
 /// Devices added by one commit that make it a bulk add: below this a cold commit costs less than one kilobyte more (M9).
 pub(crate) const BULK_ADD_DEVICES_MIN: usize = 8;
 /// How long a device that was asked to renew its keys has, seconds: a long poll's wait and a commit's retries (M9).

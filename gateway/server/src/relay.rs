@@ -7,6 +7,7 @@
 //! Commits, proposals and revocations go through the same writer, after the stories that came before them: so a commit
 //! is sequenced only when no row of its epoch is held.
 
+pub(crate) mod lists;
 pub(crate) mod recovery;
 pub(crate) mod wake;
 mod writer;
@@ -24,6 +25,7 @@ use crate::domain::fault::Fault;
 use crate::domain::record::Record;
 use crate::limits;
 use crate::store::audiences::{AudienceState, LogBody};
+use crate::store::device_lists::StoredList;
 use crate::store::stories::{StoredStory, Story};
 
 /// An admitted story.
@@ -61,6 +63,12 @@ pub(crate) struct Welcome {
     pub(crate) by: DeviceId,
 }
 
+/// A version of a device list that has been verified (K17).
+pub(crate) struct ListChange {
+    pub(crate) list: StoredList,
+    pub(crate) record: Record,
+}
+
 /// An author takes a story back (D5).
 pub(crate) struct Takeback {
     pub(crate) cti: Cti,
@@ -74,6 +82,7 @@ type Answer<T> = oneshot::Sender<Result<T, Fault>>;
 enum Job {
     Story(Box<Submission>, Answer<Vec<u8>>),
     Change(Box<GroupChange>, Answer<u64>),
+    List(Box<ListChange>, Answer<()>),
     Takeback(Takeback, Answer<u64>),
 }
 
@@ -104,6 +113,11 @@ impl Relay {
     /// The sequence number of the change's log item; the group's last one when it has none.
     pub(crate) async fn change(&self, change: GroupChange) -> Result<u64, Fault> {
         self.ask(|answer| Job::Change(Box::new(change), answer)).await
+    }
+
+    /// Puts a list's version in force.
+    pub(crate) async fn define_list(&self, change: ListChange) -> Result<(), Fault> {
+        self.ask(|answer| Job::List(Box::new(change), answer)).await
     }
 
     /// When it was taken back, Unix seconds.

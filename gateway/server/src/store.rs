@@ -9,6 +9,7 @@ pub(crate) mod blobs;
 pub(crate) mod bucket_keys;
 pub(crate) mod bundles;
 pub(crate) mod clock;
+pub(crate) mod device_lists;
 pub(crate) mod events;
 pub(crate) mod inbox;
 pub(crate) mod key_packages;

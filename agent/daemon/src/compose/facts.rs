@@ -5,8 +5,9 @@ use std::sync::PoisonError;
 
 use agent_seal::{DeviceSigner as _, Member};
 use policies::decide::Facts;
+use policies::device_list::DeviceList;
 use policies::directory::Directory;
-use policies::terms::{App, AudienceClass, AudienceId, Binding, InvalidName, Label};
+use policies::terms::{App, AudienceClass, AudienceId, Binding, InvalidName, Label, PersonId};
 
 use crate::agent::{Agent, Link};
 
@@ -37,6 +38,44 @@ pub(crate) fn for_audience(
         audience_size: size,
         ..for_nobody(agent, labels)?
     })
+}
+
+/// The facts for a list of devices, to which an app seals (K17).
+///
+/// # Errors
+/// Never in practice: the app's name is a constant.
+pub(crate) fn for_list(
+    agent: &Agent,
+    directory: &Directory,
+    list: &DeviceList,
+    labels: &[Label],
+) -> anyhow::Result<Facts> {
+    let logged = || {
+        list.devices()
+            .iter()
+            .filter_map(|device| directory.device(*device))
+    };
+    let persons: BTreeSet<PersonId> = logged().map(|device| device.person).collect();
+    Ok(Facts {
+        audience: list.id(),
+        audience_class: list_class(directory, list),
+        audience_size: u32::try_from(persons.len()).unwrap_or(u32::MAX),
+        binding: Binding::AppAsserted,
+        ..for_nobody(agent, labels)?
+    })
+}
+
+/// `guest` if any device of the list is an outsider's (K9).
+pub(crate) fn list_class(directory: &Directory, list: &DeviceList) -> AudienceClass {
+    let mut logged = list
+        .devices()
+        .iter()
+        .filter_map(|device| directory.device(*device));
+    if logged.any(|device| device.class == AudienceClass::Guest) {
+        AudienceClass::Guest
+    } else {
+        AudienceClass::Internal
+    }
 }
 
 /// The facts of a draft that is only inspected: for oneself.

@@ -2,10 +2,10 @@
 
 use agent_inspect::Draft;
 use gateway_api::receipt::Acceptance;
-use gateway_api::v1::events::EventKind;
+use gateway_api::v1::events::{Event, EventKind};
 use gateway_api::v1::preflight::{Decision, PreflightRequest};
-use policies::decide::Facts;
-use policies::terms::{App, AudienceId, Cti, Digest, PolicyRef};
+use policies::decide::{Facts, Permit};
+use policies::terms::{Cti, Digest, Finding, PolicyRef};
 use rand::Rng as _;
 
 use super::judge::Judged;
@@ -88,49 +88,56 @@ pub(crate) async fn share(
 /// # Errors
 /// No policy is in force, or the audience is not known.
 pub(crate) async fn check(agent: &Agent, header: &ShareHeader, draft: Draft) -> anyhow::Result<ShareAnswer> {
-    Ok(check_for(agent, header, draft, facts::app()?).await?.answer)
-}
-
-/// What would happen to a draft, and to which content, audience and policy this applies.
-pub(crate) struct Checked {
-    pub answer: ShareAnswer,
-    /// Digest of the author's draft.
-    pub content: Digest,
-    pub audience: Option<AudienceId>,
-    pub policy: PolicyRef,
-}
-
-/// [`check`] for the drafts of an app.
-///
-/// # Errors
-/// No policy is in force, or the audience is not known.
-pub(crate) async fn check_for(
-    agent: &Agent,
-    header: &ShareHeader,
-    draft: Draft,
-    app: App,
-) -> anyhow::Result<Checked> {
-    let policy = agent.policy.in_force()?;
-    let (facts, readers, audience) = match header.audience.as_deref() {
-        None => (facts::for_nobody(agent, &header.labels)?, Vec::new(), None),
+    let (facts, readers) = match header.audience.as_deref() {
+        None => (facts::for_nobody(agent, &header.labels)?, Vec::new()),
         Some(name) => {
             let audience = agent.audience(name).await?;
             (
                 current_facts(agent, &audience, header).await?,
                 readers(agent, &audience).await?,
-                Some(audience.id),
             )
         }
     };
-    let facts = Facts { app, ..facts };
+    let checked = check_with(agent, header, draft, &facts).await?;
+    Ok(ShareAnswer {
+        readers,
+        ..checked.answer
+    })
+}
+
+/// What would happen to a draft, and what is needed if it does.
+pub(crate) struct Checked {
+    pub answer: ShareAnswer,
+    /// Digest of the author's draft.
+    pub content: Digest,
+    pub policy: PolicyRef,
+    /// None: the draft is held.
+    pub permit: Option<Permit>,
+    /// What the permit stands on; they leave the device sealed to the compliance key alone.
+    pub findings: Vec<Finding>,
+    /// The event of what would happen, if the rules report one.
+    pub event: Option<Event>,
+}
+
+/// Inspects and decides with the facts given.
+///
+/// # Errors
+/// No policy is in force.
+pub(crate) async fn check_with(
+    agent: &Agent,
+    header: &ShareHeader,
+    draft: Draft,
+    facts: &Facts,
+) -> anyhow::Result<Checked> {
+    let policy = agent.policy.in_force()?;
     let judged = Judged::of(policy, facts.clone(), draft).await?;
-    let (outcome, clearance) = match judged.permit(&facts, header) {
-        Ok(permit) => (
-            Outcome::Clear,
-            Some(answer::clearance(agent, &permit, &facts, header)),
-        ),
+    let (outcome, permit) = match judged.permit(facts, header) {
+        Ok(permit) => (Outcome::Clear, Some(permit)),
         Err(outcome) => (outcome, None),
     };
+    let clearance = permit
+        .as_ref()
+        .map(|permit| answer::clearance(agent, permit, facts, header));
     let kind = if outcome == Outcome::Blocked {
         EventKind::Blocked
     } else {
@@ -142,25 +149,25 @@ pub(crate) async fn check_for(
             report::event(
                 agent,
                 kind,
-                &judged.first_verdict(&facts),
-                &facts,
+                &judged.first_verdict(facts),
+                facts,
                 &judged.first,
                 header.reason.as_deref(),
             )?
         }
     };
-    let reported = event.as_ref().and_then(answer::preview);
     let answer = ShareAnswer {
-        reported,
+        reported: event.as_ref().and_then(answer::preview),
         clearance,
-        readers,
-        ..answer::of(&judged, &facts, outcome)
+        ..answer::of(&judged, facts, outcome)
     };
     Ok(Checked {
         answer,
         content: judged.first.content,
-        audience,
-        policy: judged.first_verdict(&facts).policy(),
+        policy: judged.first_verdict(facts).policy(),
+        permit,
+        findings: judged.first.findings,
+        event,
     })
 }
 
@@ -291,7 +298,7 @@ async fn held(
         &judged.first,
         None,
     )?;
-    record(agent, audience, answer, event, offline).await
+    record(agent, &shown_name(audience), answer, event, offline).await
 }
 
 /// Keeps a draft that the policy lets through until the gateway can be reached.
@@ -336,15 +343,19 @@ async fn note(
     answer: ShareAnswer,
     offline: Offline,
 ) -> anyhow::Result<ShareAnswer> {
-    record(agent, audience, answer, None, offline).await
+    record(agent, &shown_name(audience), answer, None, offline).await
+}
+
+fn shown_name(audience: &Audience) -> String {
+    audience.name.clone().unwrap_or_else(|| audience.id.to_string())
 }
 
 /// One transaction: the event, the journal line that shows it, and the end of the claim.
-async fn record(
+pub(super) async fn record(
     agent: &Agent,
-    audience: &Audience,
+    audience: &str,
     mut answer: ShareAnswer,
-    event: Option<gateway_api::v1::events::Event>,
+    event: Option<Event>,
     offline: Offline,
 ) -> anyhow::Result<ShareAnswer> {
     let mut transaction = agent.vault.begin().await?;
@@ -354,7 +365,7 @@ async fn record(
     }
     let entry = ActivityEntry {
         at_s: agent.now_s(),
-        audience: audience.name.clone().unwrap_or_else(|| audience.id.to_string()),
+        audience: audience.to_owned(),
         outcome: answer.outcome,
         action: answer.action,
         rules: answer.rules.iter().map(|fired| fired.rule.clone()).collect(),
@@ -383,7 +394,7 @@ async fn record(
 }
 
 /// The gateway's refusal of a step before sealing, as the command's error.
-fn refused(error: anyhow::Error) -> anyhow::Error {
+pub(crate) fn refused(error: anyhow::Error) -> anyhow::Error {
     let problem = error
         .chain()
         .find_map(|cause| match cause.downcast_ref::<CallError>() {

@@ -7,17 +7,20 @@
 //!      be shared a receipt over exactly this content
 //! app: POST /v1/app/confirm, the receipt and the digest of what it is about to send ─► once: yes
 //! ```
+//! What an app that seals by itself may do beyond that is in `app_stories` and `app_lists`.
 
 use std::path::Path;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::AUTHORIZATION;
-use actix_web::web::{Bytes, Data, Json};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use actix_web::web::{Bytes, Data, Json, Query};
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use agent_seal::DeviceSigner as _;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use policies::terms::{App, Digest};
 use rand::Rng as _;
+use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::peer::Peer;
 use super::program::Program;
@@ -26,14 +29,20 @@ use super::server::Failure;
 use super::timely::Timely;
 use super::wire::{
     AppChange, AppCheckAnswer, AppConfirmAnswer, AppConfirmRequest, AppCredential, AppView, AppsAnswer,
-    LocalProblem, Outcome, TamperCause,
+    LocalProblem, Outcome, ShareHeader, TamperCause,
 };
 use crate::agent::Agent;
-use crate::compose::share::Checked;
-use crate::compose::{draft, facts, share as compose};
+use crate::compose::{draft, facts, foreign};
 use crate::exit::Exit;
 use crate::limits::{APPS_MAX, CREDENTIAL_BYTES};
 use crate::vault::app::{self, RegisteredApp};
+
+/// Query of a check whose body is the text alone.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CheckQuery {
+    list: Option<String>,
+}
 
 /// A request of a registered app: its credential and its program were checked.
 pub(crate) struct AppClient {
@@ -223,25 +232,48 @@ async fn views(agent: &Agent) -> anyhow::Result<Vec<AppView>> {
 }
 
 /// A verdict for an app, with a receipt where exactly this content may be shared as it is: what the
-/// policy would change first has none.
+/// policy would change first has none. With a list of the app's it is an attempt to share, whose permit is kept for
+/// what the app seals.
 pub(crate) async fn check(
     agent: Data<Agent>,
     client: AppClient,
+    request: HttpRequest,
+    query: Query<CheckQuery>,
     body: Timely<Bytes>,
 ) -> Result<Json<AppCheckAnswer>, Failure> {
-    let (header, draft) = draft::from_frame(&body.0)?;
-    let checked = compose::check_for(&agent, &header, draft, client.app.clone()).await?;
-    let as_it_is = checked.answer.outcome == Outcome::Clear && checked.answer.redactions.is_empty();
+    let (header, draft) = if is_text(&request) {
+        let header = ShareHeader {
+            audience: query.list.clone(),
+            ..ShareHeader::default()
+        };
+        (header, draft::build(&[], vec![Zeroizing::new(body.0.to_vec())])?)
+    } else {
+        draft::from_frame(&body.0)?
+    };
+    let judged = foreign::check(&agent, &client.app, &header, draft).await?;
+    let answer = judged.checked.answer.clone();
+    let content = judged.checked.content;
+    let as_it_is = answer.outcome == Outcome::Clear && answer.redactions.is_empty();
     let receipt = if as_it_is {
-        Some(receipt(&agent, client.app, &checked).sign(&agent.signer)?)
+        let receipt = receipt(&agent, client.app, &judged);
+        let signed = receipt.sign(&agent.signer)?;
+        foreign::keep_verdict(&agent, judged, &receipt).await;
+        Some(signed)
     } else {
         None
     };
     Ok(Json(AppCheckAnswer {
-        content: checked.content,
-        verdict: checked.answer,
+        content,
+        verdict: answer,
         receipt,
     }))
+}
+
+/// A body that is the draft's text and nothing else.
+fn is_text(request: &HttpRequest) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("text/plain"))
 }
 
 /// Uses a receipt up for the content that is about to be sent: the last step of an app that sends
@@ -266,12 +298,7 @@ async fn spend(
     signed: &SignedReceipt,
     content: Digest,
 ) -> Result<Receipt, Failure> {
-    let refused = |why: ReceiptRefused| {
-        agent.tampered(TamperCause::BadReceipt);
-        let help = "have exactly what is to be sent checked again";
-        let problem = LocalProblem::new(Exit::Refused, why.to_string(), help);
-        Failure::with_status(StatusCode::FORBIDDEN, problem)
-    };
+    let refused = |why| bad_receipt(agent, why);
     let checked = signed
         .check(&agent.signer.public_key(), app, content, agent.now_s())
         .map_err(refused)?;
@@ -281,14 +308,23 @@ async fn spend(
     Ok(receipt)
 }
 
-fn receipt(agent: &Agent, app: App, checked: &Checked) -> Receipt {
+/// A receipt that does not count, counted.
+pub(crate) fn bad_receipt(agent: &Agent, why: ReceiptRefused) -> Failure {
+    agent.tampered(TamperCause::BadReceipt);
+    let help = "have exactly what is to be sent checked again";
+    let problem = LocalProblem::new(Exit::Refused, why.to_string(), help);
+    Failure::with_status(StatusCode::FORBIDDEN, problem)
+}
+
+fn receipt(agent: &Agent, app: App, judged: &foreign::Judged) -> Receipt {
     let mut id = [0; 16];
     rand::rng().fill_bytes(&mut id);
+    let checked = &judged.checked;
     Receipt::new(
         id,
         app,
         checked.content,
-        checked.audience,
+        judged.audience,
         (checked.answer.action, checked.policy),
         agent.now_s(),
     )

@@ -1,20 +1,16 @@
 //! `audience create|add|remove|leave|list`, with the roster shown (M13).
 
-use std::collections::BTreeSet;
-use std::sync::PoisonError;
-
 use actix_web::web::{Data, Json};
-use anyhow::Context as _;
 use policies::roster::Roster;
 use policies::terms::{AudienceClass, PersonId};
 
 use super::server::Failure;
 use super::timely::Timely;
-use super::wire::{AudienceChange, AudienceView, AudiencesAnswer, LocalProblem, RosterView};
+use super::wire::{AudienceChange, AudienceView, AudiencesAnswer, RosterView};
 use crate::agent::Agent;
 use crate::compose::facts;
-use crate::exit::Exit;
-use crate::uplink::{audiences, membership, people};
+use crate::uplink::people::resolve;
+use crate::uplink::{audiences, membership};
 use crate::vault::audience::{self, Audience, AudienceState};
 
 /// All audiences of this device.
@@ -78,48 +74,6 @@ async fn edit(agent: &Agent, name: &str, change: impl Fn(&mut Roster) + Send + S
         Ok((edited != *roster).then_some(edited))
     })
     .await
-}
-
-/// People by name or id.
-async fn resolve(agent: &Agent, wanted: &[String]) -> anyhow::Result<BTreeSet<PersonId>> {
-    people::refresh(agent)
-        .await
-        .context("the list of people cannot be fetched")?;
-    let names = agent
-        .people
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .names
-        .clone();
-    let mut found = BTreeSet::new();
-    for text in wanted {
-        let id = text.parse::<PersonId>().ok();
-        let matching: Vec<PersonId> = names
-            .iter()
-            .filter(|(person, name)| name.to_lowercase() == text.to_lowercase() || Some(**person) == id)
-            .map(|(person, _)| *person)
-            .collect();
-        match matching.as_slice() {
-            [one] => found.insert(*one),
-            [] => {
-                return Err(usage(
-                    &format!("nobody is called `{text}`"),
-                    "ask the administrator: sealgate person list",
-                ));
-            }
-            _ => {
-                return Err(usage(
-                    &format!("several people are called `{text}`"),
-                    "use the person's id",
-                ));
-            }
-        };
-    }
-    Ok(found)
-}
-
-fn usage(message: &str, help: &str) -> anyhow::Error {
-    LocalProblem::new(Exit::Usage, message, help).into()
 }
 
 /// What to know about an audience: who is listed and has no device in it yet.

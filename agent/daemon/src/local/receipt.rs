@@ -101,6 +101,11 @@ impl Receipt {
 pub(crate) struct SignedReceipt(String);
 
 impl SignedReceipt {
+    /// The text of a header.
+    pub(crate) fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// Checks that it is this device's, of this app and this content, and has not expired.
     ///
     /// # Errors
@@ -125,6 +130,13 @@ impl SignedReceipt {
         Ok(CheckedReceipt(receipt))
     }
 
+    /// Its id, if it is this device's and of this app, used or not, expired or not.
+    pub(crate) fn id(&self, key: &DevicePublicKey, app: &App) -> Option<[u8; 16]> {
+        self.verified(key)
+            .filter(|receipt| receipt.app == *app)
+            .map(|receipt| receipt.id)
+    }
+
     fn verified(&self, key: &DevicePublicKey) -> Option<Receipt> {
         let (payload, signature) = self.0.split_once('.')?;
         let payload = Bytes::from_text(payload).ok()?.0;
@@ -136,6 +148,11 @@ impl SignedReceipt {
 }
 
 impl CheckedReceipt {
+    /// What it says.
+    pub(crate) const fn receipt(&self) -> &Receipt {
+        &self.0
+    }
+
     /// Uses it up, in the caller's transaction: what the receipt allows and that it is spent are
     /// durable together.
     ///

@@ -12,11 +12,14 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, ORIGIN, REFERER};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, ResponseError, web};
+use agent_client::wire as app;
 use anyhow::{Context as _, bail};
 
 use super::peer::{self, Peer};
 use super::wire::{self, LocalProblem, TamperCause};
-use super::{apps, audiences, directory, feed, notices, outbox, records, rejoin, stop, stories};
+use super::{
+    app_lists, app_stories, apps, audiences, directory, feed, notices, outbox, records, rejoin, stop, stories,
+};
 use crate::agent::Agent;
 use crate::exit::Exit;
 use crate::limits;
@@ -78,8 +81,16 @@ fn routes(config: &mut web::ServiceConfig) {
         .route(wire::OUTBOX, web::get().to(outbox::list))
         .route(wire::APPS, web::get().to(apps::list))
         .route(wire::APPS, web::post().to(apps::change))
-        .route(wire::APP_CHECK, web::post().to(apps::check))
+        .route(app::CHECK, web::post().to(apps::check))
         .route(wire::APP_CONFIRM, web::post().to(apps::confirm))
+        .route(app::LISTS, web::get().to(app_lists::all))
+        .route(app::LISTS, web::post().to(app_lists::define))
+        .route("/v1/app/lists/{list}", web::get().to(app_lists::show))
+        .route(app::SHARE, web::post().to(app_stories::share))
+        .route(app::TAKE_BACK, web::post().to(app_stories::take_back))
+        .route(app::STORIES, web::get().to(app_stories::waiting))
+        .route("/v1/app/stories/{story}", web::get().to(app_stories::bytes))
+        .route("/v1/app/stories/{story}", web::delete().to(app_stories::done))
         .route(wire::FALSE_POSITIVE, web::post().to(stories::false_positive))
         .route(wire::NOTICES, web::get().to(notices::list))
         .route(wire::NOTICES, web::post().to(notices::acknowledge))

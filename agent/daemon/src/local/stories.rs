@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use actix_web::web::{Bytes, Data, Json, Query};
 
+use policies::terms::Cti;
+
 use super::server::Failure;
 use super::timely::Timely;
 use super::wait;
@@ -44,16 +46,22 @@ pub(crate) async fn revoke(
     request: Timely<Json<RevokeRequest>>,
 ) -> Result<Json<RevokeAnswer>, Failure> {
     let cti = request.0.story;
+    let revoked_at_s = take_back(&agent, cti).await?;
+    Ok(Json(RevokeAnswer {
+        story: cti,
+        revoked_at_s,
+    }))
+}
+
+/// Takes a story of this device back, its app's or its owner's: when, in Unix seconds.
+pub(super) async fn take_back(agent: &Agent, cti: Cti) -> Result<u64, Failure> {
     let revoked = agent.gateway.revoke_story(cti).await.map_err(not_revoked)?;
     let mut transaction = agent.vault.begin().await?;
     story::close(&mut transaction, cti, StoryState::Revoked).await?;
     transaction.commit().await.map_err(anyhow::Error::from)?;
     agent.vault.truncate_log().await?;
     agent.changed();
-    Ok(Json(RevokeAnswer {
-        story: cti,
-        revoked_at_s: revoked.at_s,
-    }))
+    Ok(revoked.at_s)
 }
 
 fn not_revoked(error: CallError) -> Failure {

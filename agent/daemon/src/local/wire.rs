@@ -35,7 +35,6 @@ pub(crate) const PENDING: &str = "/v1/pending";
 pub(crate) const APPS: &str = "/v1/apps";
 /// What a registered app may use; everything else is the owner's.
 pub(crate) const APP_PREFIX: &str = "/v1/app/";
-pub(crate) const APP_CHECK: &str = "/v1/app/check";
 /// Uses a receipt up.
 pub(crate) const APP_CONFIRM: &str = "/v1/app/confirm";
 pub(crate) const FALSE_POSITIVE: &str = "/v1/false-positive";

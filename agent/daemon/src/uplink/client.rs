@@ -263,14 +263,43 @@ impl Gateway {
         state: StateMark,
     ) -> Result<v1::stories::Accepted, CallError> {
         let request = self
-            .request(Method::POST, &v1::stories::post_path(group))
-            .header(
-                v1::stories::CLEARANCE_HEADER,
-                WireBytes(clearance.to_vec()).to_text(),
-            )
-            .header(v1::rejoin::STATE_HEADER, state.to_string())
-            .body(envelope);
+            .envelope(&v1::stories::post_path(group), envelope, clearance)
+            .header(v1::rejoin::STATE_HEADER, state.to_string());
         json(succeeded(send(request).await?).await?).await
+    }
+
+    /// Puts a device list in force, or its next version (K17).
+    pub(crate) async fn define_list(
+        &self,
+        define: &v1::device_lists::Define,
+    ) -> Result<v1::device_lists::DeviceListState, CallError> {
+        self.post(v1::device_lists::PATH, define).await
+    }
+
+    /// The version of a list that is in force.
+    pub(crate) async fn device_list(
+        &self,
+        list: AudienceId,
+    ) -> Result<v1::device_lists::DeviceListState, CallError> {
+        self.read(&v1::device_lists::path(list)).await
+    }
+
+    /// Posts what an app sealed for a list, with its clearance (A12).
+    pub(crate) async fn post_to_list(
+        &self,
+        list: AudienceId,
+        envelope: Vec<u8>,
+        clearance: &[u8],
+    ) -> Result<v1::stories::Accepted, CallError> {
+        let request = self.envelope(&v1::device_lists::post_path(list), envelope, clearance);
+        json(succeeded(send(request).await?).await?).await
+    }
+
+    fn envelope(&self, path: &str, envelope: Vec<u8>, clearance: &[u8]) -> RequestBuilder {
+        let clearance = WireBytes(clearance.to_vec()).to_text();
+        self.request(Method::POST, path)
+            .header(v1::stories::CLEARANCE_HEADER, clearance)
+            .body(envelope)
     }
 
     /// Whether the gateway holds this device's story (K13).

@@ -13,7 +13,7 @@ use crate::agent::Agent;
 use crate::vault::audience::Audience;
 use crate::vault::expiry::bucket_of;
 use crate::vault::story::{StoryRow, StoryState};
-use crate::vault::{Connection, Vault, audience, mls_record, story};
+use crate::vault::{Connection, Vault, audience, foreign_story, mls_record, story};
 
 /// A story as the group's log gives it.
 pub(crate) struct Delivered {
@@ -220,7 +220,8 @@ pub(crate) async fn forget(agent: &Agent, group: AudienceId, sequence: u64, cti:
 pub(crate) async fn forget_expired(agent: &Agent) -> anyhow::Result<()> {
     let now_s = agent.now_s();
     let mut transaction = agent.vault.begin().await?;
-    let expired = story::expire(&mut transaction, now_s).await?;
+    let own = story::expire(&mut transaction, now_s).await?;
+    let expired = own.saturating_add(foreign_story::expire(&mut transaction, now_s).await?);
     transaction.commit().await?;
     let destroyed = agent.vault.expiry.destroy_ended(now_s)?;
     if expired > 0 {

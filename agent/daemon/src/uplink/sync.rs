@@ -6,11 +6,11 @@ use gateway_api::v1::sync::{GroupBody, GroupItem, InboxBody, InboxItem, SyncRequ
 use policies::terms::{AudienceId, DeviceId};
 
 use super::directory::Follower;
-use super::{directory, rejoin, renewal, stories};
+use super::{directory, foreign, rejoin, renewal, stories};
 use crate::agent::Agent;
 use crate::vault::audience::{Audience, AudienceState};
 use crate::vault::setting::{self, Setting};
-use crate::vault::{Connection, audience, mark, mls_record};
+use crate::vault::{Connection, audience, foreign_story, mark, mls_record};
 
 /// Asks with the cursors of now.
 ///
@@ -62,7 +62,7 @@ pub(crate) async fn apply(agent: &Agent, member: &mut Member, response: SyncResp
     }
     agent.note_behind(response.behind);
     for item in response.inbox {
-        apply_inbox(agent, member, &follower, item).await?;
+        apply_inbox(agent, member, &mut follower, item).await?;
     }
     for (group, items) in response.groups {
         apply_group(agent, member, &mut follower, group, items).await?;
@@ -88,15 +88,35 @@ pub(crate) async fn catch_up(agent: &Agent, member: &mut Member) -> anyhow::Resu
 async fn apply_inbox(
     agent: &Agent,
     member: &mut Member,
-    follower: &Follower,
+    follower: &mut Follower,
     item: InboxItem,
 ) -> anyhow::Result<()> {
-    let mut transaction = agent.vault.begin().await?;
     let cipher = &agent.vault.cipher;
-    let done = setting::read_number(&mut transaction, cipher, Setting::InboxCursor).await?;
+    let done = {
+        let mut connection = agent.vault.connection().await?;
+        setting::read_number(&mut connection, cipher, Setting::InboxCursor).await?
+    };
     if item.sequence <= done {
         return Ok(());
     }
+    let judged = match &item.body {
+        InboxBody::Story {
+            list,
+            envelope,
+            clearance,
+            acceptance,
+        } => {
+            let delivered = foreign::Delivered {
+                list: &list.0,
+                envelope: &envelope.0,
+                clearance: &clearance.0,
+                acceptance: &acceptance.0,
+            };
+            foreign::judge(agent, follower, delivered).await?
+        }
+        InboxBody::Welcome { .. } | InboxBody::Renew { .. } | InboxBody::Revoked { .. } => Ok(None),
+    };
+    let mut transaction = agent.vault.begin().await?;
     match item.body {
         InboxBody::Welcome {
             group,
@@ -115,6 +135,23 @@ async fn apply_inbox(
             }
         }
         InboxBody::Renew { group } => renewal::asked(agent, group),
+        InboxBody::Story { list, envelope, .. } => {
+            let kept = match judged {
+                Ok(Some(story)) => {
+                    foreign::keep(agent, &mut transaction, follower, &story, list.0, &envelope.0).await?
+                }
+                // This device's own: its app has it.
+                Ok(None) => Ok(()),
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = kept {
+                agent.alarm(
+                    "foreign-story",
+                    format!("a story for an app is not handed on: {reason}"),
+                );
+            }
+        }
+        InboxBody::Revoked { cti } => foreign_story::close(&mut transaction, cti).await?,
     }
     mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
     setting::write_number(&mut transaction, cipher, Setting::InboxCursor, item.sequence).await?;

@@ -12,7 +12,7 @@ pub const PATH: &str = "/v1/preflight";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreflightRequest {
-    /// For whom.
+    /// For whom: a group, or a device list where an app seals.
     pub group: AudienceId,
     /// Its labels.
     pub labels: BTreeSet<Label>,

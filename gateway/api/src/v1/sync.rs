@@ -56,7 +56,7 @@ pub struct SyncResponse {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InboxItem {
-    /// Dense per device, from 1.
+    /// Rising per device, from 1; a story that has ended leaves a gap.
     pub sequence: u64,
     /// What it is.
     pub body: InboxBody,
@@ -84,6 +84,22 @@ pub enum InboxBody {
     Renew {
         /// The group.
         group: AudienceId,
+    },
+    /// A story of an app that seals by itself, for a list that the device is on (K17).
+    Story {
+        /// The signed list that its clearance names (`policies::device_list`).
+        list: Bytes,
+        /// What the app sealed, byte for byte.
+        envelope: Bytes,
+        /// Its clearance.
+        clearance: Bytes,
+        /// The gateway's acceptance (K14); its group is the list.
+        acceptance: Bytes,
+    },
+    /// The author took such a story back: forget it.
+    Revoked {
+        /// The story.
+        cti: Cti,
     },
 }
 

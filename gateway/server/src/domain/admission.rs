@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! parse -> issuer's signature -> audience -> cti unknown -> issuer is the sender -> envelope, time, lifetime
-//!       -> bundle, labels -> member, epoch -> blobs -> sharing rules (casbin) -> encrypt under the bucket's key
+//!       -> bundle, labels -> member, epoch or list -> blobs -> sharing rules (casbin) -> encrypt under the bucket's key
 //! ```
 
 use std::collections::BTreeSet;
@@ -17,14 +17,15 @@ use policies::clearance::{Claims, UnverifiedClearance, VerifiedClearance};
 use policies::terms::{App, AudienceClass, AudienceId, Binding, Cti, Digest, Label, Tier};
 use serde_json::json;
 
-use super::clearance;
+use super::clearance::{self, Target};
+use super::device_lists;
 use super::fault::Fault;
 use super::gateway::{Device, Gateway};
 use super::policy::ActiveBundle;
 use super::record::{Kind, Record};
 use super::rejoin;
 use crate::limits;
-use crate::relay::Submission;
+use crate::relay::{Submission, lists};
 use crate::sharing::SharingRequest;
 use crate::store::bucket_keys::BucketKey;
 use crate::store::objects::{ObjectKey, Part};
@@ -53,29 +54,35 @@ impl From<sqlx::Error> for Refused {
     }
 }
 
+/// A story as it came.
+pub(crate) struct Posted<'a> {
+    pub(crate) to: Target,
+    pub(crate) envelope: &'a [u8],
+    pub(crate) clearance: Option<Vec<u8>>,
+    /// How far the sender's MLS state has come (M7); an app that seals by itself has none.
+    pub(crate) mark: Option<StateMark>,
+}
+
 /// Takes a story in, or refuses it with a signed receipt: the signed acceptance.
 pub(crate) async fn submit(
     gateway: &Gateway,
     device: &Device,
-    group: AudienceId,
-    envelope: &[u8],
-    clearance: Option<Vec<u8>>,
-    mark: Option<StateMark>,
+    posted: Posted<'_>,
 ) -> Result<Vec<u8>, Problem> {
-    match admit(gateway, device, group, envelope, clearance, mark).await {
+    let envelope = Digest::of(posted.envelope);
+    match admit(gateway, device, posted).await {
         Ok(acceptance) => Ok(acceptance),
-        Err(refused) => Err(refuse(gateway, device, Digest::of(envelope), refused).await),
+        Err(refused) => Err(refuse(gateway, device, envelope, refused).await),
     }
 }
 
-async fn admit(
-    gateway: &Gateway,
-    device: &Device,
-    group: AudienceId,
-    envelope: &[u8],
-    clearance: Option<Vec<u8>>,
-    mark: Option<StateMark>,
-) -> Result<Vec<u8>, Refused> {
+async fn admit(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result<Vec<u8>, Refused> {
+    let Posted {
+        to,
+        envelope,
+        clearance,
+        mark,
+    } = posted;
     gateway.check_open()?;
     let bytes = clearance.ok_or_else(|| Fault::new(ErrorCode::ClearanceMissing, "the header is missing"))?;
     let verified = verify(gateway, &bytes)?;
@@ -86,7 +93,7 @@ async fn admit(
         rule: None,
     };
     let envelope_digest = Digest::of(envelope);
-    clearance::check_audience(claims, group).map_err(with_cti)?;
+    clearance::check_audience(claims, to).map_err(with_cti)?;
     if let Some(acceptance) = replayed(gateway, device, claims, envelope_digest, verified.digest())
         .await
         .map_err(with_cti)?
@@ -110,8 +117,7 @@ async fn admit(
     let expires_s =
         clearance::expiry(claims.ttl_s, bundle.plan.lifetime_max_s(), width_s, now_s).map_err(with_cti)?;
     clearance::check_policy(claims, &bundle).map_err(with_cti)?;
-    let audience = gateway.audience_of(device, group).await.map_err(with_cti)?;
-    let epoch = clearance::check_epoch(claims, &audience).map_err(with_cti)?;
+    let (audience_class, epoch) = audience(gateway, device, claims, to).await.map_err(with_cti)?;
     let bucket = gateway
         .bucket_keys
         .key(expires_s)
@@ -122,7 +128,7 @@ async fn admit(
     let labels: BTreeSet<Label> = claims.labels.iter().cloned().collect();
     let asked = Asked {
         labels,
-        audience_class: audience.class,
+        audience_class,
         app: claims.app.clone(),
         tier: claims.tier,
         binding: claims.binding,
@@ -140,7 +146,7 @@ async fn admit(
         device,
         claims,
         &verified.digest(),
-        &audience.class,
+        &audience_class,
         &decision,
         expires_s,
     )
@@ -148,7 +154,7 @@ async fn admit(
     let story = Story {
         cti: claims.cti,
         device: device.id,
-        audience: group,
+        audience: to.id(),
         epoch,
         state: StoryState::Held,
         envelope_digest,
@@ -188,6 +194,27 @@ fn verify(gateway: &Gateway, bytes: &[u8]) -> Result<VerifiedClearance, Fault> {
     unverified
         .verify(&issuer.key)
         .map_err(|error| Fault::new(ErrorCode::ClearanceSignature, error.to_string()))
+}
+
+/// The class of the audience, and the epoch or version that it is in, for which the story was sealed.
+async fn audience(
+    gateway: &Gateway,
+    device: &Device,
+    claims: &Claims,
+    to: Target,
+) -> Result<(AudienceClass, u64), Fault> {
+    match to {
+        Target::Group(id) => {
+            let audience = gateway.audience_of(device, id).await?;
+            Ok((audience.class, clearance::check_epoch(claims, &audience)?))
+        }
+        Target::DeviceList(id) => {
+            let stored = device_lists::list_of(gateway, device, id).await?;
+            let version = clearance::check_list(claims, &stored.list)?;
+            lists::check_unrevoked(&gateway.directory, &stored.list)?;
+            Ok((stored.class, version))
+        }
+    }
 }
 
 /// Idempotency (K13): the same again gets the original receipt, anything else under a spent id is refused and alarmed.
@@ -353,6 +380,7 @@ fn record(
         "verdict": format!("{:?}", claims.verdict),
         "labels": claims.labels,
         "app": claims.app,
+        "binding": claims.binding,
         "tier": claims.tier,
         "agent_version": claims.agent_version,
         "policy_version": claims.policy.version,

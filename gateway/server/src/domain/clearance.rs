@@ -2,27 +2,42 @@
 
 use gateway_api::error::ErrorCode;
 use policies::clearance::{AudienceBinding, Claims};
+use policies::device_list::DeviceList;
 use policies::terms::{AudienceId, Digest};
 
 use super::fault::Fault;
 use super::policy::ActiveBundle;
 use crate::limits;
+use crate::relay::lists;
 use crate::store::audiences::Audience;
 use crate::store::bucket_keys;
 
-/// The clearance is for this audience.
-pub(crate) fn check_audience(claims: &Claims, group: AudienceId) -> Result<(), Fault> {
-    match &claims.audience {
-        AudienceBinding::Mls { group: bound, .. } if *bound == group => Ok(()),
-        AudienceBinding::Mls { .. } => Err(Fault::new(
-            ErrorCode::ClearanceAudience,
-            "the clearance names another group",
-        )),
-        AudienceBinding::Devices { .. } => Err(Fault::new(
-            ErrorCode::ClearanceAudience,
-            "the clearance is for a list of devices",
-        )),
+/// Where a story is posted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Group(AudienceId),
+    DeviceList(AudienceId),
+}
+
+impl Target {
+    pub(crate) const fn id(self) -> AudienceId {
+        match self {
+            Self::Group(id) | Self::DeviceList(id) => id,
+        }
     }
+}
+
+/// The clearance is for the audience that the story is posted to, and of its kind.
+pub(crate) fn check_audience(claims: &Claims, to: Target) -> Result<(), Fault> {
+    let detail = match (&claims.audience, to) {
+        (AudienceBinding::Mls { group, .. }, Target::Group(id)) if *group == id => return Ok(()),
+        (AudienceBinding::Devices { id: list, .. }, Target::DeviceList(id)) if *list == id => return Ok(()),
+        (AudienceBinding::Mls { .. }, Target::Group(_)) => "the clearance names another group",
+        (AudienceBinding::Devices { .. }, Target::DeviceList(_)) => "the clearance names another list",
+        (AudienceBinding::Devices { .. }, Target::Group(_)) => "the clearance is for a list of devices",
+        (AudienceBinding::Mls { .. }, Target::DeviceList(_)) => "the clearance is for a group",
+    };
+    Err(Fault::new(ErrorCode::ClearanceAudience, detail))
 }
 
 /// The clearance is for this envelope.
@@ -120,6 +135,29 @@ pub(crate) fn check_epoch(claims: &Claims, audience: &Audience) -> Result<u64, F
         ));
     }
     Ok(*epoch)
+}
+
+/// Sealed for the list as it is (K17): its version.
+pub(crate) fn check_list(claims: &Claims, list: &DeviceList) -> Result<u64, Fault> {
+    let AudienceBinding::Devices { version, hash, .. } = &claims.audience else {
+        return Err(Fault::new(
+            ErrorCode::ClearanceAudience,
+            "the clearance is for a group",
+        ));
+    };
+    if *version != list.version() {
+        return Err(lists::moved(list.version()));
+    }
+    if *hash != list.hash() {
+        return Err(Fault::new(
+            ErrorCode::ClearanceAudience,
+            "the clearance names other devices",
+        ));
+    }
+    if !claims.blobs.is_empty() {
+        return Err(Fault::bad_request("a story for a device list names no blobs"));
+    }
+    Ok(*version)
 }
 
 #[cfg(test)]

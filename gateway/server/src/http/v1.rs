@@ -2,6 +2,7 @@
 
 mod blobs;
 mod bundle;
+mod device_lists;
 mod directory;
 mod enroll;
 mod events;
@@ -63,6 +64,12 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         )
         .route(api::rejoin::PATH, web::post().to(rejoin::rejoin))
         .route("/v1/groups/{group}/stories", web::post().to(stories::post::post))
+        .route(api::device_lists::PATH, web::post().to(device_lists::define))
+        .route("/v1/device-lists/{list}", web::get().to(device_lists::show))
+        .route(
+            "/v1/device-lists/{list}/stories",
+            web::post().to(stories::post::post_to_list),
+        )
         .route("/v1/stories/{cti}", web::get().to(stories::show::show))
         .route(
             "/v1/stories/{cti}/revoke",

@@ -1,5 +1,7 @@
 //! The order of K12, on a real data folder.
 
+mod lists;
+
 use std::sync::Arc;
 
 use gateway_api::receipt::Acceptance;
@@ -33,21 +35,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let layout = init::make(folder.path(), &TenantId::parse("acme").unwrap(), 1).unwrap();
         let (gateway, writer) = Gateway::open(layout.clone()).await.unwrap();
-        let key = p256::ecdsa::SigningKey::from_slice(&[1; 32]).unwrap();
-        let key = key
-            .verifying_key()
-            .to_sec1_point(true)
-            .as_bytes()
-            .try_into()
-            .unwrap();
-        let entry = DirectoryEntry::DeviceAdd {
-            device: device(),
-            person: person(),
-            key,
-            class: AudienceClass::Internal,
-            at_s: 1,
-        };
-        gateway.directory.append(entry).await.unwrap();
+        admit(&gateway, device(), person()).await;
         let state = AudienceState {
             epoch: 0,
             tree_hash: vec![1],
@@ -154,6 +142,25 @@ impl World {
             .unwrap()
             .contains(&entry)
     }
+}
+
+/// Logs a device.
+async fn admit(gateway: &Gateway, device: DeviceId, person: PersonId) {
+    let key = p256::ecdsa::SigningKey::from_slice(&[1; 32]).unwrap();
+    let key = key
+        .verifying_key()
+        .to_sec1_point(true)
+        .as_bytes()
+        .try_into()
+        .unwrap();
+    let entry = DirectoryEntry::DeviceAdd {
+        device,
+        person,
+        key,
+        class: AudienceClass::Internal,
+        at_s: 1,
+    };
+    gateway.directory.append(entry).await.unwrap();
 }
 
 fn device() -> DeviceId {

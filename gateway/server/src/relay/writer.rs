@@ -1,4 +1,4 @@
-//! The writer task: batches of stories, single group changes, takebacks, in the order of their arrival.
+//! The writer task: batches of stories, single changes of groups and lists, takebacks, in the order of their arrival.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,18 +9,19 @@ use gateway_api::receipt::Acceptance;
 use gateway_api::v1::sync::InboxBody;
 use policies::terms::{AudienceId, DeviceId};
 
-use super::{Answer, GroupChange, Job, Queue, Submission, Takeback};
+use super::lists::{self, Definition};
+use super::{Answer, GroupChange, Job, ListChange, Queue, Submission, Takeback};
 use crate::clock::Clock;
 use crate::config::keys::Keys;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Health;
 use crate::limits;
 use crate::relay::wake::Wake;
-use crate::store::audiences::{self, LogBody};
+use crate::store::audiences::{self, Audience, AudienceKind, LogBody};
 use crate::store::blobs::{self, Objects};
 use crate::store::logs::{DirectoryLog, Ledger};
 use crate::store::stories::{self, Story, StoryState};
-use crate::store::{Store, Write, inbox, rejoin};
+use crate::store::{Store, Write, device_lists, inbox, rejoin};
 
 /// What the writer works with.
 pub(crate) struct Writer {
@@ -66,6 +67,11 @@ impl Writer {
                         self.stories(std::mem::take(&mut batch)).await;
                         let changed = self.guarded(self.change(*change)).await;
                         drop(answer.send(changed));
+                    }
+                    Job::List(change, answer) => {
+                        self.stories(std::mem::take(&mut batch)).await;
+                        let defined = self.guarded(self.define_list(*change)).await;
+                        drop(answer.send(defined));
                     }
                     Job::Takeback(takeback, answer) => {
                         self.stories(std::mem::take(&mut batch)).await;
@@ -147,18 +153,6 @@ impl Writer {
         let audience = audiences::audience(write, story.audience)
             .await?
             .ok_or_else(Fault::not_found)?;
-        if audience.epoch != story.epoch {
-            return Err(Fault::new(
-                ErrorCode::EpochMoved,
-                format!("the group is in epoch {}", audience.epoch),
-            ));
-        }
-        if audience.removal_pending {
-            return Err(Fault::new(
-                ErrorCode::RemovalPending,
-                "a device of this group has been revoked",
-            ));
-        }
         if self
             .directory
             .device(story.device)
@@ -169,11 +163,9 @@ impl Writer {
                 "this device has been revoked",
             ));
         }
-        if !audiences::is_member(write, story.audience, story.device).await? {
-            return Err(Fault::new(
-                ErrorCode::NotAMember,
-                "the device is not in this audience",
-            ));
+        match audience.kind {
+            AudienceKind::Group => check_group(write, story, &audience).await?,
+            AudienceKind::DeviceList => lists::check(write, &self.directory, story, &audience).await?,
         }
         for (digest, _) in &submission.blobs {
             let free = blobs::blob(write, *digest)
@@ -202,14 +194,15 @@ impl Writer {
     async fn release(&self, held: &[Pending]) -> sqlx::Result<(Vec<Vec<u8>>, BTreeSet<DeviceId>)> {
         let mut write = self.store.write().await?;
         let mut acceptances = Vec::with_capacity(held.len());
-        let mut groups = BTreeSet::new();
+        let mut audiences = BTreeSet::new();
         for pending in held {
-            acceptances.push(deliver(&mut write, &self.keys, &pending.submission.story).await?);
-            groups.insert(pending.submission.story.audience);
+            let story = &pending.submission.story;
+            acceptances.push(deliver(&mut write, &self.keys, story).await?);
+            audiences.insert((story.audience, story.epoch));
         }
         let mut devices = BTreeSet::new();
-        for group in groups {
-            devices.extend(audiences::members(&mut write, group).await?);
+        for (audience, epoch) in audiences {
+            devices.extend(readers(&mut write, audience, epoch).await?);
         }
         write.commit().await?;
         Ok((acceptances, devices))
@@ -289,6 +282,14 @@ impl Writer {
         Ok(sequence)
     }
 
+    async fn define_list(&self, change: ListChange) -> Result<(), Fault> {
+        let mut write = self.store.write().await?;
+        if lists::define(&mut write, &self.directory, &change.list).await? == Definition::Known {
+            return Ok(());
+        }
+        self.record_then_commit(change.record, write).await
+    }
+
     async fn take_back(&self, takeback: Takeback) -> Result<u64, Fault> {
         let now_s = self.clock.now_s();
         let mut write = self.store.write().await?;
@@ -306,16 +307,15 @@ impl Writer {
         for blob in &gone {
             blobs::remove(&mut write, blob.digest).await?;
         }
-        let sequence = audiences::next_sequence(&mut write, story.audience).await?;
-        audiences::append_log(
-            &mut write,
-            story.audience,
-            sequence,
-            &LogBody::Revoked(story.cti),
-            now_s,
-        )
-        .await?;
-        let devices = audiences::members(&mut write, story.audience).await?;
+        let devices = readers(&mut write, story.audience, story.epoch).await?;
+        let (kind, sequence) = audiences::next_place(&mut write, story.audience).await?;
+        match kind {
+            AudienceKind::Group => {
+                let item = LogBody::Revoked(story.cti);
+                audiences::append_log(&mut write, story.audience, sequence, &item, now_s).await?;
+            }
+            AudienceKind::DeviceList => lists::tell_of_takeback(&mut write, &story, &devices, now_s).await?,
+        }
         self.record_then_commit(takeback.record, write).await?;
         for blob in &gone {
             self.objects.remove(&blob.object).await?;
@@ -344,7 +344,7 @@ impl Writer {
 
 /// Gives a held story its place and receipt; recovery does the same (K12).
 pub(super) async fn deliver(write: &mut Write, keys: &Keys, story: &Story) -> sqlx::Result<Vec<u8>> {
-    let sequence = audiences::next_sequence(write, story.audience).await?;
+    let (kind, sequence) = audiences::next_place(write, story.audience).await?;
     let acceptance = Acceptance {
         cti: story.cti,
         envelope: story.envelope_digest,
@@ -357,15 +357,45 @@ pub(super) async fn deliver(write: &mut Write, keys: &Keys, story: &Story) -> sq
     }
     .sign(&keys.acceptance);
     stories::release(write, story.cti, sequence, &acceptance).await?;
-    audiences::append_log(
-        write,
-        story.audience,
-        sequence,
-        &LogBody::Story(story.cti),
-        story.at_s,
-    )
-    .await?;
+    match kind {
+        AudienceKind::Group => {
+            let item = LogBody::Story(story.cti);
+            audiences::append_log(write, story.audience, sequence, &item, story.at_s).await?;
+        }
+        AudienceKind::DeviceList => lists::deliver(write, story).await?,
+    }
     Ok(acceptance)
+}
+
+/// Whom a story is for: the devices of the list's version, or the group's members.
+async fn readers(write: &mut Write, audience: AudienceId, epoch: u64) -> sqlx::Result<Vec<DeviceId>> {
+    match device_lists::version_of(write, audience, epoch).await? {
+        Some(stored) => Ok(stored.list.devices().iter().copied().collect()),
+        None => audiences::members(write, audience).await,
+    }
+}
+
+/// The group is as the story was sealed for, and its author is in it.
+async fn check_group(write: &mut Write, story: &Story, audience: &Audience) -> Result<(), Fault> {
+    if audience.epoch != story.epoch {
+        return Err(Fault::new(
+            ErrorCode::EpochMoved,
+            format!("the group is in epoch {}", audience.epoch),
+        ));
+    }
+    if audience.removal_pending {
+        return Err(Fault::new(
+            ErrorCode::RemovalPending,
+            "a device of this group has been revoked",
+        ));
+    }
+    if !audiences::is_member(write, story.audience, story.device).await? {
+        return Err(Fault::new(
+            ErrorCode::NotAMember,
+            "the device is not in this audience",
+        ));
+    }
+    Ok(())
 }
 
 /// The same story twice in one batch, or twice at the door at once (K13).

@@ -10,11 +10,39 @@ use crate::limits;
 /// What is known about an audience without loading its tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Audience {
+    pub(crate) kind: AudienceKind,
+    /// Of a device list, its version.
     pub(crate) epoch: u64,
+    /// Of a device list, its hash.
     pub(crate) tree_hash: Vec<u8>,
     pub(crate) class: AudienceClass,
     pub(crate) sequence: u64,
     pub(crate) removal_pending: bool,
+}
+
+/// What holds an audience together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AudienceKind {
+    /// An MLS group: the agents seal.
+    Group,
+    /// A signed list of devices: an app seals (K17).
+    DeviceList,
+}
+
+impl AudienceKind {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::DeviceList => "device-list",
+        }
+    }
+
+    fn parse(text: &str) -> sqlx::Result<Self> {
+        [Self::Group, Self::DeviceList]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| corrupt("kind"))
+    }
 }
 
 /// The public state after a change.
@@ -67,10 +95,11 @@ impl Store {
         audience(&mut *self.pool.acquire().await?, id).await
     }
 
-    /// The serialised `PublicGroup`.
+    /// The serialised `PublicGroup`; a device list has none.
     pub(crate) async fn audience_state(&self, id: AudienceId) -> sqlx::Result<Option<Vec<u8>>> {
-        sqlx::query_scalar::<_, Vec<u8>>("SELECT state FROM audience WHERE id = $1")
+        sqlx::query_scalar::<_, Vec<u8>>("SELECT state FROM audience WHERE id = $1 AND kind = $2")
             .bind(id.as_bytes().as_slice())
+            .bind(AudienceKind::Group.as_str())
             .fetch_optional(&self.pool)
             .await?
             .map(|stored| checked(&stored))
@@ -80,7 +109,8 @@ impl Store {
     /// Gives a digest to states that an earlier version stored without one.
     pub(super) async fn digest_states(&self) -> sqlx::Result<()> {
         let mut write = self.write().await?;
-        let rows = sqlx::query_as::<_, (Vec<u8>, Vec<u8>)>("SELECT id, state FROM audience")
+        let rows = sqlx::query_as::<_, (Vec<u8>, Vec<u8>)>("SELECT id, state FROM audience WHERE kind = $1")
+            .bind(AudienceKind::Group.as_str())
             .fetch_all(&mut *write)
             .await?;
         for (id, state) in rows {
@@ -183,13 +213,15 @@ pub(crate) async fn audience(
     connection: &mut SqliteConnection,
     id: AudienceId,
 ) -> sqlx::Result<Option<Audience>> {
-    let row =
-        sqlx::query("SELECT epoch, tree_hash, class, sequence, removal_pending FROM audience WHERE id = $1")
-            .bind(id.as_bytes().as_slice())
-            .fetch_optional(connection)
-            .await?;
+    let row = sqlx::query(
+        "SELECT kind, epoch, tree_hash, class, sequence, removal_pending FROM audience WHERE id = $1",
+    )
+    .bind(id.as_bytes().as_slice())
+    .fetch_optional(connection)
+    .await?;
     row.map(|row| {
         Ok(Audience {
+            kind: AudienceKind::parse(row.try_get("kind")?)?,
             epoch: unsigned(row.try_get("epoch")?),
             tree_hash: row.try_get("tree_hash")?,
             class: class_of(row.try_get("class")?)?,
@@ -329,15 +361,22 @@ async fn set_members(
     Ok(())
 }
 
-/// Draws the next sequence number of the group's log.
+/// Draws the audience's next sequence number: of a group's log, or of a list's stories.
 pub(crate) async fn next_sequence(write: &mut Write, id: AudienceId) -> sqlx::Result<u64> {
-    let sequence = sqlx::query_scalar::<_, i64>(
-        "UPDATE audience SET sequence = sequence + 1 WHERE id = $1 RETURNING sequence",
-    )
-    .bind(id.as_bytes().as_slice())
-    .fetch_one(&mut **write)
-    .await?;
-    Ok(unsigned(sequence))
+    Ok(next_place(write, id).await?.1)
+}
+
+/// The same, with what the audience is.
+pub(crate) async fn next_place(write: &mut Write, id: AudienceId) -> sqlx::Result<(AudienceKind, u64)> {
+    let row =
+        sqlx::query("UPDATE audience SET sequence = sequence + 1 WHERE id = $1 RETURNING kind, sequence")
+            .bind(id.as_bytes().as_slice())
+            .fetch_one(&mut **write)
+            .await?;
+    Ok((
+        AudienceKind::parse(row.try_get("kind")?)?,
+        unsigned(row.try_get("sequence")?),
+    ))
 }
 
 /// Appends to the group's log under a drawn number.

@@ -17,6 +17,7 @@ const AHEAD: i64 = 1_000_000_000;
 const STATEMENTS: &[&str] = &[
     // D6, K18: no story comes back. Its id stays spent (C1), its receipt stays (K13).
     "DELETE FROM blob",
+    "DELETE FROM inbox WHERE cti IS NOT NULL",
     "DELETE FROM story WHERE state = 'held'",
     "UPDATE story SET state = 'expired' WHERE state = 'deliverable'",
     "UPDATE story SET wrapped_key = NULL, envelope = NULL, clearance = NULL",
@@ -28,6 +29,7 @@ const STATEMENTS: &[&str] = &[
     "DELETE FROM warm_up",
     "UPDATE inbox_end SET sequence = sequence + $1",
     "INSERT OR IGNORE INTO inbox_end (device, sequence) SELECT DISTINCT device, $1 FROM member",
+    "INSERT OR IGNORE INTO inbox_end (device, sequence) SELECT device, $1 FROM policy_ack",
     // What is used once may have been used since: tokens (E1), key packages.
     "UPDATE token SET revoked_s = created_s WHERE used_s IS NULL AND revoked_s IS NULL",
     "DELETE FROM key_package",

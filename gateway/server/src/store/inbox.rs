@@ -1,20 +1,30 @@
-//! One inbox per device: Welcomes and hints, dense from 1 (K15). A cursor acknowledges what lies before it.
+//! One inbox per device: Welcomes, hints, stories of apps that seal by themselves (K15). A cursor acknowledges what lies
+//! before it.
 
-use policies::terms::DeviceId;
+use policies::terms::{Cti, DeviceId};
 use sqlx::Row as _;
 
-use super::{Store, Write, signed, unsigned};
+use super::{Store, Write, bytes, signed, unsigned};
 use crate::limits;
 
+/// What an inbox item is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum InboxEntry {
+    /// JSON.
+    Body(Vec<u8>),
+    /// A story: its ciphertext lies in its own row (D1).
+    Story(Cti),
+}
+
 impl Store {
-    /// Items behind the cursor; those at or before it are forgotten. Bodies are JSON.
+    /// Items behind the cursor.
     pub(crate) async fn inbox_behind(
         &self,
         device: DeviceId,
         cursor: u64,
-    ) -> sqlx::Result<Vec<(u64, Vec<u8>)>> {
+    ) -> sqlx::Result<Vec<(u64, InboxEntry)>> {
         let rows = sqlx::query(
-            "SELECT i.sequence AS sequence, COALESCE(s.body, i.body) AS body FROM inbox i \
+            "SELECT i.sequence AS sequence, COALESCE(s.body, i.body) AS body, i.cti AS cti FROM inbox i \
              LEFT JOIN inbox_shared s ON s.id = i.shared \
              WHERE i.device = $1 AND i.sequence > $2 ORDER BY i.sequence LIMIT $3",
         )
@@ -24,7 +34,13 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         rows.iter()
-            .map(|row| Ok((unsigned(row.try_get("sequence")?), row.try_get("body")?)))
+            .map(|row| {
+                let entry = match row.try_get::<Option<Vec<u8>>, _>("cti")? {
+                    Some(cti) => InboxEntry::Story(Cti::from_bytes(bytes("cti", &cti)?)),
+                    None => InboxEntry::Body(row.try_get("body")?),
+                };
+                Ok((unsigned(row.try_get("sequence")?), entry))
+            })
             .collect()
     }
 
@@ -87,23 +103,39 @@ pub(crate) async fn put_shared(
         .fetch_one(&mut **write)
         .await?;
     for device in devices {
-        insert(write, *device, &[], Some(shared), now_s).await?;
+        insert(write, *device, Content::Shared(shared), now_s).await?;
     }
     Ok(())
 }
 
 /// Puts a body (JSON) into a device's inbox.
 pub(crate) async fn put(write: &mut Write, device: DeviceId, body: &[u8], now_s: u64) -> sqlx::Result<()> {
-    insert(write, device, body, None, now_s).await
+    insert(write, device, Content::Own(body), now_s).await
 }
 
-async fn insert(
-    write: &mut Write,
-    device: DeviceId,
-    body: &[u8],
-    shared: Option<i64>,
-    now_s: u64,
-) -> sqlx::Result<()> {
+/// Puts a story into a device's inbox.
+pub(crate) async fn put_story(write: &mut Write, device: DeviceId, cti: Cti, now_s: u64) -> sqlx::Result<()> {
+    insert(write, device, Content::Story(cti), now_s).await
+}
+
+/// Takes a story out of every inbox in which it still lies.
+pub(crate) async fn remove_story(write: &mut Write, cti: Cti) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM inbox WHERE cti = $1")
+        .bind(cti.as_bytes().as_slice())
+        .execute(&mut **write)
+        .await
+        .map(drop)
+}
+
+/// Where an item's content lies.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    Own(&'a [u8]),
+    Shared(i64),
+    Story(Cti),
+}
+
+async fn insert(write: &mut Write, device: DeviceId, content: Content<'_>, now_s: u64) -> sqlx::Result<()> {
     let sequence = sqlx::query_scalar::<_, i64>(
         "INSERT INTO inbox_end (device, sequence) VALUES ($1, 1) \
          ON CONFLICT (device) DO UPDATE SET sequence = inbox_end.sequence + 1 RETURNING sequence",
@@ -111,13 +143,21 @@ async fn insert(
     .bind(device.as_bytes().as_slice())
     .fetch_one(&mut **write)
     .await?;
-    sqlx::query("INSERT INTO inbox (device, sequence, at_s, body, shared) VALUES ($1, $2, $3, $4, $5)")
-        .bind(device.as_bytes().as_slice())
-        .bind(sequence)
-        .bind(signed(now_s))
-        .bind(body)
-        .bind(shared)
-        .execute(&mut **write)
-        .await
-        .map(drop)
+    let (body, shared, cti): (&[u8], _, _) = match content {
+        Content::Own(body) => (body, None, None),
+        Content::Shared(id) => (&[], Some(id), None),
+        Content::Story(cti) => (&[], None, Some(cti)),
+    };
+    sqlx::query(
+        "INSERT INTO inbox (device, sequence, at_s, body, shared, cti) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(device.as_bytes().as_slice())
+    .bind(sequence)
+    .bind(signed(now_s))
+    .bind(body)
+    .bind(shared)
+    .bind(cti.as_ref().map(|cti| cti.as_bytes().as_slice()))
+    .execute(&mut **write)
+    .await
+    .map(drop)
 }

@@ -4,7 +4,7 @@
 use policies::terms::{AudienceId, Cti, DeviceId, Digest, EntryId};
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{Store, Write, bytes, corrupt, signed, unsigned};
+use super::{Store, Write, bytes, corrupt, inbox, signed, unsigned};
 
 /// Where a story stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub(crate) struct Story {
     pub(crate) cti: Cti,
     pub(crate) device: DeviceId,
     pub(crate) audience: AudienceId,
+    /// Of a device list, its version.
     pub(crate) epoch: u64,
     pub(crate) state: StoryState,
     pub(crate) envelope_digest: Digest,
@@ -187,7 +188,7 @@ pub(crate) async fn drop_held(write: &mut Write, cti: Cti) -> sqlx::Result<()> {
         .map(drop)
 }
 
-/// Takes ciphertext and wrapped key out of the row, and the story out of its group's log (K18, D5).
+/// Takes ciphertext and wrapped key out of the row, and the story out of its group's log or its readers' inboxes (K18, D5).
 pub(crate) async fn shred(write: &mut Write, cti: Cti, into: StoryState) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE story SET state = $2, wrapped_key = NULL, envelope = NULL, clearance = NULL WHERE cti = $1",
@@ -199,8 +200,8 @@ pub(crate) async fn shred(write: &mut Write, cti: Cti, into: StoryState) -> sqlx
     sqlx::query("DELETE FROM audience_log WHERE cti = $1 AND kind = 'story'")
         .bind(cti.as_bytes().as_slice())
         .execute(&mut **write)
-        .await
-        .map(drop)
+        .await?;
+    inbox::remove_story(write, cti).await
 }
 
 fn parse(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Story> {

@@ -20,6 +20,7 @@ use crate::cli::init;
 use crate::clock::Clock;
 use crate::domain::record::Kind;
 use crate::relay::GroupChange;
+use crate::store::inbox::InboxEntry;
 
 const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519;
 const ROSTER: u16 = policies::roster::EXTENSION_TYPE;
@@ -357,7 +358,7 @@ async fn body_for_many_inboxes_is_stored_once() {
     for device in &devices {
         assert_eq!(
             store.inbox_behind(*device, 0).await.unwrap(),
-            [(1, b"{}".to_vec())]
+            [(1, InboxEntry::Body(b"{}".to_vec()))]
         );
     }
     for (left, device) in devices.iter().rev().enumerate() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Payload};
 use gateway_api::bytes::Bytes;
-use gateway_api::v1::sync::{GroupBody, GroupItem, InboxItem, SyncRequest, SyncResponse};
-use policies::terms::AudienceId;
+use gateway_api::v1::sync::{GroupBody, GroupItem, InboxBody, InboxItem, SyncRequest, SyncResponse};
+use policies::terms::{AudienceId, Cti};
 use tokio::time::Instant;
 
 use crate::domain::fault::Fault;
@@ -18,7 +18,9 @@ use crate::http::problem::ApiResult;
 use crate::http::{body, device};
 use crate::limits;
 use crate::store::audiences::{LogBody, LogItem};
+use crate::store::inbox::InboxEntry;
 use crate::store::objects::{ObjectKey, Part};
+use crate::store::stories::Story;
 
 pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payload: Payload) -> ApiResult {
     let request: SyncRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
@@ -63,9 +65,13 @@ async fn collect(gateway: &Gateway, device: &Device, request: &SyncRequest) -> R
     let mut budget = limits::SYNC_BYTES_MAX;
     let mut inbox = Vec::new();
     let mut more = false;
-    for (sequence, body) in gateway.store.inbox_behind(device.id, request.inbox).await? {
-        if take(&mut budget, body.len(), inbox.is_empty()) {
-            let body = serde_json::from_slice(&body).map_err(anyhow::Error::from)?;
+    let entries = gateway.store.inbox_behind(device.id, request.inbox).await?;
+    more |= i64::try_from(entries.len()).unwrap_or(i64::MAX) >= limits::SYNC_ITEMS_MAX;
+    for (sequence, entry) in entries {
+        let Some((body, size)) = open_inbox(gateway, entry).await? else {
+            continue;
+        };
+        if take(&mut budget, size, inbox.is_empty()) {
             inbox.push(InboxItem { sequence, body });
         } else {
             more = true;
@@ -120,7 +126,42 @@ fn take(budget: &mut usize, size: usize, first: bool) -> bool {
     fits
 }
 
-/// An item for the wire, and its size in bytes. A story whose bucket has ended is not shown, purged or not (D6).
+/// An inbox item for the wire, and its size in bytes; of a story as in [`open`].
+async fn open_inbox(gateway: &Gateway, entry: InboxEntry) -> Result<Option<(InboxBody, usize)>, Fault> {
+    let cti = match entry {
+        InboxEntry::Body(body) => {
+            let read = serde_json::from_slice(&body).map_err(anyhow::Error::from)?;
+            return Ok(Some((read, body.len())));
+        }
+        InboxEntry::Story(cti) => cti,
+    };
+    let Some(opened) = open_story(gateway, cti).await? else {
+        return Ok(None);
+    };
+    // A group removes a revoked device and forgets its keys; nothing does that for an app's.
+    if gateway
+        .directory
+        .device(opened.story.device)
+        .is_none_or(|author| author.revoked)
+    {
+        return Ok(None);
+    }
+    let (list, version) = (opened.story.audience, opened.story.epoch);
+    let Some(stored) = gateway.store.device_list_version(list, version).await? else {
+        return Ok(None);
+    };
+    let size = opened.size().saturating_add(stored.signed.len());
+    let body = InboxBody::Story {
+        list: Bytes(stored.signed),
+        envelope: Bytes(opened.envelope),
+        clearance: Bytes(opened.clearance),
+        acceptance: Bytes(opened.story.acceptance.unwrap_or_default()),
+    };
+    Ok(Some((body, size)))
+}
+
+/// An item of a group's log for the wire, and its size in bytes. A story whose bucket has ended is not shown, purged or
+/// not (D6).
 async fn open(gateway: &Gateway, body: LogBody) -> Result<Option<(GroupBody, usize)>, Fault> {
     Ok(match body {
         LogBody::Commit(message) => Some((
@@ -136,34 +177,55 @@ async fn open(gateway: &Gateway, body: LogBody) -> Result<Option<(GroupBody, usi
             },
         )),
         LogBody::Revoked(cti) => Some((64, GroupBody::Revoked { cti })),
-        LogBody::Story(cti) => {
-            let Some((story, stored)) = gateway.store.story_ciphertext(cti).await? else {
-                return Ok(None);
-            };
-            let bucket = gateway.bucket_keys.existing(story.expires_s)?;
-            let Some(bucket) = bucket.filter(|_| story.expires_s > gateway.clock.now_s()) else {
-                return Ok(None);
-            };
-            let key = ObjectKey::unwrap(&bucket, cti.as_bytes(), &stored.wrapped_key)
-                .map_err(anyhow::Error::from)?;
-            let envelope = key
-                .open(Part::Envelope, &stored.envelope)
-                .map_err(anyhow::Error::from)?;
-            let clearance = key
-                .open(Part::Clearance, &stored.clearance)
-                .map_err(anyhow::Error::from)?;
-            let acceptance = story.acceptance.unwrap_or_default();
-            let size = envelope
-                .len()
-                .saturating_add(clearance.len())
-                .saturating_add(acceptance.len());
+        LogBody::Story(cti) => open_story(gateway, cti).await?.map(|opened| {
+            let size = opened.size();
             let body = GroupBody::Story {
-                envelope: Bytes(envelope),
-                clearance: Bytes(clearance),
-                acceptance: Bytes(acceptance),
+                envelope: Bytes(opened.envelope),
+                clearance: Bytes(opened.clearance),
+                acceptance: Bytes(opened.story.acceptance.unwrap_or_default()),
             };
-            Some((size, body))
-        }
+            (size, body)
+        }),
     }
     .map(|(size, body)| (body, size)))
+}
+
+/// A story that can be delivered, out of its encryption at rest.
+struct Opened {
+    story: Story,
+    envelope: Vec<u8>,
+    clearance: Vec<u8>,
+}
+
+impl Opened {
+    fn size(&self) -> usize {
+        let acceptance = self.story.acceptance.as_ref().map_or(0, Vec::len);
+        self.envelope
+            .len()
+            .saturating_add(self.clearance.len())
+            .saturating_add(acceptance)
+    }
+}
+
+/// None for a story that was purged, or whose bucket has ended (D6).
+async fn open_story(gateway: &Gateway, cti: Cti) -> Result<Option<Opened>, Fault> {
+    let Some((story, stored)) = gateway.store.story_ciphertext(cti).await? else {
+        return Ok(None);
+    };
+    let bucket = gateway.bucket_keys.existing(story.expires_s)?;
+    let Some(bucket) = bucket.filter(|_| story.expires_s > gateway.clock.now_s()) else {
+        return Ok(None);
+    };
+    let key = ObjectKey::unwrap(&bucket, cti.as_bytes(), &stored.wrapped_key).map_err(anyhow::Error::from)?;
+    let envelope = key
+        .open(Part::Envelope, &stored.envelope)
+        .map_err(anyhow::Error::from)?;
+    let clearance = key
+        .open(Part::Clearance, &stored.clearance)
+        .map_err(anyhow::Error::from)?;
+    Ok(Some(Opened {
+        story,
+        envelope,
+        clearance,
+    }))
 }
