@@ -18,6 +18,7 @@ mod doctor;
 mod drafts;
 mod evidence;
 mod false_positive;
+mod foreign;
 mod groups;
 mod hostile;
 mod local;

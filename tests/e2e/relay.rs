@@ -6,11 +6,10 @@ use gateway_api::bytes::Bytes;
 use gateway_api::error::ErrorCode;
 use gateway_api::receipt::Refusal;
 use gateway_api::v1::stories::Accepted;
-use policies::keys::Ed25519PublicKey;
 use policies::terms::AudienceId;
 
 use crate::world::device::{Relayed, problem};
-use crate::world::{BLOCKED, World, files_below};
+use crate::world::{BLOCKED, World, acceptance_key, files_below};
 
 fn audience(world: &World, name: &str) -> AudienceId {
     let list = world.agent("Alice", ["audience", "list"]).succeeded().json();
@@ -31,17 +30,6 @@ fn relayed_story(world: &World) -> Relayed {
         .stories(audience(world, "team"))
         .pop()
         .unwrap()
-}
-
-fn acceptance_key(world: &World) -> Ed25519PublicKey {
-    let keys = world.gateway(["keys", "list"]).succeeded().json();
-    let keys = keys["keys"].as_array().unwrap();
-    let key = keys.iter().find(|key| key["name"] == "acceptance").unwrap();
-    let bytes: [u8; 32] = hex::decode(key["public"].as_str().unwrap())
-        .unwrap()
-        .try_into()
-        .unwrap();
-    Ed25519PublicKey::from_bytes(&bytes).unwrap()
 }
 
 /// R2, K1: nothing of a blocked draft reaches the gateway but the event that the employee was shown.

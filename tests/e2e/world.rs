@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use policies::keys::Ed25519PublicKey;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -180,6 +181,11 @@ impl World {
         self.gateway.take().unwrap().stop();
     }
 
+    /// Sends the gateway's process a signal by name, such as `STOP`.
+    pub(crate) fn signal_gateway(&self, signal: &str) {
+        self.gateway.as_ref().unwrap().signal(signal);
+    }
+
     pub(crate) fn device_url(&self) -> String {
         format!("https://{}", self.listen)
     }
@@ -238,6 +244,22 @@ impl World {
             .any(|entry| entry["story"] == story && entry["state"] == "open")
     }
 
+    /// Registers an app of somebody's that runs from a program; its credential file.
+    pub(crate) fn register_app(&self, name: &str, app: &str, program: &Path) -> PathBuf {
+        let file = self.path(&format!("{}-{app}.credential", name.to_lowercase()));
+        let (out, program) = (file.display().to_string(), program.display().to_string());
+        let answer = self
+            .agent(
+                name,
+                ["app", "register", app, "--program", &program, "--out", &out],
+            )
+            .succeeded();
+        let credential: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        let secret = credential["credential"].as_str().unwrap();
+        assert!(!answer.text.contains(secret), "the credential was printed");
+        file
+    }
+
     /// A device's own connection, with the keys of its agent.
     pub(crate) fn device(&self, name: &str) -> Device {
         Device::new(&self.agent_folder(name), self.device_url())
@@ -265,6 +287,18 @@ impl Drop for World {
             gateway.stop();
         }
     }
+}
+
+/// The key by which the gateway signs acceptances and refusals.
+pub(crate) fn acceptance_key(world: &World) -> Ed25519PublicKey {
+    let keys = world.gateway(["keys", "list"]).succeeded().json();
+    let keys = keys["keys"].as_array().unwrap();
+    let key = keys.iter().find(|key| key["name"] == "acceptance").unwrap();
+    let bytes: [u8; 32] = hex::decode(key["public"].as_str().unwrap())
+        .unwrap()
+        .try_into()
+        .unwrap();
+    Ed25519PublicKey::from_bytes(&bytes).unwrap()
 }
 
 /// Arguments of a command, with more behind them.

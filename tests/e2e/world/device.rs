@@ -7,7 +7,7 @@ use std::path::Path;
 use gateway_api::bytes::Bytes;
 use gateway_api::error::Problem;
 use gateway_api::v1::stories::CLEARANCE_HEADER;
-use gateway_api::v1::{events, stories, sync};
+use gateway_api::v1::{device_lists, events, stories, sync};
 use policies::terms::AudienceId;
 use reqwest::blocking::{Client, Response};
 use rustls::pki_types::pem::PemObject as _;
@@ -108,21 +108,67 @@ impl Device {
         items
     }
 
+    /// List and clearance of the first story of an app in this device's inbox, once it is there.
+    pub(crate) fn list_story(&self) -> (Vec<u8>, Vec<u8>) {
+        let (mut cursor, mut found) = (0, None);
+        while found.is_none() {
+            let request = sync::SyncRequest {
+                inbox: cursor,
+                policy_version: 1,
+                directory_size: u64::MAX,
+                wait_s: 25,
+                ..Default::default()
+            };
+            let url = format!("{}{}", self.url, sync::PATH);
+            let response = self.client.post(url).json(&request).send().unwrap();
+            let response: sync::SyncResponse = response.error_for_status().unwrap().json().unwrap();
+            for item in response.inbox {
+                cursor = item.sequence;
+                if let sync::InboxBody::Story { list, clearance, .. } = item.body {
+                    found = Some((list.0, clearance.0));
+                    break;
+                }
+            }
+        }
+        found.unwrap()
+    }
+
     /// Posts an envelope, with a clearance if there is one.
     pub(crate) fn post(&self, group: AudienceId, envelope: &[u8], clearance: Option<&[u8]>) -> Response {
-        let mut request = self
-            .client
-            .post(format!("{}{}", self.url, stories::post_path(group)));
+        self.post_at(&stories::post_path(group), envelope, clearance)
+    }
+
+    /// The same for a device list.
+    pub(crate) fn post_to_list(
+        &self,
+        list: AudienceId,
+        envelope: &[u8],
+        clearance: Option<&[u8]>,
+    ) -> Response {
+        self.post_at(&device_lists::post_path(list), envelope, clearance)
+    }
+
+    fn post_at(&self, path: &str, envelope: &[u8], clearance: Option<&[u8]>) -> Response {
+        let mut request = self.client.post(format!("{}{path}", self.url));
         if let Some(clearance) = clearance {
             request = request.header(CLEARANCE_HEADER, Bytes(clearance.to_vec()).to_text());
         }
         request.body(envelope.to_vec()).send().unwrap()
     }
 
+    /// Defines a device list.
+    pub(crate) fn define_list(&self, signed: Vec<u8>) -> Response {
+        self.post_json(device_lists::PATH, &device_lists::Define { list: Bytes(signed) })
+    }
+
     /// Uploads events.
     pub(crate) fn upload(&self, events: &serde_json::Value) -> Response {
-        let request = self.client.post(format!("{}{}", self.url, events::PATH));
-        request.json(events).send().unwrap()
+        self.post_json(events::PATH, events)
+    }
+
+    pub(crate) fn post_json(&self, path: &str, body: &impl serde::Serialize) -> Response {
+        let request = self.client.post(format!("{}{path}", self.url));
+        request.json(body).send().unwrap()
     }
 
     pub(crate) fn get(&self, path: &str) -> Response {

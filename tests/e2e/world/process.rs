@@ -121,10 +121,14 @@ impl Process {
         self.0.id()
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.0.id().to_string();
+        let _ = Command::new("kill").args(["-s", name, &id]).status();
+    }
+
     /// Asks it to end, and waits for it.
     pub(crate) fn stop(mut self) {
-        let id = self.0.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &id]).status();
+        self.signal("TERM");
         let _ = self.0.wait();
     }
 }
