@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::config::keys::Keys;
 use crate::config::layout::Layout;
 use crate::domain::policy::PolicyInForce;
+use crate::domain::restored::Restored;
 use crate::limits;
 use crate::store::Store;
 use crate::store::ledger::verify::verify_folder;
@@ -80,6 +81,9 @@ impl Doctor {
             findings.push(finding("authority", self.authority(keys)));
         }
         findings.push(finding("process", self.process(serving).await));
+        if !serving {
+            findings.push(finding("restore", self.restored()));
+        }
         if let (Ok(config), false) = (&config, serving) {
             findings.push(finding("address", address(config)));
         }
@@ -231,6 +235,21 @@ impl Doctor {
             Err(error) => trouble(
                 format!("the running gateway does not answer: {error:#}"),
                 "look at its log; if it hangs, end it and start it again: recovery settles what was in flight",
+            ),
+        }
+    }
+
+    /// A running gateway says this itself.
+    fn restored(&self) -> Checked {
+        match Restored::read(&self.layout) {
+            Ok(None) => Ok("nothing waits to be confirmed".to_owned()),
+            Ok(Some(_)) => trouble(
+                "it was put back to an earlier state, and is held until that is confirmed",
+                "start it, let agents connect, look at the status page, then: sealgate restore --confirm --dir DIR",
+            ),
+            Err(error) => trouble(
+                format!("{error:#}"),
+                "restore the backup again, into another folder",
             ),
         }
     }
@@ -488,6 +507,13 @@ mod tests {
         store.set_last_reading(&clock.reading().unwrap()).await.unwrap();
         store.close().await.unwrap();
         only(&Doctor { clock, ..doctor }, "authority", "holds for 1 days only").await;
+    }
+
+    #[tokio::test]
+    async fn restored_folder_that_nobody_confirmed_is_found() {
+        let (_folder, doctor) = folder().await;
+        Restored::default().write(&doctor.layout).unwrap();
+        only(&doctor, "restore", "held until that is confirmed").await;
     }
 
     #[tokio::test]

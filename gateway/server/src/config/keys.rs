@@ -189,6 +189,18 @@ pub(crate) fn inventory(layout: &Layout, trust: &Trust) -> anyhow::Result<Vec<Ke
                 None,
             )
         },
+        KeyLine {
+            holder: "operator",
+            rotation: "another file for the next backup",
+            backup: "never in the backup that it opens",
+            ..ours(
+                "backup",
+                "the file of `sealgate backup --key`",
+                "seals the private keys in a backup",
+                "",
+                None,
+            )
+        },
         outside(
             "author",
             "authors/author.key",
