@@ -30,4 +30,5 @@ mod relay;
 mod removal;
 mod strangers;
 mod unenroll;
+mod upgrade;
 mod world;
