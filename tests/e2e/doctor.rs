@@ -112,20 +112,15 @@ fn agent_is_told_why_the_gateway_does_not_answer() {
     let mut world = World::with_team();
     world.stop_agent("Alice");
     let folder = world.agent_folder("Alice");
-    let (certificate, key) = (folder.join("keys/tls.pem"), folder.join("keys/tls.key"));
+    let identity = folder.join("keys/tls.pem");
     let expire = || {
         let pair = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
         let ended = params.self_signed(&pair).unwrap();
-        fs::write(&certificate, ended.pem()).unwrap();
-        fs::write(&key, pair.serialize_pem()).unwrap();
+        fs::write(&identity, ended.pem() + &pair.serialize_pem()).unwrap();
     };
-    let found = with_broken(
-        &key,
-        || (),
-        || with_broken(&certificate, expire, || patient(&world, "Alice")),
-    );
+    let found = with_broken(&identity, expire, || patient(&world, "Alice"));
     assert_eq!(found, ["certificate", "gateway", "agent"]);
 
     world.stop_gateway();

@@ -21,6 +21,7 @@ mod false_positive;
 mod foreign;
 mod groups;
 mod hostile;
+mod identity;
 mod local;
 mod offline;
 mod outbox;

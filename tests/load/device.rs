@@ -58,6 +58,9 @@ impl Device {
         let proof = nameless.sign(&enroll::proof_message(&enrollment.token.0, &csr_pem))?;
         let request = enroll::EnrollRequest {
             token: enrollment.token.clone(),
+            again: None,
+            host: None,
+            serial: None,
             csr_pem,
             device_key: nameless.public_key().to_sec1().to_vec().into(),
             proof: proof.to_vec().into(),

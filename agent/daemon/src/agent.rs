@@ -5,10 +5,12 @@
 //! is on its way, so that nothing of the group's log is processed between.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_seal::{CompliancePublicKey, FileDeviceKey, Member};
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use policies::terms::{AudienceId, Digest, GroupName, PersonId};
 use tokio::sync::{Notify, RwLock, watch};
 
@@ -23,8 +25,9 @@ use crate::local::tamper::{self, Tamper};
 use crate::local::wire::TamperCause;
 use crate::uplink::client::Gateway;
 use crate::uplink::directory::Follower;
+use crate::uplink::identity;
 use crate::uplink::policy::PolicySlot;
-use crate::uplink::tls::TlsIdentity;
+use crate::uplink::tls::{TlsIdentity, Validity};
 use crate::vault::audience::{Audience, AudienceState};
 use crate::vault::cipher::StateCipher;
 use crate::vault::setting::{self, Setting};
@@ -48,8 +51,12 @@ pub(crate) struct Agent {
     pub member: tokio::sync::Mutex<Member>,
     pub directory: RwLock<Follower>,
     pub policy: PolicySlot,
-    /// When this device's TLS certificate ends, Unix seconds.
-    pub certificate_ends_s: u64,
+    /// The TLS certificate in use (E4).
+    pub identity: ArcSwap<Validity>,
+    /// The gateway said that the certificate has ended, whatever this device's clock says.
+    pub told_expired: AtomicBool,
+    /// One renewal at a time.
+    pub renewing: tokio::sync::Mutex<()>,
     pub people: Mutex<KnownPeople>,
     /// The compliance officer's key: findings leave the device only under it.
     pub compliance: CompliancePublicKey,
@@ -88,8 +95,12 @@ pub(crate) enum Link {
     Starting,
     Online,
     Offline,
-    /// The gateway does not know this device any more (E8): the policy stays in force, nothing is
-    /// sent or received.
+    /// The gateway shut this device out, since its identity was used in two places (E7).
+    Quarantined,
+    /// The gateway does not accept this device's identity any more (E8): the policy stays in force,
+    /// nothing is sent or received until it is enrolled again.
+    Invalid,
+    /// For good: the policy stays in force, nothing is sent or received.
     Revoked,
 }
 
@@ -119,7 +130,8 @@ impl Agent {
         let signer =
             FileDeviceKey::from_pkcs8_der(enrollment.device, &files::read_secret(&paths.device_key())?)?;
         let vault = Vault::open(&paths).await?;
-        let identity = tls_identity(&paths)?;
+        let identity = identity::load(&paths)?;
+        let validity = identity.validity()?;
         let gateway = gateway(&paths, &enrollment, &identity)?;
         let member = open_member(&paths, &vault, &enrollment, &pins, &signer).await?;
         let directory = Follower::open(&vault, &pins, &enrollment).await?;
@@ -132,6 +144,7 @@ impl Agent {
             setting::read_number(&mut connection, &vault.cipher, Setting::SignedTime).await?
         };
         clock.saw_signed(signed_s);
+        clock.saw_signed(validity.starts_s);
         Ok(Self {
             paths,
             enrollment,
@@ -145,7 +158,9 @@ impl Agent {
             member: tokio::sync::Mutex::new(member),
             directory: RwLock::new(directory),
             policy,
-            certificate_ends_s: identity.ends_s()?,
+            identity: ArcSwap::from_pointee(validity),
+            told_expired: AtomicBool::default(),
+            renewing: tokio::sync::Mutex::default(),
             people,
             compliance,
             hurry: Notify::new(),
@@ -301,17 +316,6 @@ impl Agent {
         }
         Ok(first)
     }
-}
-
-/// The key and certificate with which the device shows who it is.
-///
-/// # Errors
-/// A file is missing, or others can read it.
-pub(crate) fn tls_identity(paths: &Paths) -> anyhow::Result<TlsIdentity> {
-    Ok(TlsIdentity {
-        certificate_pem: files::read_secret(&paths.tls_certificate())?.to_vec(),
-        key_pem: files::read_secret(&paths.tls_key())?,
-    })
 }
 
 /// The gateway of the enrollment.

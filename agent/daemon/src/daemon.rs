@@ -3,7 +3,7 @@
 //! ```text
 //! connect: directory log ─► policy ─► people ─► logs up to date ─► key packages ─► kept drafts
 //! then:    long poll ─► apply ─► whatever it says is newer       (a failure: back off, say offline)
-//! beside:  events' upload · forgetting what expired · outbox · local API
+//! beside:  events' upload · renewal of the certificate · forgetting what expired · outbox · local API
 //! ```
 
 use std::fs::OpenOptions;
@@ -26,7 +26,9 @@ use crate::local::server;
 use crate::outbox::worker;
 use crate::uplink::client::CallError;
 use crate::uplink::rejoin::Loss;
-use crate::uplink::{directory, events, key_packages, people, policy, rejoin, renewal, stories, sync};
+use crate::uplink::{
+    directory, events, identity, key_packages, people, policy, rejoin, renewal, stories, sync,
+};
 use crate::vault::{claim, files, foreign_sent, foreign_story, journal, spent_receipt, story};
 
 /// How often people, groups and the policy's freshness are asked for without a hint.
@@ -84,6 +86,7 @@ pub(crate) async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Resu
         tokio::spawn(follow(Arc::clone(&agent), first)),
         tokio::spawn(upload_events(Arc::clone(&agent))),
         tokio::spawn(forget(Arc::clone(&agent))),
+        tokio::spawn(identity::keep(Arc::clone(&agent))),
     ];
     if agent.settings.outbox.enabled {
         loops.push(tokio::spawn(watch_outbox(Arc::clone(&agent))));
@@ -144,11 +147,13 @@ async fn follow(agent: Arc<Agent>, first: oneshot::Sender<()>) {
 
 /// Everything that must be known before the first wait.
 async fn connect(agent: &Agent) -> anyhow::Result<()> {
+    identity::renew_if_due(agent).await?;
     {
         let mut follower = agent.directory.write().await;
         directory::follow(agent, &mut follower).await?;
     }
     agent.set_link(Link::Online);
+    agent.all_clear("identity");
     policy::pull(agent).await?;
     people::refresh(agent).await?;
     rejoin::resume(agent).await?;
@@ -213,27 +218,23 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
 
 /// What a failure means for the link.
 fn note(agent: &Agent, error: &anyhow::Error) {
-    let code = error
+    let answer = error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<CallError>())
-        .find_map(CallError::code);
-    match code {
-        Some(ErrorCode::IdentityInvalid | ErrorCode::DeviceRevoked) => {
-            agent.alarm("identity", "the gateway does not know this device any more: nothing is sent or received. Ask the administrator for a new token, then enrol again in a new folder");
-            agent.set_link(Link::Revoked);
-        }
-        Some(ErrorCode::StateBehind) => {
-            rejoin::due(
-                agent,
-                "this device had a later state than the one that it runs on",
-            );
-            agent.set_link(Link::Offline);
-        }
-        _ => {
-            agent.set_link(Link::Offline);
-            tracing::warn!(error = %format!("{error:#}"), "the gateway could not be followed");
-        }
+        .find(|error| error.code().is_some());
+    if let Some(link) = answer.and_then(|answer| identity::judge(agent, answer)) {
+        agent.set_link(link);
+        return;
     }
+    if answer.and_then(CallError::code) == Some(ErrorCode::StateBehind) {
+        rejoin::due(
+            agent,
+            "this device had a later state than the one that it runs on",
+        );
+    } else {
+        tracing::warn!(error = %format!("{error:#}"), "the gateway could not be followed");
+    }
+    agent.set_link(Link::Offline);
 }
 
 async fn upload_events(agent: Arc<Agent>) {
@@ -265,7 +266,6 @@ async fn forget(agent: Arc<Agent>) {
             },
         }
         policy::end_if_expired(&agent);
-        warn_of_certificate(&agent);
         let done = async {
             stories::forget_expired(&agent).await?;
             forget_old(&agent).await
@@ -279,17 +279,6 @@ async fn forget(agent: Arc<Agent>) {
             tokio::time::sleep(limits::BACKOFF_MAX).await;
         }
     }
-}
-
-/// A certificate that has ended looks like a gateway that cannot be reached; its owner must be told which it is.
-fn warn_of_certificate(agent: &Agent) {
-    let left_s = agent.certificate_ends_s.saturating_sub(agent.now_s());
-    let state = match left_s {
-        0 => "has ended, so the gateway refuses it".to_owned(),
-        1..limits::CERTIFICATE_WARNING_S => format!("ends in {} minutes", left_s / 60),
-        _ => return,
-    };
-    agent.alarm("certificate", format!("this device's certificate {state}. Ask the administrator for a token (`sealgate token add`), then enrol in a new folder: sealgate-agent enroll --token-file FILE --dir FOLDER"));
 }
 
 async fn until_next_expiry(agent: &Agent) -> anyhow::Result<Duration> {

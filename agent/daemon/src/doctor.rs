@@ -18,6 +18,7 @@ use crate::local::client::LocalAgent;
 use crate::local::wire::{self, StatusAnswer};
 use crate::outbox::disk::{self, Disk};
 use crate::uplink::client::CallError;
+use crate::uplink::identity;
 use crate::uplink::tls::TlsIdentity;
 use crate::vault::setting::{self, Setting};
 use crate::vault::{Vault, damage, files};
@@ -62,7 +63,7 @@ pub(crate) async fn examine(paths: &Paths) -> Vec<Finding> {
             Err(error) => return vec![finding("enrollment", trouble(format!("{error:#}"), ENROL_AGAIN))],
         };
     let now_s = clock::wall_s();
-    let identity = agent::tls_identity(paths);
+    let identity = identity::load(paths);
     let mut findings = vec![
         finding(
             "enrollment",
@@ -170,7 +171,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 fn keys(paths: &Paths, enrollment: &Enrollment) -> Checked {
     let read = || -> anyhow::Result<()> {
         FileDeviceKey::from_pkcs8_der(enrollment.device, &files::read_secret(&paths.device_key())?)?;
-        agent::gateway(paths, enrollment, &agent::tls_identity(paths)?)?;
+        agent::gateway(paths, enrollment, &identity::load(paths)?)?;
         Ok(())
     };
     match read() {
@@ -230,22 +231,26 @@ fn outbox_on(kind: Disk, allow_network: bool) -> Checked {
 }
 
 fn certificate(identity: &TlsIdentity, now_s: u64) -> Checked {
-    match identity.ends_s() {
-        Ok(ends_s) => certificate_until(ends_s, now_s),
+    match identity.validity() {
+        Ok(validity) => certificate_until(validity.overdue_s(), validity.ends_s, now_s),
         Err(error) => trouble(format!("{error:#}"), ENROL_AGAIN),
     }
 }
 
-fn certificate_until(ends_s: u64, now_s: u64) -> Checked {
+fn certificate_until(overdue_s: u64, ends_s: u64, now_s: u64) -> Checked {
     let left_s = ends_s.saturating_sub(now_s);
-    if left_s >= limits::CERTIFICATE_WARNING_S {
+    if now_s < overdue_s {
         return Ok(format!("holds for {} hours", left_s / 3_600));
     }
     let found = match left_s {
-        0 => "it has ended: the gateway refuses it".to_owned(),
+        0 => "it has ended".to_owned(),
         left_s => format!("it ends in {} minutes", left_s / 60),
     };
-    trouble(found, ENROL_AGAIN)
+    trouble(
+        found,
+        "run the agent where it reaches the gateway: it renews by itself, for some weeks also past the end; after that, ask the administrator for a \
+         token, then: sealgate-agent enroll --again --token-file FILE",
+    )
 }
 
 /// Asks as the agent would.
@@ -384,12 +389,12 @@ mod tests {
     /// E4
     #[test]
     fn certificate_near_its_end_is_found() {
-        assert!(certificate_until(NOW_S + limits::CERTIFICATE_WARNING_S, NOW_S).is_ok());
+        assert!(certificate_until(NOW_S + 1, NOW_S + 600, NOW_S).is_ok());
         assert_eq!(
-            found(certificate_until(NOW_S + 600, NOW_S)),
+            found(certificate_until(NOW_S, NOW_S + 600, NOW_S)),
             "it ends in 10 minutes"
         );
-        assert!(found(certificate_until(NOW_S - 1, NOW_S)).contains("has ended"));
+        assert!(found(certificate_until(NOW_S - 600, NOW_S - 1, NOW_S)).contains("has ended"));
     }
 
     /// B5

@@ -26,6 +26,8 @@ pub enum Exit {
     Kept,
     /// 15: no policy in force: nothing is sealed.
     NoPolicy,
+    /// 16: waits for an administrator's approval.
+    Waiting,
 }
 
 impl Exit {
@@ -40,6 +42,7 @@ impl Exit {
             Self::Refused => 13,
             Self::Kept => 14,
             Self::NoPolicy => 15,
+            Self::Waiting => 16,
         }
     }
 }

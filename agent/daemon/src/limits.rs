@@ -125,8 +125,6 @@ pub(crate) const OUTBOX_NAME_BYTES_MAX: usize = 200;
 
 /// Longest path of a Unix socket that both Linux and macOS take, in bytes.
 pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 100;
-/// How long before its end a certificate is spoken of, seconds.
-pub(crate) const CERTIFICATE_WARNING_S: u64 = 12 * 3_600;
 /// Free disk below which the owner is told: the largest draft in every form that it takes on its way, several times.
 pub(crate) const FREE_BYTES_MIN: u64 = 512 << 20;
 /// Hours since the last proof that the policy is the latest, after which the owner is told (B4: a proof holds a day).

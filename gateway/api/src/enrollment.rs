@@ -10,10 +10,16 @@ use crate::bytes::Bytes;
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrollmentFile {
-    /// The single-use token, 256 bits.
+    /// The token, 256 bits.
     pub token: Bytes,
     /// When the token expires, Unix seconds.
     pub expires_s: u64,
+    /// Whether the token counts on one host only: the device then says a digest of its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bound_to_host: bool,
+    /// The same for the machine's serial number.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bound_to_serial: bool,
     /// `https://host:port` of the gateway.
     pub gateway_url: String,
     /// Whom the gateway serves.

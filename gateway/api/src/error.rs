@@ -49,8 +49,11 @@ errors! {
     NotFound => 404, "not-found", "there is nothing under this name for you", "check the name; it may have expired";
     IdentityMissing => 401, "identity-missing", "no device certificate was presented", "enrol the device: `sealgate-agent enroll --token-file FILE`";
     IdentityInvalid => 401, "identity-invalid", "the device's identity does not hold any more", "enrol the device again with a new token";
+    IdentityExpired => 401, "identity-expired", "the device's certificate has ended", "the agent renews it by itself; if it was off for too long, enrol again with a new token";
+    DeviceQuarantined => 403, "device-quarantined", "this device is quarantined: its identity was used in two places", "ask the administrator: `sealgate device release` after a look, or `sealgate device revoke`";
+    RenewalRefused => 403, "renewal-refused", "this key is not certified", "make a new TLS key for each renewal";
     DeviceRevoked => 403, "device-revoked", "this device has been revoked", "ask the administrator for a new token if that was a mistake";
-    TokenInvalid => 403, "token-invalid", "the enrollment token is unknown, used or expired", "ask the administrator for a new one: `sealgate token add`";
+    TokenInvalid => 403, "token-invalid", "the enrollment token is unknown, used or expired, or for another machine", "ask the administrator for a new one: `sealgate token add`";
     ProofInvalid => 403, "proof-invalid", "the proof of possession does not verify", "the request was altered on its way, or the keys do not belong together";
     LeafInvalid => 403, "leaf-invalid", "a leaf's credential does not verify against the directory log", "only logged devices of listed people are admitted";
     NotAMember => 403, "not-a-member", "the device is not a member of this audience", "ask a member to add you";

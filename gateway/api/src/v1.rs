@@ -10,6 +10,7 @@ pub mod groups;
 pub mod key_packages;
 pub mod preflight;
 pub mod rejoin;
+pub mod renew;
 pub mod stories;
 pub mod sync;
 pub mod unenroll;

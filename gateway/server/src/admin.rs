@@ -10,12 +10,12 @@ mod people;
 mod policy;
 pub(crate) mod socket;
 mod stories;
-mod tokens;
+pub(crate) mod tokens;
 
 use std::path::PathBuf;
 
 use gateway_api::bytes::Bytes;
-use policies::terms::{AudienceClass, Cti, DeviceId, GroupName};
+use policies::terms::{Cti, DeviceId, GroupName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -56,11 +56,15 @@ pub(crate) enum Command {
     DeviceRevoke {
         device: DeviceId,
     },
-    TokenAdd {
-        person: String,
-        class: AudienceClass,
-        lifetime_s: u64,
+    DeviceRelease {
+        device: DeviceId,
     },
+    DeviceWaiting,
+    DeviceDecide {
+        fingerprint: String,
+        approve: bool,
+    },
+    TokenAdd(tokens::NewToken),
     TokenList,
     TokenRevoke {
         id: String,
@@ -143,11 +147,12 @@ pub(crate) async fn run(gateway: &Gateway, command: Command) -> Result<Reply, Fa
         Command::GroupRevoke { name } => people::revoke_group(gateway, &name).await,
         Command::DeviceList => devices::list(gateway).await,
         Command::DeviceRevoke { device } => devices::revoke(gateway, device).await,
-        Command::TokenAdd {
-            person,
-            class,
-            lifetime_s,
-        } => tokens::add(gateway, &person, class, lifetime_s).await,
+        Command::DeviceRelease { device } => devices::release(gateway, device).await,
+        Command::DeviceWaiting => devices::waiting(gateway).await,
+        Command::DeviceDecide { fingerprint, approve } => {
+            devices::decide(gateway, &fingerprint, approve).await
+        }
+        Command::TokenAdd(new) => tokens::add(gateway, new).await,
         Command::TokenList => tokens::list(gateway).await,
         Command::TokenRevoke { id } => tokens::revoke(gateway, &id).await,
         Command::PolicyPublish { bundle } => policy::publish(gateway, bundle.0).await,

@@ -17,9 +17,9 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use policies::terms::{AudienceClass, Cti, DeviceId, GroupName};
 
+use crate::admin::tokens::NewToken;
 use crate::admin::{Command, Reply, client};
 use crate::config::layout::Layout;
-use crate::limits;
 
 /// Sealgate's gateway: relays sealed stories, authorises them by rules, and records what it did.
 #[derive(Debug, Parser)]
@@ -157,6 +157,29 @@ enum Device {
         #[command(flatten)]
         common: Common,
     },
+    /// Let a device in again whose identity was used in two places
+    Release {
+        device: DeviceId,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List the devices that wait for approval, with the fingerprints of their keys
+    Waiting {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Approve the device that shows this fingerprint
+    Approve {
+        fingerprint: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Deny the device that shows this fingerprint
+    Deny {
+        fingerprint: String,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 /// Class of a new device.
@@ -166,23 +189,39 @@ enum Class {
     Guest,
 }
 
+/// Flags of `token add`.
+#[derive(Debug, Args)]
+struct AddToken {
+    #[arg(long)]
+    person: String,
+    #[arg(long, value_enum, default_value_t = Class::Internal)]
+    class: Class,
+    /// Where the enrollment file goes; it must not exist
+    #[arg(long)]
+    out: PathBuf,
+    /// Hours that the token lives, at most 72
+    #[arg(long, default_value_t = 72)]
+    hours: u64,
+    /// Devices that the token enrols
+    #[arg(long, default_value_t = 1)]
+    uses: u64,
+    /// The one host name that it counts for: the device says it, so this guards against mistakes, not against thieves
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// The one machine's serial number that it counts for; as with --host
+    #[arg(long, value_name = "NUMBER")]
+    serial: Option<String>,
+    /// Each device waits until its fingerprint is approved: sealgate device approve
+    #[arg(long)]
+    approval: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
 #[derive(Debug, Subcommand)]
 enum Token {
-    /// Make a single-use token and write the enrollment file
-    Add {
-        #[arg(long)]
-        person: String,
-        #[arg(long, value_enum, default_value_t = Class::Internal)]
-        class: Class,
-        /// Where the enrollment file goes; it must not exist
-        #[arg(long)]
-        out: PathBuf,
-        /// Hours that the token lives, at most 72
-        #[arg(long, default_value_t = 72)]
-        hours: u64,
-        #[command(flatten)]
-        common: Common,
-    },
+    /// Make a token and write the enrollment file
+    Add(AddToken),
     /// List the tokens, without their secrets
     List {
         #[command(flatten)]
@@ -237,13 +276,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Subcommands::Backup(backup) => backup::backup(backup).await,
         Subcommands::Restore(restore) => backup::restore(restore).await,
         Subcommands::Doctor { common } => doctor::run(&common).await,
-        Subcommands::Token(Token::Add {
-            person,
-            class,
-            out,
-            hours,
-            common,
-        }) => add_token(person, class, &out, hours, &common).await,
+        Subcommands::Token(Token::Add(add)) => add_token(add).await,
         Subcommands::Person(person) => relay(person.into()).await,
         Subcommands::Group(group) => relay(group.into()).await,
         Subcommands::Device(device) => relay(device.into()).await,
@@ -267,43 +300,36 @@ async fn ask(common: &Common, command: Command) -> anyhow::Result<Reply> {
     client::ask(&Layout::new(&common.dir), command).await
 }
 
-async fn add_token(
-    person: String,
-    class: Class,
-    out: &std::path::Path,
-    hours: u64,
-    common: &Common,
-) -> anyhow::Result<ExitCode> {
-    let class = match class {
+async fn add_token(add: AddToken) -> anyhow::Result<ExitCode> {
+    let AddToken { out, common, .. } = add;
+    let class = match add.class {
         Class::Internal => AudienceClass::Internal,
         Class::Guest => AudienceClass::Guest,
     };
     anyhow::ensure!(!out.exists(), "`{}` exists; choose another file", out.display());
-    let lifetime_s = hours
-        .saturating_mul(3_600)
-        .min(limits::TOKEN_LIFETIME_S_MAX.saturating_add(1));
-    let reply = ask(
-        common,
-        Command::TokenAdd {
-            person,
-            class,
-            lifetime_s,
-        },
-    )
-    .await?;
+    let new = NewToken {
+        person: add.person,
+        class,
+        lifetime_s: add.hours.saturating_mul(3_600),
+        uses: add.uses,
+        host: add.host,
+        serial: add.serial,
+        approval: add.approval,
+    };
+    let reply = ask(&common, Command::TokenAdd(new)).await?;
     let field = |name: &str| reply.json.get(name).cloned().unwrap_or_default();
     let file = field("file");
     let file = file
         .as_str()
         .context("the gateway's answer holds no enrollment file")?;
-    crate::config::files::write_new(out, file.as_bytes())?;
+    crate::config::files::write_new(&out, file.as_bytes())?;
     let json = serde_json::json!({ "out": out, "token": field("token"), "expires_s": field("expires_s") });
     let text = format!(
         "wrote {}\nhand it over, then: sealgate-agent enroll --token-file {}",
         out.display(),
         out.display()
     );
-    output::reply(common, &Reply { json, text })?;
+    output::reply(&common, &Reply { json, text })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -345,8 +371,17 @@ impl From<Device> for (Common, Command) {
         match device {
             Device::List { common } => (common, Command::DeviceList),
             Device::Revoke { device, common } => (common, Command::DeviceRevoke { device }),
+            Device::Release { device, common } => (common, Command::DeviceRelease { device }),
+            Device::Waiting { common } => (common, Command::DeviceWaiting),
+            Device::Approve { fingerprint, common } => decide(fingerprint, true, common),
+            Device::Deny { fingerprint, common } => decide(fingerprint, false, common),
         }
     }
+}
+
+fn decide(fingerprint: String, approve: bool, common: Common) -> (Common, Command) {
+    let command = Command::DeviceDecide { fingerprint, approve };
+    (common, command)
 }
 
 impl From<Story> for (Common, Command) {

@@ -60,14 +60,17 @@ impl Default for Listen {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Identity {
-    /// Life of a device's TLS certificate, seconds (E4: 24 h to 7 d).
+    /// Life of a device's TLS certificate, seconds (E4: 24 h to 7 d; shorter ones are for trials).
     pub(crate) certificate_lifetime_s: u64,
+    /// How long after its end a certificate still renews itself, and does nothing else, seconds (E5).
+    pub(crate) renewal_window_s: u64,
 }
 
 impl Default for Identity {
     fn default() -> Self {
         Self {
             certificate_lifetime_s: 7 * 86_400,
+            renewal_window_s: 30 * 86_400,
         }
     }
 }
@@ -126,8 +129,12 @@ impl Config {
         );
         let life = self.identity.certificate_lifetime_s;
         ensure!(
-            (3_600..=7 * 86_400).contains(&life),
-            "`identity.certificate_lifetime_s` must lie between 3600 and 604800"
+            (1..=7 * 86_400).contains(&life),
+            "`identity.certificate_lifetime_s` must lie between 1 and 604800"
+        );
+        ensure!(
+            self.identity.renewal_window_s <= 365 * 86_400,
+            "`identity.renewal_window_s` must be at most 31536000"
         );
         let width = self.expiry.bucket_s;
         ensure!(

@@ -9,3 +9,6 @@ pub(crate) mod problem;
 pub(crate) mod server;
 pub(crate) mod tls;
 mod v1;
+
+#[cfg(test)]
+mod tests;

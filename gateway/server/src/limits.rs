@@ -51,6 +51,11 @@ pub(crate) const RETRY_AFTER_S: u32 = 1;
 /// Enrollments that failed, per minute, before none is tried for the rest of it: nobody guesses 256 bits, and nobody
 /// keeps the gateway busy trying (E1).
 pub(crate) const FAILED_ENROLLMENTS_PER_MINUTE: u32 = 60;
+/// Devices that one token enrols at most (E1): a person's own, with room.
+pub(crate) const TOKEN_USES_MAX: u64 = 100;
+/// Places that a device is remembered to have run in (E7): as many restarts of one machine lie between two copies that
+/// are told apart.
+pub(crate) const ORIGINS_PER_DEVICE: i64 = 100;
 /// The longest life of a token (E1).
 pub(crate) const TOKEN_LIFETIME_S_MAX: u64 = 72 * 3_600;
 /// Clock skew of a clearance's `iat` (C4).

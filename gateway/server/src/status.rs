@@ -120,6 +120,22 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
             "Set the clock right. If it is right now, confirm it: sealgate clock confirm --dir DIR",
         );
     }
+    let is_revoked = |device| {
+        gateway
+            .directory
+            .device(device)
+            .is_none_or(|logged| logged.revoked)
+    };
+    let mut quarantined = gateway.quarantine.all().into_iter();
+    if let Some((device, cause)) = quarantined.find(|(device, _)| !is_revoked(*device)) {
+        return Some(Trouble {
+            what: format!("device {device} is shut out: {}", cause.sentence()),
+            mend: format!(
+                "Find out whether it was copied. If it was: sealgate device revoke {device}, and enrol anew. If not (a restored \
+                 backup, an exchanged machine): sealgate device release {device}"
+            ),
+        });
+    }
     if gateway.store.people().await.is_err() {
         return trouble(
             "the database does not answer",

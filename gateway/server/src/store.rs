@@ -10,7 +10,9 @@ pub(crate) mod bucket_keys;
 pub(crate) mod bundles;
 pub(crate) mod clock;
 pub(crate) mod device_lists;
+pub(crate) mod enrollments;
 pub(crate) mod events;
+pub(crate) mod identity;
 pub(crate) mod inbox;
 pub(crate) mod key_packages;
 pub(crate) mod ledger;
@@ -28,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use policies::terms::AudienceClass;
+use policies::terms::{AudienceClass, Digest};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -178,6 +180,12 @@ fn corrupt(column: &'static str) -> sqlx::Error {
 
 fn bytes<const N: usize>(column: &'static str, value: &[u8]) -> sqlx::Result<[u8; N]> {
     value.try_into().map_err(|_| corrupt(column))
+}
+
+fn optional_digest(column: &'static str, value: Option<&[u8]>) -> sqlx::Result<Option<Digest>> {
+    value
+        .map(|value| bytes(column, value).map(Digest::from_bytes))
+        .transpose()
 }
 
 /// SQLite integers are signed; ours fit (times, sequences, sizes).

@@ -7,7 +7,7 @@ use std::path::Path;
 use gateway_api::bytes::Bytes;
 use gateway_api::error::Problem;
 use gateway_api::v1::stories::CLEARANCE_HEADER;
-use gateway_api::v1::{device_lists, events, stories, sync};
+use gateway_api::v1::{device_lists, events, renew, stories, sync};
 use policies::terms::AudienceId;
 use reqwest::blocking::{Client, Response};
 use rustls::pki_types::pem::PemObject as _;
@@ -37,7 +37,7 @@ impl Device {
         let chain = CertificateDer::pem_slice_iter(&pem("tls.pem"))
             .map(Result::unwrap)
             .collect();
-        let key = PrivateKeyDer::from_pem_slice(&pem("tls.key")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(&pem("tls.pem")).unwrap();
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -47,6 +47,27 @@ impl Device {
             .unwrap();
         let client = Client::builder().tls_backend_preconfigured(tls).build().unwrap();
         Self { client, url }
+    }
+
+    /// Asks for a certificate.
+    pub(crate) fn renew(&self, request: &renew::RenewRequest) -> Response {
+        let url = format!("{}{}", self.url, renew::PATH);
+        self.client.post(url).json(request).send().unwrap()
+    }
+
+    /// A page that asks for no identity.
+    pub(crate) fn page(&self, url: &str) -> String {
+        self.client.get(url).send().unwrap().text().unwrap()
+    }
+
+    /// Polls as from another place.
+    pub(crate) fn sync_from(&self, origin: renew::Origin) -> Response {
+        let request = sync::SyncRequest {
+            origin,
+            ..Default::default()
+        };
+        let url = format!("{}{}", self.url, sync::PATH);
+        self.client.post(url).json(&request).send().unwrap()
     }
 
     /// Everything in the groups' logs that this device may read, from the start.

@@ -8,7 +8,7 @@ use super::{Context, duration};
 use crate::exit::Exit;
 use crate::local::client::{LocalAgent, query};
 use crate::local::tamper;
-use crate::local::wire::{self, OwnDevice, StatusAnswer, StatusQuery};
+use crate::local::wire::{self, IdentityState, OwnDevice, StatusAnswer, StatusQuery};
 use crate::print;
 
 #[derive(Debug, Args)]
@@ -22,6 +22,12 @@ pub(crate) struct Status {
     /// Wait until an alarm that contains this text is raised.
     #[arg(long, value_name = "TEXT", group = "wait")]
     wait_alarm: Option<String>,
+    /// Wait until the certificate is another than the one of this serial number.
+    #[arg(long, value_name = "SERIAL", group = "wait")]
+    wait_renewed: Option<String>,
+    /// Wait until the gateway says this of the device's identity; `good`: until it is followed.
+    #[arg(long, value_name = "STATE", group = "wait")]
+    wait_identity: Option<IdentityState>,
     /// How long to wait.
     #[arg(long, value_parser = duration::parse, requires = "wait")]
     timeout: Option<Duration>,
@@ -34,6 +40,8 @@ impl Status {
             wait_policy: self.wait_policy,
             wait_spool: self.wait_spool,
             wait_alarm: self.wait_alarm,
+            wait_renewed: self.wait_renewed,
+            wait_identity: self.wait_identity,
             timeout_s: self.timeout.map(|timeout| timeout.as_secs()),
         };
         let status: StatusAnswer = agent.get(&query(wire::STATUS, &asked)?).await?;
@@ -47,10 +55,14 @@ impl Status {
 }
 
 fn text(status: &StatusAnswer) -> String {
-    let link = match (status.revoked, status.online) {
-        (true, _) => "REVOKED: nothing is sent or received",
-        (false, true) => "online",
-        (false, false) => "offline: drafts are inspected at once and kept",
+    let link = match (status.identity, status.online) {
+        (IdentityState::Revoked, _) => "REVOKED: nothing is sent or received",
+        (IdentityState::Invalid, _) => {
+            "NOT ACCEPTED: enrol this device again; drafts are inspected at once and kept"
+        }
+        (IdentityState::Quarantined, _) => "QUARANTINED: drafts are inspected at once and kept",
+        (IdentityState::Good, true) => "online",
+        (IdentityState::Good, false) => "offline: drafts are inspected at once and kept",
     };
     let policy = match status.policy_version {
         0 => "none: nothing can be sealed".to_owned(),
@@ -59,6 +71,7 @@ fn text(status: &StatusAnswer) -> String {
     let mut lines = vec![
         format!("device     {}", status.device),
         format!("gateway    {link}"),
+        format!("identity   certificate until {}", time(status.certificate.ends_s)),
         format!("policy     {policy}"),
         format!("directory  {} entries followed", status.directory_size),
         format!("audiences  {}", status.audiences),
@@ -92,7 +105,11 @@ fn own_device(own: &OwnDevice, status: &StatusAnswer) -> String {
         ""
     };
     let revoked = if own.revoked { ", revoked" } else { "" };
-    let since = jiff::Timestamp::from_second(i64::try_from(own.added_at_s).unwrap_or_default())
-        .map_or_else(|_| "an unknown time".to_owned(), |at| at.to_string());
+    let since = time(own.added_at_s);
     format!("yours      {} since {since}{which}{revoked}", own.device)
+}
+
+fn time(at_s: u64) -> String {
+    jiff::Timestamp::from_second(i64::try_from(at_s).unwrap_or_default())
+        .map_or_else(|_| "an unknown time".to_owned(), |at| at.to_string())
 }

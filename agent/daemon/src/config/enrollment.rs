@@ -68,6 +68,20 @@ impl Enrollment {
         }
     }
 
+    /// Whether a token file pins what this enrollment pinned.
+    pub(crate) fn has_pins_of(&self, file: &EnrollmentFile) -> bool {
+        self.tenant == file.tenant
+            && self.gateway_url == file.gateway_url
+            && self.directory_log_key == file.directory_log_key
+            && self.ledger_log_key == file.ledger_log_key
+            && self.acceptance_key == file.acceptance_key
+            && self.external_sender_key == file.external_sender_key
+            && self.timestamp_key == file.timestamp_key
+            && self.author_keys == file.author_keys
+            && self.approver_keys == file.approver_keys
+            && self.compliance_key == file.compliance_key
+    }
+
     /// Reads the file of an enrolled agent.
     ///
     /// # Errors

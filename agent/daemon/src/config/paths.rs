@@ -5,12 +5,14 @@
 //! A/agent.toml             optional behaviour
 //! A/agent.sock             the local API
 //! A/state.db               everything that changes, encrypted per record
-//! A/keys/                  0700: ca.pem, device.key, tls.key, tls.pem, leaf.key, state.key, expiry/
+//! A/keys/                  0700: ca.pem, device.key, tls.pem, tls-next.pem, leaf.key, state.key, expiry/
 //! A/policy/                the last good bundle and its timestamp
 //! A/outbox/                drop folders, one per audience
 //! ```
 
 use std::path::{Path, PathBuf};
+
+use policies::terms::Digest;
 
 /// Names every file of an agent's folder.
 #[derive(Debug, Clone)]
@@ -56,12 +58,26 @@ impl Paths {
         self.keys().join("device.key")
     }
 
-    pub(crate) fn tls_key(&self) -> PathBuf {
+    /// TLS key and certificate.
+    pub(crate) fn tls_identity(&self) -> PathBuf {
+        self.keys().join("tls.pem")
+    }
+
+    /// Where folders of before kept the TLS key.
+    pub(crate) fn tls_key_apart(&self) -> PathBuf {
         self.keys().join("tls.key")
     }
 
-    pub(crate) fn tls_certificate(&self) -> PathBuf {
-        self.keys().join("tls.pem")
+    /// The TLS key that a renewal is about, with its request, and then its certificate (E4).
+    pub(crate) fn tls_next(&self) -> PathBuf {
+        self.keys().join("tls-next.pem")
+    }
+
+    /// The TLS key of an enrollment by the token of this digest, with its request.
+    pub(crate) fn enrolling(&self, token: &Digest) -> PathBuf {
+        let token = token.to_string();
+        let name = format!("enrolling-{}.pem", token.get(..16).unwrap_or(&token));
+        self.keys().join(name)
     }
 
     pub(crate) fn authority(&self) -> PathBuf {

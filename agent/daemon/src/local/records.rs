@@ -4,12 +4,14 @@ use actix_web::web::{Data, Json, Query};
 
 use super::server::Failure;
 use super::wire::{
-    ActivityAnswer, ActivityEntry, DetectorView, OwnDevice, RuleView, RulesAnswer, StatusAnswer, StatusQuery,
+    ActivityAnswer, ActivityEntry, CertificateView, DetectorView, IdentityState, OwnDevice, RuleView,
+    RulesAnswer, StatusAnswer, StatusQuery,
 };
 use super::{peer, wait};
 use crate::agent::{Agent, Link};
 use crate::compose::{record, report};
 use crate::limits;
+use crate::uplink::{identity, origin};
 use crate::vault::audience::AudienceState;
 use crate::vault::{audience, event, journal, notice, pending};
 
@@ -26,13 +28,38 @@ pub(crate) async fn status(
             .wait_policy
             .is_none_or(|version| status.policy_version >= version);
         let alarm = |part: &String| status.alarms.iter().any(|alarm| alarm.contains(part));
-        policy && (!query.wait_spool || status.spool == 0) && query.wait_alarm.as_ref().is_none_or(alarm)
+        let renewed = query
+            .wait_renewed
+            .as_ref()
+            .is_none_or(|serial| status.certificate.serial != *serial);
+        let identity = query
+            .wait_identity
+            .is_none_or(|state| status.identity == state && (state != IdentityState::Good || status.online));
+        policy
+            && renewed
+            && identity
+            && (!query.wait_spool || status.spool == 0)
+            && query.wait_alarm.as_ref().is_none_or(alarm)
     };
     let answer = wait::until(&agent, query.timeout_s, async || {
         let status = current(&agent).await?;
         Ok(fits(&status).then_some(status))
     });
     Ok(Json(answer.await?))
+}
+
+/// Takes the identity of an enrollment that was made beside the running agent (E8).
+pub(crate) async fn reload_identity(agent: Data<Agent>) -> Result<Json<CertificateView>, Failure> {
+    identity::reload(&agent).await?;
+    Ok(Json(certificate(&agent)))
+}
+
+fn certificate(agent: &Agent) -> CertificateView {
+    let identity = agent.identity.load();
+    CertificateView {
+        serial: identity.serial.clone(),
+        ends_s: identity.ends_s,
+    }
 }
 
 async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
@@ -61,6 +88,13 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
         enrolled: true,
         online: link == Link::Online,
         revoked: link == Link::Revoked,
+        identity: match link {
+            Link::Starting | Link::Online | Link::Offline => IdentityState::Good,
+            Link::Quarantined => IdentityState::Quarantined,
+            Link::Invalid => IdentityState::Invalid,
+            Link::Revoked => IdentityState::Revoked,
+        },
+        certificate: certificate(agent),
         policy_version: agent.policy.version(),
         directory_size: follower.size(),
         audiences: u64::try_from(members)?,
@@ -90,12 +124,17 @@ fn alarms(agent: &Agent) -> Vec<String> {
 
 /// Parts of the design that this build does not have on this platform: said, never skipped.
 fn missing() -> Vec<String> {
-    vec![
+    let mut missing = vec![
         "guard: files that other apps open are not checked".to_owned(),
         "parser sandbox: files are read inside the agent's own process".to_owned(),
         "page and browser extension: there is no listener but the Unix socket".to_owned(),
         "hardware key: the device key lies in a file (tier `file`)".to_owned(),
-    ]
+    ];
+    if origin::machine_id().is_none() {
+        let what = "machine id: a copy of this folder on another machine is told by its certificate alone";
+        missing.push(what.to_owned());
+    }
+    missing
 }
 
 /// What was decided, and exactly what was reported (K26).

@@ -99,6 +99,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .route(wire::REJOIN, web::post().to(rejoin::rejoin))
         .route(wire::DIRECTORY, web::get().to(directory::directory))
         .route(wire::STOP, web::post().to(stop::stop))
+        .route(wire::IDENTITY, web::post().to(records::reload_identity))
         .route(wire::RULES, web::get().to(records::rules));
 }
 

@@ -38,6 +38,8 @@ pub(crate) const APP_PREFIX: &str = "/v1/app/";
 /// Uses a receipt up.
 pub(crate) const APP_CONFIRM: &str = "/v1/app/confirm";
 pub(crate) const FALSE_POSITIVE: &str = "/v1/false-positive";
+/// Takes the identity of an enrollment that was made beside the running agent.
+pub(crate) const IDENTITY: &str = "/v1/identity";
 pub(crate) const RESUME: &str = "/v1/pending/resume";
 
 /// Why the agent did not do it, and with which code the command ends.
@@ -284,6 +286,10 @@ pub(crate) struct StatusQuery {
     pub wait_spool: bool,
     /// Answer when an alarm contains this.
     pub wait_alarm: Option<String>,
+    /// Answer when the certificate in use is another than the one of this serial number.
+    pub wait_renewed: Option<String>,
+    /// Answer when the gateway says this of the device's identity.
+    pub wait_identity: Option<IdentityState>,
     pub timeout_s: Option<u64>,
 }
 
@@ -303,6 +309,12 @@ pub(crate) struct StatusAnswer {
     pub enrolled: bool,
     pub online: bool,
     pub revoked: bool,
+    /// What the gateway says of this device's identity.
+    #[serde(default)]
+    pub identity: IdentityState,
+    /// The TLS certificate in use.
+    #[serde(default)]
+    pub certificate: CertificateView,
     pub policy_version: u64,
     pub directory_size: u64,
     pub audiences: u64,
@@ -323,6 +335,26 @@ pub(crate) struct StatusAnswer {
     pub tamper: Vec<TamperView>,
     /// What this platform does not have (never silently skipped).
     pub missing: Vec<String>,
+}
+
+/// Whether the gateway accepts this device (E5-E8).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum IdentityState {
+    /// As far as it is known.
+    #[default]
+    Good,
+    Quarantined,
+    /// It must be enrolled again.
+    Invalid,
+    Revoked,
+}
+
+/// A TLS certificate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct CertificateView {
+    pub serial: String,
+    pub ends_s: u64,
 }
 
 /// Why the local API refused a request (A8).

@@ -1,6 +1,9 @@
 //! Calls to the gateway: mutual TLS with the pinned authority, JSON or raw bytes, problems of
 //! RFC 9457. An unreachable gateway is a different answer from one that says no.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use gateway_api::bytes::Bytes as WireBytes;
 use gateway_api::error::{ErrorCode, Problem};
@@ -36,11 +39,18 @@ pub(crate) enum CallError {
 }
 
 impl CallError {
-    /// Whether the same call may succeed later, by itself or after a rejoin (M7), so that what waits is kept.
+    /// Whether the same call may succeed later, by itself, after a rejoin (M7) or with a renewed identity (E5, E8), so
+    /// that what waits is kept.
     pub(crate) fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Busy(_) => true,
-            Self::Refused(problem) => problem.code == ErrorCode::StateBehind,
+            Self::Refused(problem) => matches!(
+                problem.code,
+                ErrorCode::StateBehind
+                    | ErrorCode::IdentityExpired
+                    | ErrorCode::IdentityInvalid
+                    | ErrorCode::DeviceQuarantined
+            ),
             Self::Unreadable(_) | Self::State(_) => false,
         }
     }
@@ -60,10 +70,17 @@ pub(crate) struct FetchedBundle {
     pub timestamp: Option<Vec<u8>>,
 }
 
+/// What an enrollment is answered with.
+pub(crate) enum Enrolled {
+    Yes(v1::enroll::EnrollResponse),
+    /// An administrator must approve it.
+    Waiting,
+}
+
 /// The gateway, as this device sees it.
-#[derive(Clone)]
 pub(crate) struct Gateway {
-    http: reqwest::Client,
+    http: ArcSwap<reqwest::Client>,
+    ca_pem: String,
     base: String,
 }
 
@@ -73,24 +90,46 @@ impl Gateway {
     /// # Errors
     /// The pinned authority or the device's certificate cannot be used.
     pub(crate) fn new(base: &str, ca_pem: &str, identity: Option<&TlsIdentity>) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(super::tls::client_config(ca_pem, identity)?)
-            .connect_timeout(limits::CONNECT_TIMEOUT)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
         Ok(Self {
-            http,
+            http: ArcSwap::from_pointee(client(ca_pem, identity)?),
+            ca_pem: ca_pem.to_owned(),
             base: base.trim_end_matches('/').to_owned(),
         })
     }
 
+    /// The same gateway, with this identity.
+    ///
+    /// # Errors
+    /// Certificate and key cannot be used, or do not belong together.
+    pub(crate) fn with_identity(&self, identity: &TlsIdentity) -> anyhow::Result<Self> {
+        Self::new(&self.base, &self.ca_pem, Some(identity))
+    }
+
+    /// Uses this identity from now on; calls on their way end with the one that they began with.
+    ///
+    /// # Errors
+    /// As [`Self::with_identity`].
+    pub(crate) fn use_identity(&self, identity: &TlsIdentity) -> anyhow::Result<()> {
+        self.http.store(Arc::new(client(&self.ca_pem, Some(identity))?));
+        Ok(())
+    }
+
     /// Enrolls: the one call without a client certificate.
-    pub(crate) async fn enroll(
+    pub(crate) async fn enroll(&self, request: &v1::enroll::EnrollRequest) -> Result<Enrolled, CallError> {
+        let request = self.request(Method::POST, v1::enroll::PATH).json(request);
+        let response = succeeded(send(request).await?).await?;
+        if response.status() == StatusCode::ACCEPTED {
+            return Ok(Enrolled::Waiting);
+        }
+        json(response).await.map(Enrolled::Yes)
+    }
+
+    /// The next certificate of this device (E4).
+    pub(crate) async fn renew(
         &self,
-        request: &v1::enroll::EnrollRequest,
-    ) -> Result<v1::enroll::EnrollResponse, CallError> {
-        self.post(v1::enroll::PATH, request).await
+        request: &v1::renew::RenewRequest,
+    ) -> Result<v1::renew::RenewResponse, CallError> {
+        self.post(v1::renew::PATH, request).await
     }
 
     /// Leaves for good.
@@ -231,8 +270,7 @@ impl Gateway {
     ) -> Result<v1::sync::SyncResponse, CallError> {
         let wait = std::time::Duration::from_secs(u64::from(request.wait_s));
         let request = self
-            .http
-            .post(format!("{}{}", self.base, v1::sync::PATH))
+            .request(Method::POST, v1::sync::PATH)
             .timeout(wait.saturating_add(limits::CALL_TIMEOUT))
             .json(request);
         json(succeeded(send(request).await?).await?).await
@@ -325,6 +363,7 @@ impl Gateway {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http
+            .load()
             .request(method, format!("{}{path}", self.base))
             .timeout(limits::CALL_TIMEOUT)
     }
@@ -344,6 +383,15 @@ impl Gateway {
     ) -> Result<T, CallError> {
         json(succeeded(send(self.request(Method::POST, path).json(body)).await?).await?).await
     }
+}
+
+fn client(ca_pem: &str, identity: Option<&TlsIdentity>) -> anyhow::Result<reqwest::Client> {
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(super::tls::client_config(ca_pem, identity)?)
+        .connect_timeout(limits::CONNECT_TIMEOUT)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?)
 }
 
 async fn send(request: RequestBuilder) -> Result<Response, CallError> {

@@ -6,7 +6,7 @@ use gateway_api::v1::sync::{GroupBody, GroupItem, InboxBody, InboxItem, SyncRequ
 use policies::terms::{AudienceId, DeviceId};
 
 use super::directory::Follower;
-use super::{directory, foreign, rejoin, renewal, stories};
+use super::{directory, foreign, origin, rejoin, renewal, stories};
 use crate::agent::Agent;
 use crate::vault::audience::{Audience, AudienceState};
 use crate::vault::setting::{self, Setting};
@@ -32,6 +32,7 @@ pub(crate) async fn ask(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncRespon
         directory_size: agent.directory.read().await.asked_size(),
         wait_s,
         state: Some(state),
+        origin: origin::of(agent.enrollment.device),
     };
     Ok(agent.gateway.sync(&request).await?)
 }

@@ -1,9 +1,10 @@
 //! The end of an enrollment at the gateway: what was decided here reaches the record first, then the device is revoked.
 
+use anyhow::Context as _;
 use gateway_api::error::ErrorCode;
 
 use super::client::CallError;
-use super::events;
+use super::{events, identity};
 use crate::agent::{self, Agent};
 use crate::config::enrollment::Enrollment;
 use crate::config::paths::Paths;
@@ -17,15 +18,17 @@ pub(crate) async fn tell(
     enrollment: &Enrollment,
     agent: Option<&Agent>,
 ) -> anyhow::Result<()> {
-    let gateway = match agent {
-        Some(agent) => agent.gateway.clone(),
-        None => agent::gateway(paths, enrollment, &agent::tls_identity(paths)?)?,
+    let apart = match agent {
+        Some(_) => None,
+        None => Some(agent::gateway(paths, enrollment, &identity::load(paths)?)?),
     };
+    let gateway = agent.map(|agent| &agent.gateway).or(apart.as_ref());
     if let Some(agent) = agent
         && let Err(error) = events::upload(agent).await
     {
         tracing::warn!(error = %format!("{error:#}"), "events could not be uploaded");
     }
+    let gateway = gateway.context("there is no way to the gateway")?;
     match gateway.unenroll().await {
         Err(error) if !is_revoked(&error) => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),

@@ -49,6 +49,28 @@ pub(crate) fn write_secret(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Puts a secret that is durable under the name of an earlier one, in one step, and overwrites the earlier one.
+///
+/// # Errors
+/// Any failure of the file system; one of the two is under the name then.
+pub(crate) fn replace(next: &Path, file: &Path) -> anyhow::Result<()> {
+    let folder = file.parent().context("a secret needs a folder")?;
+    let mut earlier = OpenOptions::new()
+        .write(true)
+        .open(file)
+        .with_context(|| format!("cannot open `{}`", file.display()))?;
+    std::fs::rename(next, file).with_context(|| format!("cannot write `{}`", file.display()))?;
+    File::open(folder)?.sync_all()?;
+    overwrite(&mut earlier)?;
+    Ok(())
+}
+
+fn overwrite(file: &mut File) -> std::io::Result<()> {
+    let length = file.metadata()?.len();
+    file.write_all(&vec![0; usize::try_from(length).unwrap_or(0)])?;
+    file.sync_all()
+}
+
 fn write_whole(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut out = OpenOptions::new()
         .write(true)
@@ -93,10 +115,7 @@ pub(crate) fn read_secret(file: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
 
 /// Overwrites a secret with zeros, then removes it. What a disk keeps beneath is beyond us (K18).
 pub(crate) fn destroy(file: &Path) -> std::io::Result<()> {
-    let length = std::fs::metadata(file)?.len();
-    let mut out = OpenOptions::new().write(true).open(file)?;
-    out.write_all(&vec![0; usize::try_from(length).unwrap_or(0)])?;
-    out.sync_all()?;
+    overwrite(&mut OpenOptions::new().write(true).open(file)?)?;
     std::fs::remove_file(file)
 }
 
@@ -112,6 +131,24 @@ mod tests {
         assert_eq!(read_secret(&file).unwrap().as_slice(), b"secret");
         std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
         assert!(read_secret(&file).unwrap_err().to_string().contains("chmod 600"));
+    }
+
+    /// E4: the name holds one of the two at any time, and nothing is left of the earlier one.
+    #[test]
+    fn a_replaced_secret_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, next, seen) = (
+            folder.path().join("key"),
+            folder.path().join("next"),
+            folder.path().join("seen"),
+        );
+        write_secret(&file, b"earlier").unwrap();
+        write_secret(&next, b"later").unwrap();
+        std::fs::hard_link(&file, &seen).unwrap();
+        replace(&next, &file).unwrap();
+        assert_eq!(read_secret(&file).unwrap().as_slice(), b"later");
+        assert!(!next.exists());
+        assert_eq!(std::fs::read(&seen).unwrap(), [0; 7]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use policies::terms::{AudienceId, Cti, DeviceId};
 use serde::{Deserialize, Serialize};
 
 use super::rejoin::StateMark;
+use super::renew::Origin;
 use crate::bytes::Bytes;
 
 /// Path of the route.
@@ -29,6 +30,9 @@ pub struct SyncRequest {
     /// How far the device's MLS state has come; a device that was seen further on is refused (M7).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateMark>,
+    /// Where the agent runs: two places at once are two copies of one device (E7).
+    #[serde(default)]
+    pub origin: Origin,
 }
 
 /// What is new, or nothing after the wait.

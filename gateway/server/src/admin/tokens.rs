@@ -3,7 +3,9 @@
 use gateway_api::bytes::Bytes;
 use gateway_api::enrollment::EnrollmentFile;
 use gateway_api::error::ErrorCode;
+use gateway_api::v1::enroll::binding_digest;
 use policies::terms::{AudienceClass, Digest};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Reply, lines, people};
@@ -14,48 +16,73 @@ use crate::domain::record::Kind;
 use crate::limits;
 use crate::store::tokens::Token;
 
-pub(super) async fn add(
-    gateway: &Gateway,
-    person: &str,
-    class: AudienceClass,
-    lifetime_s: u64,
-) -> Result<Reply, Fault> {
-    if lifetime_s == 0 || lifetime_s > limits::TOKEN_LIFETIME_S_MAX {
-        return Err(Fault::bad_request("a token lives for at most 72 h"));
-    }
-    gateway.check_open()?;
-    let person = people::find(gateway, person).await?;
-    let now_s = gateway.clock.now_s();
-    let expires_s = now_s.saturating_add(lifetime_s);
-    let secret = random::bytes::<32>()?;
-    let id = random::bytes::<16>()?;
-    let payload = json!({
-        "token": hex::encode(id), "person": person.id, "class": class, "expires_s": expires_s, "made": true,
-    });
-    gateway.record(Kind::Token, Some(person.id), payload).await?;
-    let token = Token {
-        id,
-        hash: Digest::of(&secret),
-        person: person.id,
-        class,
-        expires_s,
-        used_s: None,
-        revoked_s: None,
-    };
-    gateway.store.add_token(&token, now_s).await?;
-    let file = toml::to_string(&enrollment_file(gateway, &secret, expires_s)).map_err(anyhow::Error::from)?;
-    let json = json!({ "token": hex::encode(id), "expires_s": expires_s, "file": file });
-    Ok(Reply::new(
-        json,
-        format!("token {} lives until {expires_s} (Unix seconds)", hex::encode(id)),
-    ))
+/// What a token is to be.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewToken {
+    pub(crate) person: String,
+    pub(crate) class: AudienceClass,
+    pub(crate) lifetime_s: u64,
+    /// Devices that it enrols.
+    pub(crate) uses: u64,
+    /// The one host name that it counts for.
+    pub(crate) host: Option<String>,
+    /// The one machine's serial number that it counts for.
+    pub(crate) serial: Option<String>,
+    /// Whether an administrator approves each device.
+    pub(crate) approval: bool,
 }
 
-fn enrollment_file(gateway: &Gateway, secret: &[u8], expires_s: u64) -> EnrollmentFile {
+pub(super) async fn add(gateway: &Gateway, new: NewToken) -> Result<Reply, Fault> {
+    if new.lifetime_s == 0 || new.lifetime_s > limits::TOKEN_LIFETIME_S_MAX {
+        return Err(Fault::bad_request("a token lives for at most 72 h"));
+    }
+    if new.uses == 0 || new.uses > limits::TOKEN_USES_MAX {
+        let detail = format!("a token enrols between 1 and {} devices", limits::TOKEN_USES_MAX);
+        return Err(Fault::bad_request(detail));
+    }
+    gateway.check_open()?;
+    let person = people::find(gateway, &new.person).await?;
+    let now_s = gateway.clock.now_s();
+    let expires_s = now_s.saturating_add(new.lifetime_s);
+    let secret = random::bytes::<32>()?;
+    let bind = |name: &Option<String>| name.as_deref().map(|name| binding_digest(&secret, name));
+    let token = Token {
+        id: random::bytes::<16>()?,
+        hash: Digest::of(&secret),
+        person: person.id,
+        class: new.class,
+        expires_s,
+        uses_max: new.uses,
+        uses: 0,
+        host: bind(&new.host),
+        serial: bind(&new.serial),
+        approval: new.approval,
+        revoked_s: None,
+    };
+    let payload = json!({
+        "token": hex::encode(token.id), "person": person.id, "class": token.class, "expires_s": expires_s,
+        "uses": token.uses_max, "bound_to_host": token.host.is_some(), "bound_to_serial": token.serial.is_some(),
+        "approval": token.approval, "made": true,
+    });
+    gateway.record(Kind::Token, Some(person.id), payload).await?;
+    gateway.store.add_token(&token, now_s).await?;
+    let file = toml::to_string(&enrollment_file(gateway, &secret, &token)).map_err(anyhow::Error::from)?;
+    let json = json!({ "token": hex::encode(token.id), "expires_s": expires_s, "file": file });
+    let text = format!(
+        "token {} lives until {expires_s} (Unix seconds)",
+        hex::encode(token.id)
+    );
+    Ok(Reply::new(json, text))
+}
+
+fn enrollment_file(gateway: &Gateway, secret: &[u8], token: &Token) -> EnrollmentFile {
     let public = |key: &ed25519_dalek::SigningKey| Bytes(key.verifying_key().to_bytes().to_vec());
     EnrollmentFile {
         token: Bytes(secret.to_vec()),
-        expires_s,
+        expires_s: token.expires_s,
+        bound_to_host: token.host.is_some(),
+        bound_to_serial: token.serial.is_some(),
         gateway_url: gateway.public_url(),
         tenant: gateway.config.tenant.clone(),
         ca_pem: gateway.keys.authority.certificate_pem().to_owned(),
@@ -76,7 +103,8 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Reply, Fault> {
     let json = tokens.iter().map(|token| {
         json!({
             "token": hex::encode(token.id), "person": token.person, "class": token.class,
-            "expires_s": token.expires_s, "state": state(token, now_s),
+            "expires_s": token.expires_s, "uses": token.uses, "uses_max": token.uses_max,
+            "approval": token.approval, "state": state(token, now_s),
         })
     });
     let text = tokens.iter().map(|token| {
@@ -92,11 +120,11 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Reply, Fault> {
 }
 
 fn state(token: &Token, now_s: u64) -> &'static str {
-    match (token.used_s, token.revoked_s) {
-        (Some(_), _) => "used",
-        (None, Some(_)) => "revoked",
-        (None, None) if token.expires_s <= now_s => "expired",
-        (None, None) => "live",
+    match token.revoked_s {
+        _ if token.uses >= token.uses_max => "used",
+        Some(_) => "revoked",
+        None if token.expires_s <= now_s => "expired",
+        None => "live",
     }
 }
 

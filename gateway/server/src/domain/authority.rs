@@ -7,16 +7,18 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use policies::terms::{DeviceId, TenantId};
+use policies::terms::{DeviceId, Digest, TenantId};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType,
+    SerialNumber, date_time_ymd,
 };
 
 use super::random;
 
-/// Certificates begin a little earlier, for clocks that are slow (C4).
+/// Certificates begin a little earlier, for clocks that are slow (C4); short ones by this part of their life.
 const BACKDATED_S: u64 = 300;
+const BACKDATED_PART: u64 = 10;
 const AUTHORITY_LIFETIME_S: u64 = 10 * 365 * 86_400;
 const SERVER_LIFETIME_S: u64 = 397 * 86_400;
 
@@ -24,6 +26,33 @@ const SERVER_LIFETIME_S: u64 = 397 * 86_400;
 pub(crate) struct Authority {
     certificate_pem: String,
     issuer: Issuer<'static, KeyPair>,
+}
+
+/// A request for a certificate, whose proof of possession was checked.
+pub(crate) struct Csr {
+    params: CertificateSigningRequestParams,
+    /// SHA-256 of the public key.
+    pub(crate) key: Digest,
+    /// SHA-256 of the request.
+    pub(crate) digest: Digest,
+}
+
+impl Csr {
+    pub(crate) fn parse(pem: &str) -> Result<Self, CsrRefused> {
+        let params = CertificateSigningRequestParams::from_pem(pem).map_err(|_| CsrRefused)?;
+        Ok(Self {
+            key: Digest::of(params.public_key.der_bytes()),
+            digest: Digest::of(pem.as_bytes()),
+            params,
+        })
+    }
+}
+
+/// A device's certificate.
+pub(crate) struct Issued {
+    pub(crate) pem: String,
+    pub(crate) serial: [u8; 16],
+    pub(crate) ends_s: u64,
 }
 
 /// A CSR that cannot be read or does not prove possession of its key.
@@ -65,18 +94,15 @@ impl Authority {
         &self.certificate_pem
     }
 
-    /// Issues a device's TLS client certificate, PEM.
+    /// Issues a device's TLS client certificate.
     pub(crate) fn issue_device(
         &self,
-        csr_pem: &str,
+        csr: Csr,
         tenant: &TenantId,
         device: DeviceId,
         now_s: u64,
         lifetime_s: u64,
-    ) -> anyhow::Result<Result<String, CsrRefused>> {
-        let Ok(mut request) = CertificateSigningRequestParams::from_pem(csr_pem) else {
-            return Ok(Err(CsrRefused));
-        };
+    ) -> anyhow::Result<Issued> {
         let uri = spiffe_uri(tenant, device);
         let mut params = CertificateParams::default();
         params.distinguished_name = name(&format!("agent {device}"));
@@ -85,12 +111,17 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        set_validity(&mut params, now_s, lifetime_s)?;
+        let serial = set_validity(&mut params, now_s, lifetime_s)?;
+        let mut request = csr.params;
         request.params = params;
-        Ok(Ok(request
+        let certificate = request
             .signed_by(&self.issuer)
-            .context("cannot sign the device's certificate")?
-            .pem()))
+            .context("cannot sign the device's certificate")?;
+        Ok(Issued {
+            pem: certificate.pem(),
+            serial,
+            ends_s: now_s.saturating_add(lifetime_s),
+        })
     }
 
     /// Issues the gateway's own server certificate, PEM.
@@ -143,12 +174,19 @@ fn subject(name: &str) -> anyhow::Result<SanType> {
     })
 }
 
-fn set_validity(params: &mut CertificateParams, now_s: u64, lifetime_s: u64) -> anyhow::Result<()> {
+/// Sets validity and a random serial number, which comes back.
+fn set_validity(params: &mut CertificateParams, now_s: u64, lifetime_s: u64) -> anyhow::Result<[u8; 16]> {
     let epoch = date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + Duration::from_secs(now_s.saturating_sub(BACKDATED_S));
+    let backdated_s = BACKDATED_S.min(lifetime_s / BACKDATED_PART);
+    params.not_before = epoch + Duration::from_secs(now_s.saturating_sub(backdated_s));
     params.not_after = epoch + Duration::from_secs(now_s.saturating_add(lifetime_s));
-    params.serial_number = Some(SerialNumber::from_slice(&random::bytes::<16>()?));
-    Ok(())
+    let mut serial = random::bytes::<16>()?;
+    // Positive and of full length, so that DER neither adds a byte nor takes one away.
+    if let Some(first) = serial.first_mut() {
+        *first = (*first & 0x7f) | 0x40;
+    }
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    Ok(serial)
 }
 
 #[cfg(test)]
@@ -175,13 +213,13 @@ mod tests {
         wish.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let csr = wish.serialize_request(&key).unwrap().pem().unwrap();
 
-        let pem = authority(&tenant)
-            .issue_device(&csr, &tenant, device, NOW_S, 86_400)
-            .unwrap()
+        let issued = authority(&tenant)
+            .issue_device(Csr::parse(&csr).unwrap(), &tenant, device, NOW_S, 86_400)
             .unwrap();
 
-        let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(issued.pem.as_bytes()).unwrap();
         let (_, certificate) = X509Certificate::from_der(&pem.contents).unwrap();
+        assert_eq!(certificate.raw_serial(), issued.serial);
         let names = &certificate
             .subject_alternative_name()
             .unwrap()
@@ -202,14 +240,25 @@ mod tests {
 
     #[test]
     fn request_with_a_broken_signature_is_refused() {
-        let tenant = TenantId::parse("acme").unwrap();
-        let device = DeviceId::from_bytes([7; 16]);
-        assert!(
-            authority(&tenant)
-                .issue_device("no request", &tenant, device, NOW_S, 86_400)
-                .unwrap()
-                .is_err()
+        let key = KeyPair::generate().unwrap();
+        let mut csr = CertificateParams::new(vec![])
+            .unwrap()
+            .serialize_request(&key)
+            .unwrap()
+            .der()
+            .to_vec();
+        *csr.last_mut().unwrap() ^= 1;
+        let altered = x509_parser::pem::Pem {
+            label: "CERTIFICATE REQUEST".to_owned(),
+            contents: csr,
+        };
+        let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &altered.contents);
+        let pem = format!(
+            "-----BEGIN {0}-----\n{base64}\n-----END {0}-----\n",
+            altered.label
         );
+        assert!(Csr::parse(&pem).is_err());
+        assert!(Csr::parse("no request").is_err());
     }
 
     #[test]

@@ -1,77 +1,97 @@
-//! A device joins (E1-E3, E9): token spent, proof checked, logged, recorded, and only then certified.
+//! A device joins (E1-E3, E9).
+//!
+//! ```text
+//! proof, CSR, token ─► spent and noted in one transaction ─► waiting ─► approved | denied
+//!                                                         ╰────────────────╯
+//!            certified ◄─ recorded ◄─ logged (device-add) ◄───── approved
+//! ```
+//! The same request finds its enrollment again, wherever it stopped: a lost answer is answered alike (E4).
 
 use gateway_api::error::ErrorCode;
-use gateway_api::v1::enroll::{EnrollRequest, EnrollResponse, proof_message};
-use policies::directory::DirectoryEntry;
+use gateway_api::v1::enroll::{EnrollRequest, EnrollResponse, Waiting, fingerprint, proof_message};
+use policies::directory::{DirectoryEntry, LoggedDevice};
 use policies::keys::DevicePublicKey;
 use policies::terms::{DeviceId, Digest};
 use serde_json::json;
 
+use super::authority::Csr;
 use super::fault::Fault;
-use super::gateway::Gateway;
+use super::gateway::{Device, Gateway};
 use super::random;
 use super::record::Kind;
+use super::renewal;
+use crate::store::enrollments::{self, Enrollment, State};
+use crate::store::identity;
 use crate::store::tokens::Token;
 
 const TOKEN_BYTES: usize = 32;
 const VERSION_CHARS_MAX: usize = 64;
 
-/// Enrols a device.
-pub(crate) async fn enroll(gateway: &Gateway, request: &EnrollRequest) -> Result<EnrollResponse, Fault> {
+/// What a device is answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Enrolled(EnrollResponse),
+    /// An administrator must approve it.
+    Waiting(Waiting),
+}
+
+/// Enrols a device, or goes on with an enrollment that was begun.
+pub(crate) async fn enroll(gateway: &Gateway, request: &EnrollRequest) -> Result<Answer, Fault> {
     gateway.check_open()?;
     let key = check_proof(request)?;
-    let now_s = gateway.clock.now_s();
-    let device = DeviceId::from_bytes(random::bytes()?);
-    let certificate_pem = gateway
-        .keys
-        .authority
-        .issue_device(
-            &request.csr_pem,
-            &gateway.config.tenant,
-            device,
-            now_s,
-            gateway.config.identity.certificate_lifetime_s,
-        )?
-        .map_err(|refused| Fault::new(ErrorCode::ProofInvalid, refused.to_string()))?;
-    let token = spend(gateway, &request.token.0, now_s).await?;
-    let person = gateway
-        .store
-        .person_by_id(token.person)
-        .await?
-        .filter(|person| person.revoked_s.is_none());
-    let person = person.ok_or_else(|| Fault::new(ErrorCode::NotEnrolled, "the token's person has left"))?;
-    let entry = DirectoryEntry::DeviceAdd {
-        device,
-        person: person.id,
-        key: key.to_sec1(),
-        class: token.class,
-        at_s: now_s,
+    let csr = parse_csr(&request.csr_pem)?;
+    let _one_at_a_time = gateway.issuing.lock().await;
+    let enrollment = match gateway.store.enrollment(digest(request)).await? {
+        Some(begun) => begun,
+        None => begin(gateway, request, &key, &csr).await?,
     };
-    let log_index = gateway
-        .directory
-        .append(entry)
-        .await
-        .map_err(|error| gateway.storage_fault(&error))?;
+    match enrollment.state {
+        State::Waiting => Ok(Answer::Waiting(Waiting {
+            fingerprint: fingerprint(&enrollment.key),
+        })),
+        State::Denied => Err(Fault::new(
+            ErrorCode::TokenInvalid,
+            "an administrator denied this enrollment",
+        )),
+        State::Approved => certify(gateway, &enrollment, csr, &request.agent_version)
+            .await
+            .map(Answer::Enrolled),
+        State::Done { ref certificate_pem } => {
+            let logged = logged_device(gateway, enrollment.device)?;
+            let certificate_pem = certificate_pem.clone();
+            Ok(Answer::Enrolled(response(gateway, &logged, certificate_pem)))
+        }
+    }
+}
+
+/// An administrator decides on the device of this fingerprint; false when none waits.
+pub(crate) async fn decide(gateway: &Gateway, shown: &str, approve: bool) -> Result<bool, Fault> {
+    gateway.health.check_writable()?;
+    let waiting = gateway.store.waiting_enrollments().await?;
+    let Some(enrollment) = waiting.iter().find(|waiting| fingerprint(&waiting.key) == shown) else {
+        return Ok(false);
+    };
     let payload = json!({
-        "device": device,
-        "person": person.id,
-        "class": token.class,
-        "token": hex::encode(token.id),
-        "log_index": log_index,
-        "agent_version": request.agent_version,
-        "certificate": Digest::of(certificate_pem.as_bytes()),
+        "device": enrollment.device,
+        "person": enrollment.person,
+        "token": hex::encode(enrollment.token),
+        "fingerprint": shown,
+        "approved": approve,
     });
-    gateway.record(Kind::Enroll, Some(person.id), payload).await?;
-    gateway.wake.everyone();
-    tracing::info!(%device, log_index, "device enrolled");
-    Ok(EnrollResponse {
-        device,
-        person: person.id,
-        class: token.class,
-        tenant: gateway.config.tenant.clone(),
-        certificate_pem,
-        log_index,
-    })
+    gateway
+        .record(Kind::EnrollDecision, Some(enrollment.person), payload)
+        .await?;
+    Ok(gateway
+        .store
+        .decide_enrollment(enrollment.request, approve)
+        .await?)
+}
+
+/// What makes two requests the same one.
+fn digest(request: &EnrollRequest) -> Digest {
+    let mut asked = proof_message(&request.token.0, &request.csr_pem);
+    asked.extend(&request.device_key.0);
+    Digest::of(&asked)
 }
 
 fn check_proof(request: &EnrollRequest) -> Result<DevicePublicKey, Fault> {
@@ -94,25 +114,184 @@ fn check_proof(request: &EnrollRequest) -> Result<DevicePublicKey, Fault> {
     }
 }
 
-/// Spends the token. It is looked up by its hash, which is then compared in constant time, so that neither the lookup
-/// nor the comparison says anything about a stored token.
-async fn spend(gateway: &Gateway, token: &[u8], now_s: u64) -> Result<Token, Fault> {
-    let invalid = || {
-        Fault::new(
-            ErrorCode::TokenInvalid,
-            "the token is unknown, used, revoked or expired",
-        )
-    };
-    if token.len() != TOKEN_BYTES {
-        return Err(invalid());
+fn parse_csr(pem: &str) -> Result<Csr, Fault> {
+    Csr::parse(pem).map_err(|refused| Fault::new(ErrorCode::ProofInvalid, refused.to_string()))
+}
+
+/// Spends the token, after everything that can be refused without spending it.
+async fn begin(
+    gateway: &Gateway,
+    request: &EnrollRequest,
+    key: &DevicePublicKey,
+    csr: &Csr,
+) -> Result<Enrollment, Fault> {
+    let now_s = gateway.clock.now_s();
+    let hash = check_token(gateway, request).await?;
+    if gateway.store.is_certified(csr.key).await? {
+        return Err(Fault::new(
+            ErrorCode::ProofInvalid,
+            "the TLS key was certified before",
+        ));
     }
-    let hash = Digest::of(token);
-    let spent = gateway
-        .store
-        .spend_token(hash, now_s)
-        .await?
-        .ok_or_else(invalid)?;
-    aws_lc_rs::constant_time::verify_slices_are_equal(spent.hash.as_bytes(), hash.as_bytes())
-        .map_err(|_| invalid())?;
-    Ok(spent)
+    let device = match request.again {
+        Some(device) => device,
+        None => DeviceId::from_bytes(random::bytes()?),
+    };
+    let begin = |token: &Token| Enrollment {
+        request: digest(request),
+        token: token.id,
+        device,
+        person: token.person,
+        class: token.class,
+        key: key.to_sec1(),
+        csr_pem: request.csr_pem.clone(),
+        at_s: now_s,
+        state: if token.approval {
+            State::Waiting
+        } else {
+            State::Approved
+        },
+    };
+    let begun = gateway.store.begin_enrollment(hash, now_s, begin).await?;
+    let (token, enrollment) = begun.ok_or_else(token_invalid)?;
+    let payload = json!({
+        "token": hex::encode(token.id), "person": token.person, "device": enrollment.device, "used": true,
+    });
+    gateway.record(Kind::Token, Some(token.person), payload).await?;
+    Ok(enrollment)
+}
+
+/// Finds the token by its hash, which is then compared in constant time, so that neither the lookup nor the comparison
+/// says anything about a stored token.
+async fn check_token(gateway: &Gateway, request: &EnrollRequest) -> Result<Digest, Fault> {
+    if request.token.0.len() != TOKEN_BYTES {
+        return Err(token_invalid());
+    }
+    let hash = Digest::of(&request.token.0);
+    let token = gateway.store.token(hash).await?.ok_or_else(token_invalid)?;
+    aws_lc_rs::constant_time::verify_slices_are_equal(token.hash.as_bytes(), hash.as_bytes())
+        .map_err(|_| token_invalid())?;
+    let is_elsewhere = |bound: Option<Digest>, said: Option<Digest>| bound.is_some() && bound != said;
+    if is_elsewhere(token.host, request.host) || is_elsewhere(token.serial, request.serial) {
+        return Err(Fault::new(
+            ErrorCode::TokenInvalid,
+            "the token is bound to another machine",
+        ));
+    }
+    let person = gateway.store.person_by_id(token.person).await?;
+    if person.is_none_or(|person| person.revoked_s.is_some()) {
+        return Err(Fault::new(ErrorCode::NotEnrolled, "the token's person has left"));
+    }
+    if let Some(device) = request.again {
+        check_again(gateway, device, &token, &request.device_key.0)?;
+    }
+    Ok(hash)
+}
+
+/// A device enrols again as itself with the key that is logged for it, by a token of its own person (E8).
+fn check_again(gateway: &Gateway, device: DeviceId, token: &Token, key: &[u8]) -> Result<(), Fault> {
+    let logged = logged_device(gateway, device)?;
+    if logged.revoked {
+        return Err(Fault::new(
+            ErrorCode::DeviceRevoked,
+            "a revoked device does not come back: enrol in a new folder",
+        ));
+    }
+    if logged.key.to_sec1() != key || logged.person != token.person || logged.class != token.class {
+        return Err(Fault::new(
+            ErrorCode::TokenInvalid,
+            "the token is for another person or class than the device's",
+        ));
+    }
+    Ok(())
+}
+
+fn logged_device(gateway: &Gateway, device: DeviceId) -> Result<LoggedDevice, Fault> {
+    gateway.directory.device(device).ok_or_else(|| {
+        Fault::new(
+            ErrorCode::IdentityInvalid,
+            "the device is not in the directory log: enrol in a new folder",
+        )
+    })
+}
+
+fn token_invalid() -> Fault {
+    Fault::new(
+        ErrorCode::TokenInvalid,
+        "the token is unknown, used, revoked or expired",
+    )
+}
+
+/// Logged, recorded, and only then certified.
+async fn certify(
+    gateway: &Gateway,
+    enrollment: &Enrollment,
+    csr: Csr,
+    agent_version: &str,
+) -> Result<EnrollResponse, Fault> {
+    let logged = match gateway.directory.device(enrollment.device) {
+        Some(logged) => logged,
+        None => append(gateway, enrollment).await?,
+    };
+    if logged.revoked {
+        return Err(Fault::new(
+            ErrorCode::DeviceRevoked,
+            "this device has been revoked",
+        ));
+    }
+    let device = Device {
+        id: logged.device,
+        person: logged.person,
+    };
+    let issued = gateway.store.certificates(device.id).await?;
+    let generation = issued
+        .last()
+        .map_or(1, |newest| newest.generation.saturating_add(1));
+    let certificate = renewal::issue(gateway, &device, csr, generation)?;
+    let certificate_pem = certificate.pem.clone().unwrap_or_default();
+    let payload = json!({
+        "device": device.id,
+        "person": device.person,
+        "class": logged.class,
+        "token": hex::encode(enrollment.token),
+        "log_index": logged.index,
+        "agent_version": agent_version,
+        "generation": generation,
+        "certificate": Digest::of(certificate_pem.as_bytes()),
+    });
+    gateway.record(Kind::Enroll, Some(device.person), payload).await?;
+    let mut write = gateway.store.write().await?;
+    identity::add_certificate(&mut write, device.id, &certificate).await?;
+    enrollments::finish(&mut write, enrollment.request, &certificate_pem).await?;
+    write.commit().await?;
+    gateway.wake.everyone();
+    tracing::info!(device = %device.id, log_index = logged.index, generation, "device enrolled");
+    Ok(response(gateway, &logged, certificate_pem))
+}
+
+async fn append(gateway: &Gateway, enrollment: &Enrollment) -> Result<LoggedDevice, Fault> {
+    let entry = DirectoryEntry::DeviceAdd {
+        device: enrollment.device,
+        person: enrollment.person,
+        key: enrollment.key,
+        class: enrollment.class,
+        at_s: gateway.clock.now_s(),
+    };
+    gateway
+        .directory
+        .append(entry)
+        .await
+        .map_err(|error| gateway.storage_fault(&error))?;
+    logged_device(gateway, enrollment.device)
+}
+
+fn response(gateway: &Gateway, logged: &LoggedDevice, certificate_pem: String) -> EnrollResponse {
+    EnrollResponse {
+        device: logged.device,
+        person: logged.person,
+        class: logged.class,
+        tenant: gateway.config.tenant.clone(),
+        certificate_pem,
+        log_index: logged.index,
+    }
 }

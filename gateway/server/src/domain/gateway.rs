@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::fault::Fault;
 use super::membership::{Group, Registry};
 use super::policy::PolicyInForce;
+use super::quarantine::Quarantine;
 use super::record::{Kind, Record};
 use super::restored::Restored;
 use crate::clock::{self, Clock};
@@ -45,6 +46,7 @@ pub(crate) struct Gateway {
     pub(crate) relay: Relay,
     pub(crate) wake: Arc<Wake>,
     pub(crate) health: Arc<Health>,
+    pub(crate) quarantine: Quarantine,
     /// `https://host:port` that agents are told.
     public_url: Mutex<Option<String>>,
     /// One change of a group at a time.
@@ -55,6 +57,8 @@ pub(crate) struct Gateway {
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// One rejoin at a time: a request that comes twice at once makes one entry.
     pub(crate) rejoining: tokio::sync::Mutex<()>,
+    /// One certificate at a time: a request that comes twice at once gets one.
+    pub(crate) issuing: tokio::sync::Mutex<()>,
     /// Held until the process ends.
     _lock: File,
 }
@@ -157,6 +161,7 @@ impl Gateway {
                 );
                 PolicyInForce::default()
             });
+        let quarantine = Quarantine::new(store.quarantined().await?);
         let (relay, queue) = Relay::new();
         let gateway = Arc::new(Self {
             layout,
@@ -172,11 +177,13 @@ impl Gateway {
             relay,
             wake: Arc::default(),
             health: Arc::default(),
+            quarantine,
             public_url: Mutex::default(),
             group_locks: Mutex::default(),
             failed_enrollments: Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
             rejoining: tokio::sync::Mutex::default(),
+            issuing: tokio::sync::Mutex::default(),
             _lock: lock,
         });
         let writer = gateway.start_writer(queue);

@@ -28,6 +28,10 @@ kinds! {
     Group => "group";
     Token => "token";
     Enroll => "enroll";
+    EnrollDecision => "enroll-decision";
+    Renew => "renew";
+    DeviceQuarantine => "device-quarantine";
+    DeviceRelease => "device-release";
     Unenroll => "unenroll";
     DeviceRevoke => "device-revoke";
     DeviceRejoin => "device-rejoin";

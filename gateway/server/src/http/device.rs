@@ -1,5 +1,6 @@
 //! Who is asking: a `Device` in a handler's signature is the proof that a current certificate of a logged, unrevoked
-//! device was shown. Session resumption keeps old identities, so the status is checked on every request (H4, E6).
+//! device out of quarantine was shown; a `RenewingDevice`, that it may have ended lately (E5). Session resumption and
+//! kept-alive connections keep old identities, so all of it is checked on every request (H4, E6).
 
 use std::any::Any;
 use std::future::{Ready, ready};
@@ -17,11 +18,15 @@ use super::problem::ApiError;
 use crate::domain::authority::device_of_uri;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
+use crate::domain::quarantine;
+use crate::domain::renewal::RenewingDevice;
 
 /// What the peer's certificate says; rustls has verified its chain to our own authority.
 #[derive(Clone, Copy, Debug)]
 struct PeerCertificate {
     device: DeviceId,
+    /// None for one that we did not number ourselves.
+    serial: Option<[u8; 16]>,
     not_after_s: u64,
 }
 
@@ -46,6 +51,7 @@ fn peer(tenant: &TenantId, der: &[u8]) -> Option<PeerCertificate> {
     let not_after_s = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
     Some(PeerCertificate {
         device: device_of_uri(tenant, uri)?,
+        serial: certificate.raw_serial().try_into().ok(),
         not_after_s,
     })
 }
@@ -59,7 +65,42 @@ impl FromRequest for Device {
     }
 }
 
+impl FromRequest for RenewingDevice {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(authenticate_renewing(request).map_err(ApiError::from))
+    }
+}
+
 fn authenticate(request: &HttpRequest) -> Result<Device, Fault> {
+    let (gateway, peer) = shown(request)?;
+    if peer.not_after_s <= gateway.clock.now_s() {
+        return Err(Fault::new(
+            ErrorCode::IdentityExpired,
+            "the certificate has ended",
+        ));
+    }
+    admit(gateway, &peer)
+}
+
+fn authenticate_renewing(request: &HttpRequest) -> Result<RenewingDevice, Fault> {
+    let (gateway, peer) = shown(request)?;
+    let window_s = gateway.config.identity.renewal_window_s;
+    if peer.not_after_s.saturating_add(window_s) <= gateway.clock.now_s() {
+        return Err(Fault::new(
+            ErrorCode::IdentityInvalid,
+            "the certificate ended too long ago to be renewed",
+        ));
+    }
+    Ok(RenewingDevice {
+        device: admit(gateway, &peer)?,
+        serial: peer.serial,
+    })
+}
+
+fn shown(request: &HttpRequest) -> Result<(&Gateway, PeerCertificate), Fault> {
     let peer = request.conn_data::<PeerCertificate>().copied();
     let peer = peer.ok_or_else(|| {
         Fault::new(
@@ -70,41 +111,35 @@ fn authenticate(request: &HttpRequest) -> Result<Device, Fault> {
     let gateway = request
         .app_data::<web::Data<Arc<Gateway>>>()
         .ok_or_else(|| Fault::new(ErrorCode::Internal, "the gateway is not set up"))?;
-    if peer.not_after_s <= gateway.clock.now_s() {
-        return Err(Fault::new(
-            ErrorCode::IdentityInvalid,
-            "the certificate has expired",
-        ));
-    }
-    let device = gateway.directory.device(peer.device);
-    let device = device.ok_or_else(|| {
+    Ok((gateway, peer))
+}
+
+fn admit(gateway: &Gateway, peer: &PeerCertificate) -> Result<Device, Fault> {
+    let logged = gateway.directory.device(peer.device).ok_or_else(|| {
         Fault::new(
             ErrorCode::IdentityInvalid,
             "the device is not in the directory log",
         )
     })?;
-    if device.revoked {
-        return Err(revoked());
-    }
-    Ok(Device {
-        id: peer.device,
-        person: device.person,
-    })
+    let device = Device {
+        id: logged.device,
+        person: logged.person,
+    };
+    check_admitted(gateway, &device)?;
+    Ok(device)
 }
 
-/// Whether the device is still unrevoked: asked again before an answer that took a while (H4).
-pub(super) fn check_unrevoked(gateway: &Gateway, device: &Device) -> Result<(), Fault> {
-    if gateway
-        .directory
-        .device(device.id)
-        .is_none_or(|logged| logged.revoked)
-    {
-        Err(revoked())
-    } else {
-        Ok(())
+/// Whether the device is neither revoked nor quarantined: asked again before an answer that took a while (H4).
+pub(super) fn check_admitted(gateway: &Gateway, device: &Device) -> Result<(), Fault> {
+    let logged = gateway.directory.device(device.id);
+    if logged.is_none_or(|logged| logged.revoked) {
+        return Err(Fault::new(
+            ErrorCode::DeviceRevoked,
+            "this device has been revoked",
+        ));
     }
-}
-
-fn revoked() -> Fault {
-    Fault::new(ErrorCode::DeviceRevoked, "this device has been revoked")
+    match gateway.quarantine.cause(device.id) {
+        Some(cause) => Err(quarantine::fault(cause)),
+        None => Ok(()),
+    }
 }

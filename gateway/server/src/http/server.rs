@@ -18,7 +18,7 @@ use crate::limits;
 
 /// Serves devices until stopped.
 pub(crate) fn serve(gateway: &Arc<Gateway>, listener: TcpListener) -> anyhow::Result<Server> {
-    let tls = tls::server_config(&gateway.config, &gateway.keys, gateway.clock.now_s())?;
+    let tls = tls::server_config(&gateway.config, &gateway.keys, &gateway.clock)?;
     let tenant = gateway.config.tenant.clone();
     let workers = std::thread::available_parallelism()?.get();
     let connections = connections_per_worker(raise_descriptor_limit()?, workers);

@@ -10,6 +10,7 @@ mod groups;
 mod key_packages;
 mod preflight;
 mod rejoin;
+mod renew;
 mod stories;
 mod sync;
 mod unenroll;
@@ -21,6 +22,7 @@ use gateway_api::v1 as api;
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .route(api::enroll::PATH, web::post().to(enroll::enroll))
+        .route(api::renew::PATH, web::post().to(renew::renew))
         .route(api::directory::PEOPLE_PATH, web::get().to(directory::people))
         .route(
             api::directory::CHECKPOINT_PATH,

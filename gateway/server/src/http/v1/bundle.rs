@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
 use crate::domain::policy::ActiveBundle;
+use crate::http::device;
 use crate::http::problem::ApiResult;
 use crate::limits;
 
@@ -43,11 +44,13 @@ pub(super) async fn bundle(
         let rung = bell.notified();
         tokio::pin!(rung);
         rung.as_mut().enable();
+        device::check_admitted(&gateway, &device)?;
         let current = gateway.policy.load().current.clone();
         if let Some(bundle) = current.as_ref().filter(|bundle| etag(bundle) != known) {
             return answer(&gateway, bundle, HttpResponse::Ok());
         }
         let over = gateway.relay.is_closed() || tokio::time::timeout_at(deadline, rung).await.is_err();
+        device::check_admitted(&gateway, &device)?;
         match current {
             Some(bundle) if over => return answer(&gateway, &bundle, HttpResponse::NotModified()),
             None if over => return Err(Fault::not_found().into()),

@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Payload};
 use gateway_api::v1::enroll::EnrollRequest;
 
-use crate::domain::enrollment;
+use crate::domain::enrollment::{self, Answer};
 use crate::domain::gateway::Gateway;
 use crate::http::body;
 use crate::http::problem::ApiResult;
@@ -15,8 +15,11 @@ use crate::limits;
 pub(super) async fn enroll(gateway: Data<Arc<Gateway>>, mut payload: Payload) -> ApiResult {
     let request: EnrollRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
     gateway.check_enrollment_rate()?;
-    let response = enrollment::enroll(&gateway, &request)
+    let answer = enrollment::enroll(&gateway, &request)
         .await
         .inspect_err(|_| gateway.count_failed_enrollment())?;
-    Ok(HttpResponse::Created().json(response))
+    Ok(match answer {
+        Answer::Enrolled(enrolled) => HttpResponse::Created().json(enrolled),
+        Answer::Waiting(waiting) => HttpResponse::Accepted().json(waiting),
+    })
 }

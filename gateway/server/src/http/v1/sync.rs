@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
-use crate::domain::rejoin;
+use crate::domain::{quarantine, rejoin};
 use crate::http::problem::ApiResult;
 use crate::http::{body, device};
 use crate::limits;
@@ -27,6 +27,7 @@ pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payloa
     if request.groups.len() > limits::SYNC_GROUPS_MAX {
         return Err(Fault::bad_request(format!("name at most {} groups", limits::SYNC_GROUPS_MAX)).into());
     }
+    quarantine::check_origin(&gateway, &device, &request.origin).await?;
     if let Some(mark) = request.state {
         // Before anything is acknowledged: an old state speaks for nothing.
         rejoin::check_state(&gateway, &device, mark).await?;
@@ -43,12 +44,12 @@ pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payloa
         tokio::pin!(rung);
         rung.as_mut().enable();
         let response = collect(&gateway, &device, &request).await?;
-        device::check_unrevoked(&gateway, &device)?;
+        device::check_admitted(&gateway, &device)?;
         if gateway.relay.is_closed() || has_news(&request, &response) {
             return Ok(HttpResponse::Ok().json(response));
         }
         if tokio::time::timeout_at(deadline, rung).await.is_err() {
-            device::check_unrevoked(&gateway, &device)?;
+            device::check_admitted(&gateway, &device)?;
             return Ok(HttpResponse::Ok().json(response));
         }
     }

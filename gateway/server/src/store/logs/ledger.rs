@@ -310,6 +310,10 @@ fn retention(kind: Kind) -> RetentionClass {
         | Kind::Token
         | Kind::Enroll
         | Kind::Unenroll
+        | Kind::EnrollDecision
+        | Kind::Renew
+        | Kind::DeviceQuarantine
+        | Kind::DeviceRelease
         | Kind::DeviceRevoke
         | Kind::DeviceRejoin
         | Kind::Audience

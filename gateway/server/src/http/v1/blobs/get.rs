@@ -37,7 +37,7 @@ pub(in crate::http::v1) async fn get(
         .ok_or_else(Fault::not_found)?;
     let key = ObjectKey::unwrap(&bucket, &blob.object, &blob.wrapped_key).map_err(anyhow::Error::from)?;
     let stored = gateway.objects.read(&blob.object).await?;
-    device::check_unrevoked(&gateway, &device)?;
+    device::check_admitted(&gateway, &device)?;
     Ok(HttpResponse::Ok().body(SizedStream::new(blob.size_bytes, clear(stored, key))))
 }
 
