@@ -32,6 +32,10 @@ pub const MATCHER_DEPTH_MAX: usize = 32;
 pub const MATCHER_BYTES_MAX: usize = 4_000;
 /// Problems that are told at once: more than an author reads.
 pub const PROBLEMS_MAX: usize = 200;
+/// How long a policy may be stale before its `offline_mode` acts, unless it says otherwise, seconds (B4): 14 days.
+pub const OFFLINE_GRACE_S: u64 = 14 * 86_400;
+/// The longest such time: a quarter of a year.
+pub const OFFLINE_GRACE_S_MAX: u64 = 90 * 86_400;
 /// How far a bundle's version may rise at once, against fast-forward to the end of the numbers (B3).
 pub const VERSION_JUMP_MAX: u64 = 1_000_000;
 /// How long a bundle may be in force, seconds: a year and a month (B1).

@@ -6,9 +6,9 @@ use crate::bundle::VerifiedBundle;
 use crate::cases::Case;
 use crate::detector::Detector;
 use crate::document::{Checked, Folder, OfflineMode, Problems, check_parts};
-use crate::rule::Rule;
+use crate::rule::{OfflineRule, Rule};
 use crate::sharing::Sharing;
-use crate::terms::{Digest, Label, PolicyRef, TenantId};
+use crate::terms::{Action, Digest, Label, PolicyRef, TenantId};
 
 /// A policy that can decide.
 #[derive(Clone, Debug)]
@@ -105,6 +105,23 @@ impl Plan {
     #[must_use]
     pub const fn offline_mode(&self) -> OfflineMode {
         self.checked.policy.offline_mode
+    }
+
+    /// How long the policy may be stale before that mode acts, seconds (B4).
+    #[must_use]
+    pub const fn offline_grace_s(&self) -> u64 {
+        self.checked.policy.offline_grace_s
+    }
+
+    /// The plan of `offline_mode = "audit"`: every rule fires and reports as before, and none stops anything (B4).
+    #[must_use]
+    pub fn audited(mut self) -> Self {
+        for rule in &mut self.checked.rules {
+            rule.action = rule.action.min(Action::Audit);
+            rule.on_unscannable = rule.on_unscannable.map(|action| action.min(Action::Audit));
+            rule.offline = OfflineRule::Keep;
+        }
+        self
     }
 
     /// The tenant's time zone, by its IANA name (K24).

@@ -79,7 +79,7 @@ fn agent_that_runs_is_well_and_one_that_does_not_is_told_so() {
     let found = with_broken(&key, open, || patient(&world, "Alice"));
     assert_eq!(found, ["permissions", "keys", "agent"]);
 
-    let bundle = folder.join("policy/bundle");
+    let bundle = folder.join("policy/1.bundle");
     let cut = || fs::write(&bundle, "no bundle").unwrap();
     assert_eq!(
         with_broken(&bundle, cut, || patient(&world, "Alice")),

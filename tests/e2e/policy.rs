@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::world::{BLOCKED, PATIENCE, World, copy_folder};
+use crate::world::{BLOCKED, NO_POLICY, PATIENCE, World, copy_folder};
 
 /// A change that the admin publishes reaches the agent: a word of the company's own is blocked at once.
 fn forbid_word(world: &World, word: &str) {
@@ -105,4 +105,159 @@ fn half_signed_and_tampered_bundles_are_not_published() {
     fs::write(&whole, bytes).unwrap();
     assert_ne!(world.gateway(["policy", "publish", &whole]).code, 0);
     assert_eq!(policy_version(&world, "Alice"), 1);
+}
+
+/// The fleet's view of Alice's device.
+fn fleet(world: &World) -> serde_json::Value {
+    let status = world.gateway(["policy", "status"]).succeeded().json();
+    let devices = status["devices"].as_array().unwrap();
+    devices
+        .iter()
+        .find(|device| device["name"] == "Alice")
+        .unwrap()
+        .clone()
+}
+
+fn wait_alarm(world: &World, part: &str) {
+    let wait = ["status", "--wait-alarm", part, "--timeout", PATIENCE];
+    world.agent("Alice", wait).succeeded();
+}
+
+fn wait_policy(world: &World, version: &str) {
+    let wait = ["status", "--wait-policy", version, "--timeout", PATIENCE];
+    world.agent("Alice", wait).succeeded();
+}
+
+fn publish(world: &World, version: u64) {
+    let bundle = world.sign_policy(version);
+    world.gateway(["policy", "publish", &bundle]).succeeded();
+}
+
+/// B6, B10: a policy whose own test does not hold is tried in a child and does not decide; the gateway knows why, and a
+/// higher version that mends it decides.
+#[test]
+fn policy_that_fails_its_own_test_is_rejected() {
+    let mut world = World::new();
+    world.employ("Alice", "employees");
+    wait_policy(&world, "1");
+    assert_eq!(fleet(&world)["state"], "active");
+    let tests = world.path("policy/tests/wrong.toml");
+    let wrong = "[[test]]\nname = \"lunch is blocked\"\ndraft = { text = \"Lunch at noon.\" }\ngroup = [\"employees\"]\nexpect = { action = \"block\" }\n";
+    fs::write(&tests, wrong).unwrap();
+    publish(&world, 2);
+    wait_alarm(&world, "lunch is blocked");
+    assert_eq!(policy_version(&world, "Alice"), 1);
+    let told = fleet(&world);
+    assert_eq!(told["active"], 1);
+    assert_eq!(
+        (&told["version"], &told["state"]),
+        (&2.into(), &"rejected".into())
+    );
+    assert_eq!(told["reason"], "test-failed");
+    let found = world
+        .gateway(["log", "search", "--kind", "policy-rejected"])
+        .succeeded()
+        .json();
+    assert_eq!(found["entries"].as_array().unwrap().len(), 1);
+
+    // It is not tried again after a restart, and the one before decides.
+    world.stop_agent("Alice");
+    world.start_agent("Alice");
+    assert_eq!(policy_version(&world, "Alice"), 1);
+    fs::remove_file(&tests).unwrap();
+    publish(&world, 3);
+    wait_policy(&world, "3");
+    assert_eq!(fleet(&world)["state"], "active");
+}
+
+/// B7, B10, K20: three crashes after a new version: the one before decides, blocks, and the gateway is told.
+#[test]
+fn agent_that_crashes_returns_to_the_policy_before() {
+    let mut world = World::with_team();
+    wait_policy(&world, "1");
+    forbid_word(&world, "marzipan");
+    publish(&world, 2);
+    wait_policy(&world, "2");
+    for _ in 0..3 {
+        assert_eq!(policy_version(&world, "Alice"), 2);
+        world.kill_agent("Alice");
+        world.start_agent("Alice");
+    }
+    assert_eq!(policy_version(&world, "Alice"), 1);
+    wait_alarm(&world, "policy_rejected");
+    let told = fleet(&world);
+    assert_eq!(
+        (&told["version"], &told["reason"]),
+        (&2.into(), &"crashes".into())
+    );
+    assert_eq!(told["active"], 1);
+    // A fourth start changes nothing.
+    world.kill_agent("Alice");
+    world.start_agent("Alice");
+    assert_eq!(policy_version(&world, "Alice"), 1);
+    let secret = "my credit card 4556737586899855";
+    world
+        .agent("Alice", ["share", "--audience", "team", "--text", secret])
+        .ended_with(BLOCKED);
+    publish(&world, 3);
+    wait_policy(&world, "3");
+    world
+        .agent("Alice", ["check", "--text", "about marzipan"])
+        .ended_with(BLOCKED);
+}
+
+/// What happens to a secret once the gateway was away for longer than the policy allows, and after it is back.
+fn overdue(mode: &str, while_overdue: i32) {
+    let mut world = World::new();
+    world.stop_gateway();
+    let file = world.path("gateway").join("gateway.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    let config = config.replace("timestamp_lifetime_s = 86400", "timestamp_lifetime_s = 4");
+    fs::write(&file, config).unwrap();
+    world.start_gateway();
+    world.employ("Alice", "employees");
+    let file = world.path("policy/policy.toml");
+    let policy = fs::read_to_string(&file).unwrap();
+    let policy = policy.replace(
+        "offline_mode = \"keep\"",
+        &format!("offline_mode = \"{mode}\"\noffline_grace_s = 2"),
+    );
+    fs::write(&file, policy).unwrap();
+    publish(&world, 2);
+    wait_policy(&world, "2");
+    world.stop_gateway();
+    let secret = ["check", "--text", "my credit card 4556737586899855"];
+    let shown = format!("(`{mode}`)");
+    let told = if mode == "keep" {
+        "enforced as before"
+    } else {
+        &shown
+    };
+    wait_alarm(&world, told);
+    world.agent("Alice", secret).ended_with(while_overdue);
+    let status = world.agent("Alice", ["status"]).json();
+    assert_ne!(status["policy_freshness"], "fresh");
+    assert_eq!(status["policy_version"], 2);
+    // Also after a restart without the gateway.
+    world.stop_agent("Alice");
+    world.start_agent("Alice");
+    world.agent("Alice", secret).ended_with(while_overdue);
+}
+
+/// B4
+#[test]
+fn overdue_policy_that_keeps_still_blocks() {
+    overdue("keep", BLOCKED);
+}
+
+/// B4
+#[test]
+fn overdue_policy_that_is_strict_seals_nothing() {
+    overdue("strict", NO_POLICY);
+}
+
+/// B4
+#[test]
+fn overdue_policy_that_audits_stops_nothing() {
+    overdue("audit", 0);
 }

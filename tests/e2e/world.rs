@@ -19,6 +19,7 @@ pub(crate) use process::{Answer, Process, Running, program, run};
 pub(crate) const BLOCKED: i32 = 10;
 pub(crate) const REFUSED: i32 = 13;
 pub(crate) const KEPT: i32 = 14;
+pub(crate) const NO_POLICY: i32 = 15;
 pub(crate) const WAITING: i32 = 16;
 /// How long anything that is awaited may take. A limit against hanging, not a measure.
 pub(crate) const PATIENCE: &str = "60s";

@@ -10,6 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     floor_s: AtomicU64,
+    /// How far the wall clock was ahead of the gateway's when it last answered.
+    ahead_s: AtomicU64,
 }
 
 impl Clock {
@@ -21,6 +23,17 @@ impl Clock {
     /// Remembers a time that a trusted key signed.
     pub(crate) fn saw_signed(&self, at_s: u64) {
         self.floor_s.fetch_max(at_s, Ordering::Relaxed);
+    }
+
+    /// Remembers the time that the gateway gave with an answer. It bounds nothing: it is only compared.
+    pub(crate) fn saw_gateway(&self, at_s: u64) {
+        self.ahead_s
+            .store(wall_s().saturating_sub(at_s), Ordering::Relaxed);
+    }
+
+    /// How far the wall clock is ahead of the gateway's, in seconds.
+    pub(crate) fn ahead_s(&self) -> u64 {
+        self.ahead_s.load(Ordering::Relaxed)
     }
 
     /// How far the wall clock is behind the last signed time, in seconds.
@@ -48,5 +61,16 @@ mod tests {
         clock.saw_signed(ahead);
         assert!(clock.now_s() >= ahead);
         assert!(clock.behind_s() > 4_000);
+    }
+
+    /// B5: a clock that is ahead is told and not corrected.
+    #[test]
+    fn a_wall_clock_ahead_of_the_gateway_is_seen() {
+        let clock = Clock::default();
+        clock.saw_gateway(wall_s() - 5_000);
+        assert!(clock.ahead_s() >= 5_000);
+        assert_eq!(clock.behind_s(), 0);
+        clock.saw_gateway(wall_s() + 5_000);
+        assert_eq!(clock.ahead_s(), 0);
     }
 }

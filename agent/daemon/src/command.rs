@@ -29,6 +29,7 @@ use crate::config::paths::Paths;
 use crate::exit::Exit;
 use crate::local::wire::LocalProblem;
 use crate::print;
+use crate::uplink::policy::trial;
 
 /// The agent of Sealgate: stories are checked here, before they are sealed.
 #[derive(Debug, Parser)]
@@ -86,6 +87,9 @@ enum Verb {
     Outbox(outbox::Outbox),
     /// Drafts that are kept for later.
     Pending(pending::Pending),
+    /// The agent's own child: tries the bundle on standard input.
+    #[command(name = trial::COMMAND, hide = true)]
+    PolicyTrial,
 }
 
 /// What every command gets.
@@ -121,6 +125,7 @@ impl Command {
             Verb::Notices(command) => command.execute(&context).await,
             Verb::Outbox(command) => command.execute(&context).await,
             Verb::Pending(command) => command.execute(&context).await,
+            Verb::PolicyTrial => trial::execute().map(|()| Exit::Done),
         };
         done.unwrap_or_else(|error| failed(&context, &error))
     }

@@ -75,6 +75,7 @@ pub(crate) async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Resu
     }
     let _lock = lock(&paths)?;
     let agent = Arc::new(Agent::open(paths).await?);
+    policy::stored::begin_run(&agent).await?;
     policy::load_last_good(&agent).await?;
     pending::recover(&agent.vault, agent.now_s()).await?;
     stories::forget_expired(&agent).await?;
@@ -107,6 +108,7 @@ pub(crate) async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Resu
         task.abort();
     }
     handle.stop(true).await;
+    policy::stored::end_run(&agent).await?;
     agent.vault.close().await;
     // A missing socket says that no agent runs.
     let _ = std::fs::remove_file(agent.paths.socket());
@@ -155,6 +157,7 @@ async fn connect(agent: &Agent) -> anyhow::Result<()> {
     agent.set_link(Link::Online);
     agent.all_clear("identity");
     policy::pull(agent).await?;
+    policy::tell_again(agent).await?;
     people::refresh(agent).await?;
     rejoin::resume(agent).await?;
     {
@@ -185,7 +188,8 @@ async fn catch_up_behind(agent: &Agent) -> anyhow::Result<()> {
 async fn poll(agent: &Agent) -> anyhow::Result<()> {
     let mut refreshed = Instant::now();
     loop {
-        let response = sync::wait(agent, limits::LONG_POLL_S).await?;
+        let response = sync::wait(agent, poll_wait_s(agent)).await?;
+        agent.clock.saw_gateway(response.now_s);
         let offered = response.policy_version;
         let policy_is_newer = offered > agent.policy.asked_version();
         let joined = !response.inbox.is_empty();
@@ -197,7 +201,8 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
         catch_up_behind(agent).await?;
         agent.set_link(Link::Online);
         renewal::carry_out(agent).await;
-        let due = refreshed.elapsed() >= REFRESH;
+        let due = refreshed.elapsed() >= REFRESH
+            || policy::freshness::refresh_at_s(agent).is_some_and(|at_s| at_s <= agent.now_s());
         if policy_is_newer || due {
             policy::pull(agent).await?;
             agent.policy.passed_over(offered);
@@ -214,6 +219,16 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
         foreign::settle(agent).await?;
         pending::send_waiting(agent).await?;
     }
+}
+
+/// How long the gateway may hold the next poll: with jitter, and not past the half of the life of the proof that the
+/// policy is the latest (B4, B9).
+fn poll_wait_s(agent: &Agent) -> u32 {
+    let shortest_s = limits::LONG_POLL_S.saturating_sub(limits::LONG_POLL_JITTER_S);
+    let wait_s = rand::rng().random_range(shortest_s..=limits::LONG_POLL_S);
+    let left_s = policy::freshness::refresh_at_s(agent).map(|at_s| at_s.saturating_sub(agent.now_s()));
+    let left_s = left_s.and_then(|left_s| u32::try_from(left_s).ok());
+    left_s.map_or(wait_s, |left_s| wait_s.min(left_s.max(1)))
 }
 
 /// What a failure means for the link.
@@ -251,7 +266,7 @@ async fn upload_events(agent: Arc<Agent>) {
     }
 }
 
-/// Sleeps until the next story ends, and forgets it.
+/// Sleeps until the next story ends, and forgets it; the policy grows stale here too.
 async fn forget(agent: Arc<Agent>) {
     let mut changes = agent.subscribe();
     loop {
@@ -266,6 +281,7 @@ async fn forget(agent: Arc<Agent>) {
             },
         }
         policy::end_if_expired(&agent);
+        policy::freshness::look(&agent);
         let done = async {
             stories::forget_expired(&agent).await?;
             forget_old(&agent).await
@@ -286,6 +302,7 @@ async fn until_next_expiry(agent: &Agent) -> anyhow::Result<Duration> {
     let next = [
         story::next_expiry(&mut connection).await?,
         foreign_story::next_expiry(&mut connection).await?,
+        policy::freshness::next_change_s(agent),
     ];
     Ok(next.into_iter().flatten().min().map_or(FORGET_PAUSE_MAX, |at_s| {
         Duration::from_secs(at_s.saturating_sub(agent.now_s()))

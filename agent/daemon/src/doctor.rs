@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use agent_seal::FileDeviceKey;
+use anyhow::Context as _;
 use gateway_api::error::ErrorCode;
 use nix::sys::statvfs::statvfs;
 use policies::bundle::UnverifiedBundle;
@@ -19,6 +20,7 @@ use crate::local::wire::{self, StatusAnswer};
 use crate::outbox::disk::{self, Disk};
 use crate::uplink::client::CallError;
 use crate::uplink::identity;
+use crate::uplink::policy::stored;
 use crate::uplink::tls::TlsIdentity;
 use crate::vault::setting::{self, Setting};
 use crate::vault::{Vault, damage, files};
@@ -112,22 +114,28 @@ async fn examine_state(paths: &Paths, enrollment: &Enrollment, now_s: u64, findi
         ),
     };
     findings.push(finding("state", checked));
-    if let Some(signed_s) = signed_time(paths).await {
+    if let Some((signed_s, active)) = remembered(paths).await {
         findings.push(finding("clock", clock_against(signed_s, now_s)));
-        findings.push(finding("policy", policy(paths, enrollment, signed_s, now_s)));
+        findings.push(finding(
+            "policy",
+            policy(paths, enrollment, active, signed_s, now_s),
+        ));
     }
 }
 
-/// The latest time that the gateway signed, if the store can be read.
-async fn signed_time(paths: &Paths) -> Option<u64> {
+/// The last signed time, and the version of the policy that decides.
+async fn remembered(paths: &Paths) -> Option<(u64, u64)> {
     let vault = Vault::open(paths).await.ok()?;
     let mut connection = vault.connection().await.ok()?;
     let signed_s = setting::read_number(&mut connection, &vault.cipher, Setting::SignedTime)
         .await
         .ok();
+    let active = setting::read_number(&mut connection, &vault.cipher, Setting::PolicyActive)
+        .await
+        .ok();
     drop(connection);
     vault.close().await;
-    signed_s
+    signed_s.zip(active)
 }
 
 /// Nobody else may read what is private, and it is all ours.
@@ -303,7 +311,7 @@ async fn running(paths: &Paths) -> Checked {
 /// B5
 fn clock_against(signed_s: u64, now_s: u64) -> Checked {
     let behind_s = signed_s.saturating_sub(now_s);
-    if behind_s <= limits::CLOCK_BEHIND_S {
+    if behind_s <= limits::CLOCK_SKEW_S {
         return Ok("not behind the gateway's".to_owned());
     }
     trouble(
@@ -313,10 +321,10 @@ fn clock_against(signed_s: u64, now_s: u64) -> Checked {
 }
 
 /// The stored bundle: whole, signed, not ended, and proved to be the latest within a day (B4).
-fn policy(paths: &Paths, enrollment: &Enrollment, signed_s: u64, now_s: u64) -> Checked {
+fn policy(paths: &Paths, enrollment: &Enrollment, active: u64, signed_s: u64, now_s: u64) -> Checked {
     let connect = "connect to the gateway; if that does not help, ask the administrator to publish a policy";
     let verified = || -> anyhow::Result<u64> {
-        let bytes = files::read_secret(&paths.policy().join("bundle"))?;
+        let (_, bytes) = stored::read(paths, active).context("there is no bundle of it")?;
         // Whether it is logged was checked when it came.
         let verified =
             UnverifiedBundle::parse(&bytes)?.verify(&enrollment.pins()?.trust, 0, now_s, Some(0))?;
@@ -400,7 +408,7 @@ mod tests {
     /// B5
     #[test]
     fn clock_behind_signed_times_is_found() {
-        assert!(clock_against(NOW_S + limits::CLOCK_BEHIND_S, NOW_S).is_ok());
+        assert!(clock_against(NOW_S + limits::CLOCK_SKEW_S, NOW_S).is_ok());
         assert!(found(clock_against(NOW_S + 500, NOW_S)).contains("500 s behind"));
     }
 

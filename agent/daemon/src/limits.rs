@@ -75,8 +75,26 @@ pub(crate) const KEY_PACKAGES_LOW: usize = 5;
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connecting to the gateway.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the gateway may hold a long poll (seconds, B9).
-pub(crate) const LONG_POLL_S: u32 = 25;
+/// How long the gateway may hold a long poll (seconds, B9): below the idle limits of proxies.
+pub(crate) const LONG_POLL_S: u32 = 55;
+/// By how much a poll may be shorter, so that a fleet does not come back at once after a restart of the gateway (B9).
+pub(crate) const LONG_POLL_JITTER_S: u32 = 10;
+/// Crashes after which an agent returns to the bundle before (B7).
+pub(crate) const CRASHES_MAX: usize = 3;
+/// The time in which they count, seconds.
+pub(crate) const CRASH_WINDOW_S: u64 = 600;
+/// The trial of a bundle: as long as a slow laptop needs to compile the largest, with room (B6).
+pub(crate) const TRIAL_TIMEOUT: Duration = Duration::from_secs(120);
+/// Its processor time, seconds.
+pub(crate) const TRIAL_CPU_S: u64 = 60;
+/// Its address space: engine, drafts of the policy's tests, and the stacks of idle threads.
+pub(crate) const TRIAL_MEMORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Its descriptors: it has its pipes and opens nothing.
+pub(crate) const TRIAL_DESCRIPTORS: u64 = 16;
+/// What is read of a bundle: more than one may hold.
+pub(crate) const TRIAL_BUNDLE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What is read of its answer: a sentence.
+pub(crate) const TRIAL_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// First pause after a failed call; doubles, with full jitter (S6).
 pub(crate) const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// Longest pause after failed calls.
@@ -96,8 +114,8 @@ pub(crate) const JOURNAL_DAYS: u64 = 30;
 /// Entries read from the directory log before they are put to the store.
 pub(crate) const DIRECTORY_ENTRIES_MAX: u64 = 10_000_000;
 
-/// Seconds that the wall clock may be behind signed times before it is an alarm (C4).
-pub(crate) const CLOCK_BEHIND_S: u64 = 120;
+/// Seconds that the wall clock may be behind signed times, or ahead of the gateway's, before it is an alarm (C4, B5).
+pub(crate) const CLOCK_SKEW_S: u64 = 120;
 
 /// Bytes of an author's policy folder whose tests are run: those of a bundle, with room.
 pub(crate) const POLICY_FOLDER_BYTES_MAX: usize = 64 * 1024 * 1024;

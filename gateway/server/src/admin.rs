@@ -72,6 +72,7 @@ pub(crate) enum Command {
     PolicyPublish {
         bundle: Bytes,
     },
+    PolicyStatus,
     LogSearch {
         filter: Filter,
         /// Name or pseudonym.
@@ -156,6 +157,7 @@ pub(crate) async fn run(gateway: &Gateway, command: Command) -> Result<Reply, Fa
         Command::TokenList => tokens::list(gateway).await,
         Command::TokenRevoke { id } => tokens::revoke(gateway, &id).await,
         Command::PolicyPublish { bundle } => policy::publish(gateway, bundle.0).await,
+        Command::PolicyStatus => policy::status(gateway).await,
         Command::LogSearch {
             filter,
             person,

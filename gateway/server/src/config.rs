@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) identity: Identity,
     #[serde(default)]
     pub(crate) expiry: Expiry,
+    #[serde(default)]
+    pub(crate) policy: Policy,
     pub(crate) trust: Trust,
 }
 
@@ -89,6 +91,22 @@ impl Default for Expiry {
     }
 }
 
+/// Proofs that the policy is the latest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Policy {
+    /// Life of such a proof, seconds: an agent that gets no other is stale then (B4).
+    pub(crate) timestamp_lifetime_s: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            timestamp_lifetime_s: 86_400,
+        }
+    }
+}
+
 /// Public keys that are pinned, base64url.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,6 +160,10 @@ impl Config {
             "`expiry.bucket_s` must lie between 1 and {}",
             limits::STORY_LIFETIME_S_MAX / 2
         );
+        ensure!(
+            (1..=7 * 86_400).contains(&self.policy.timestamp_lifetime_s),
+            "`policy.timestamp_lifetime_s` must lie between 1 and 604800"
+        );
         self.trust.authors()?;
         self.trust.approvers()?;
         ensure!(
@@ -193,6 +215,7 @@ mod tests {
             listen: Listen::default(),
             identity: Identity::default(),
             expiry: Expiry::default(),
+            policy: Policy::default(),
             trust: Trust {
                 author_keys: vec![key.clone()],
                 approver_keys: vec![key.clone()],

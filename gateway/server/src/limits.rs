@@ -81,8 +81,6 @@ pub(crate) const REJOIN_WINDOW_S: u64 = 24 * 3_600;
 pub(crate) const PREVIOUS_AFTER_ACK_S: u64 = 15 * 60;
 /// And this long after the newer one's activation at most (K20).
 pub(crate) const PREVIOUS_AFTER_ACTIVATION_S: u64 = 24 * 3_600;
-/// Life of a freshness timestamp (B4).
-pub(crate) const TIMESTAMP_S: u64 = 24 * 3_600;
 /// casbin is linear in its lines; more need the index of Z4.
 pub(crate) const SHARING_LINES_MAX: usize = 10_000;
 /// Disagreement of wall and boot clock that counts as a jump (K19): far above slewing between two checks.

@@ -9,6 +9,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer, body::MessageBody};
+use gateway_api::v1::bundle::AckState;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::domain::gateway::Gateway;
@@ -146,6 +147,21 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
         return trouble(
             "no policy is in force: agents seal nothing",
             "Sign and publish one: sealgate policy sign FOLDER --key KEY --version 1 --out F, a second signature, then sealgate policy publish F",
+        );
+    }
+    let current = gateway.policy.load().version();
+    let states = gateway.store.policy_states().await.unwrap_or_default();
+    let rejecting = states.iter().filter(|state| {
+        let rejects = state.ack.state == AckState::Rejected && state.ack.version == current;
+        rejects && !is_revoked(state.device)
+    });
+    let rejecting = rejecting.count();
+    if rejecting > 0 {
+        return trouble(
+            &format!(
+                "{rejecting} devices do not accept version {current} of the policy, and decide by an earlier one"
+            ),
+            "See why: sealgate policy status. Then publish a higher version that mends it.",
         );
     }
     if gateway

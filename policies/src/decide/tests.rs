@@ -51,6 +51,33 @@ fn highest_action_wins_and_every_rule_is_told() {
     assert_eq!(fired, ["first", "second", "third"]);
 }
 
+/// B4: `offline_mode = "audit"`: what fired and what is reported stay, nothing is stopped.
+#[test]
+fn audited_plan_records_and_stops_nothing() {
+    let rules = rule(
+        "cards",
+        "block",
+        &format!("report = \"event\"\non_unscannable = \"block\"\noffline = \"block\"\n{ANY_CARD}"),
+    );
+    let decided = |plan: &Plan, facts: &Facts, evidence: &Evidence| decide(plan, facts, evidence);
+    let (card, unread) = (
+        evidence(vec![cards(1, Confidence::High)]),
+        encrypted(evidence(Vec::new())),
+    );
+    let away = Facts {
+        offline: true,
+        ..facts()
+    };
+    let audited = plan(&rules).audited();
+    for found in [&card, &unread] {
+        assert_eq!(decided(&plan(&rules), &away, found).action(), Action::Block);
+        let verdict = decided(&audited, &away, found);
+        assert_eq!(verdict.action(), Action::Audit);
+        assert_eq!(verdict.report(), ReportLevel::Event);
+        assert!(verdict.permit().is_ok());
+    }
+}
+
 #[test]
 fn no_rule_means_allow() {
     let verdict = decide(

@@ -29,6 +29,7 @@ pub(crate) struct PolicyFile {
     pub(crate) labels: Vec<Label>,
     pub(crate) packs: Vec<Placed<PackName>>,
     pub(crate) offline_mode: OfflineMode,
+    pub(crate) offline_grace_s: u64,
     pub(crate) lifetime_max_s: u64,
 }
 
@@ -82,17 +83,7 @@ pub(super) fn read(source: Source<'_>) -> Option<PolicyFile> {
     let labels = labels(&fields);
     let packs = fields.parsed_list::<PackName>("packs", "a pack and its version, such as `bank@1`");
     let offline_mode = fields.parsed("offline_mode", &words_help(OfflineMode::ALL));
-    // A setting that nobody acts on is refused, not signed: its author would rely on it.
-    if let Some(mode) = offline_mode
-        .as_ref()
-        .filter(|mode| mode.value != OfflineMode::Keep)
-    {
-        fields.wrong(
-            &mode.at,
-            format!("agents do not act on `{}`", mode.value),
-            "give `keep`: the last policy is enforced, and nothing is sealed once its bundle has expired",
-        );
-    }
+    let offline_grace_s = fields.number("offline_grace_s", 0..=limits::OFFLINE_GRACE_S_MAX);
     let lifetime_max_s = fields.number("lifetime_max_s", 1..=limits::LIFETIME_S_MAX);
     fields.finish();
     Some(PolicyFile {
@@ -104,6 +95,7 @@ pub(super) fn read(source: Source<'_>) -> Option<PolicyFile> {
         labels,
         packs,
         offline_mode: offline_mode.map_or(OfflineMode::Keep, |mode| mode.value),
+        offline_grace_s: offline_grace_s.unwrap_or(limits::OFFLINE_GRACE_S),
         lifetime_max_s: lifetime_max_s.unwrap_or(limits::LIFETIME_S_MAX),
     })
 }

@@ -193,19 +193,20 @@ dlp.toml:1:1: a rule that asks for labels cannot set labels
 "#);
 }
 
-/// B4: nobody relies on a setting that agents do not act on.
+/// B4
 #[test]
-fn offline_mode_that_no_agent_acts_on_is_refused() {
-    for mode in ["strict", "audit"] {
-        let policy = format!("offline_mode = \"{mode}\"\n{POLICY}");
-        let problems = check(&folder("policy.toml", &policy)).unwrap_err();
-        assert!(
-            problems
-                .to_string()
-                .contains(&format!("agents do not act on `{mode}`")),
-            "{problems}"
-        );
+fn offline_mode_and_its_grace_are_read() {
+    for mode in ["keep", "strict", "audit"] {
+        let policy = format!("offline_mode = \"{mode}\"\noffline_grace_s = 3600\n{POLICY}");
+        let checked = check(&folder("policy.toml", &policy)).unwrap();
+        assert_eq!(checked.policy.offline_mode.as_str(), mode);
+        assert_eq!(checked.policy.offline_grace_s, 3_600);
     }
+    let unsaid = check(&folder("policy.toml", POLICY)).unwrap();
+    assert_eq!(unsaid.policy.offline_mode, OfflineMode::Keep);
+    assert_eq!(unsaid.policy.offline_grace_s, limits::OFFLINE_GRACE_S);
+    let long = format!("offline_grace_s = {}\n{POLICY}", limits::OFFLINE_GRACE_S_MAX + 1);
+    assert!(check(&folder("policy.toml", &long)).is_err());
 }
 
 /// R9

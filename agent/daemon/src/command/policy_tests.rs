@@ -71,7 +71,13 @@ fn run(folder: &Path) -> anyhow::Result<Outcome> {
 }
 
 /// Why a test does not hold, if it does not.
-fn fault(plan: &Plan, engine: &Engine, case: &Case, text: &str, files: &[String]) -> Option<String> {
+pub(crate) fn fault(
+    plan: &Plan,
+    engine: &Engine,
+    case: &Case,
+    text: &str,
+    files: &[String],
+) -> Option<String> {
     let mut attached = Vec::with_capacity(files.len());
     for path in files {
         let Some(bytes) = plan.file(path) else {

@@ -10,6 +10,7 @@ use crate::local::client::{LocalAgent, query};
 use crate::local::tamper;
 use crate::local::wire::{self, IdentityState, OwnDevice, StatusAnswer, StatusQuery};
 use crate::print;
+use crate::uplink::policy::freshness::Freshness;
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -66,7 +67,7 @@ fn text(status: &StatusAnswer) -> String {
     };
     let policy = match status.policy_version {
         0 => "none: nothing can be sealed".to_owned(),
-        version => format!("version {version}"),
+        version => format!("version {version}{}", freshness(status.policy_freshness)),
     };
     let mut lines = vec![
         format!("device     {}", status.device),
@@ -96,6 +97,14 @@ fn text(status: &StatusAnswer) -> String {
             .map(|missing| format!("missing    {missing}")),
     );
     lines.join("\n")
+}
+
+fn freshness(freshness: Freshness) -> &'static str {
+    match freshness {
+        Freshness::Unknown | Freshness::Fresh => "",
+        Freshness::Stale => ", STALE: not confirmed as the latest",
+        Freshness::Overdue => ", STALE for longer than it allows",
+    }
 }
 
 fn own_device(own: &OwnDevice, status: &StatusAnswer) -> String {

@@ -6,7 +6,7 @@
 //! A/agent.sock             the local API
 //! A/state.db               everything that changes, encrypted per record
 //! A/keys/                  0700: ca.pem, device.key, tls.pem, tls-next.pem, leaf.key, state.key, expiry/
-//! A/policy/                the last good bundle and its timestamp
+//! A/policy/                the bundle that decides, and the one before, by their versions
 //! A/outbox/                drop folders, one per audience
 //! ```
 

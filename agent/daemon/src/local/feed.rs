@@ -134,7 +134,7 @@ fn files(manifest: &Manifest) -> Vec<FileView> {
 
 /// What this device's own inspection says about the text (K22): shown to the reader, never sent.
 async fn hints(agent: &Agent, manifest: &Manifest) -> anyhow::Result<Vec<String>> {
-    let Ok(policy) = agent.policy.in_force() else {
+    let Some(policy) = agent.policy.loaded() else {
         return Ok(Vec::new());
     };
     let draft = Draft::new(manifest.text().to_owned(), Vec::new());

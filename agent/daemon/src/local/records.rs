@@ -11,6 +11,7 @@ use super::{peer, wait};
 use crate::agent::{Agent, Link};
 use crate::compose::{record, report};
 use crate::limits;
+use crate::uplink::policy::freshness;
 use crate::uplink::{identity, origin};
 use crate::vault::audience::AudienceState;
 use crate::vault::{audience, event, journal, notice, pending};
@@ -96,6 +97,7 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
         },
         certificate: certificate(agent),
         policy_version: agent.policy.version(),
+        policy_freshness: freshness::current(agent),
         directory_size: follower.size(),
         audiences: u64::try_from(members)?,
         spool: u64::try_from(event::count(&mut connection).await?)?,
@@ -114,9 +116,15 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
 fn alarms(agent: &Agent) -> Vec<String> {
     let mut alarms = agent.alarms();
     let behind_s = agent.clock.behind_s();
-    if behind_s > limits::CLOCK_BEHIND_S {
+    if behind_s > limits::CLOCK_SKEW_S {
         alarms.push(format!(
             "this device's clock is {behind_s} s behind times that the gateway signed; set it"
+        ));
+    }
+    let ahead_s = agent.clock.ahead_s();
+    if ahead_s > limits::CLOCK_SKEW_S {
+        alarms.push(format!(
+            "this device's clock is {ahead_s} s ahead of the gateway's; set it"
         ));
     }
     alarms

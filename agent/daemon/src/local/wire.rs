@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::receipt::SignedReceipt;
 use crate::exit::Exit;
+use crate::uplink::policy::freshness::Freshness;
 
 pub(crate) const SHARE: &str = "/v1/share";
 pub(crate) const CHECK: &str = "/v1/check";
@@ -316,6 +317,9 @@ pub(crate) struct StatusAnswer {
     #[serde(default)]
     pub certificate: CertificateView,
     pub policy_version: u64,
+    /// How well it is known to be the latest (B4).
+    #[serde(default)]
+    pub policy_freshness: Freshness,
     pub directory_size: u64,
     pub audiences: u64,
     pub spool: u64,

@@ -188,6 +188,12 @@ impl Gateway {
         })
     }
 
+    /// Says how far this device came with a bundle (B10).
+    pub(crate) async fn acknowledge_bundle(&self, ack: &v1::bundle::Ack) -> Result<(), CallError> {
+        let request = self.request(Method::POST, v1::bundle::ACK_PATH).json(ack);
+        succeeded(send(request).await?).await.map(drop)
+    }
+
     pub(crate) async fn key_package_stock(&self) -> Result<v1::key_packages::Stock, CallError> {
         self.read(v1::key_packages::PATH).await
     }

@@ -1,35 +1,41 @@
-//! The policy: pulled by ETag, verified, swapped whole, the last good one kept (B1-B6).
+//! The policy: pulled by ETag, verified, tried in a child, swapped whole, the one before kept (B1-B7, B9, B10).
 //!
 //! ```text
-//! bytes ─► UnverifiedBundle ─(two signatures, floor, log, time)─► VerifiedBundle ─► Plan ─► Engine ─► in force
-//!                    any failure: the last good one stays in force, and an alarm says why
+//! bytes ─► UnverifiedBundle ─(two signatures, floor, log, time)─► VerifiedBundle ─(child: compile, its own tests)─► in force
+//!                any failure: the last good one stays in force, an alarm says why, the gateway is told
 //! ```
 //! No policy, no sealing.
 
+pub(crate) mod freshness;
+pub(crate) mod stored;
+pub(crate) mod trial;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use agent_inspect::Engine;
-use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
-use policies::bundle::{Timestamp, UnverifiedBundle};
+use gateway_api::v1::bundle::{Ack, AckState, Rejection};
+use policies::bundle::UnverifiedBundle;
+use policies::document::OfflineMode;
 use policies::plan::Plan;
 use policies::terms::Digest;
 
 use crate::agent::Agent;
 use crate::exit::Exit;
 use crate::local::wire::LocalProblem;
-use crate::vault::files;
 use crate::vault::setting::{self, Setting};
 
 /// A policy that decides.
 pub(crate) struct ActivePolicy {
     pub plan: Plan,
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     pub digest: Digest,
     pub version: u64,
     /// When the bundle itself ends.
     pub expires_s: u64,
+    /// The same with rules that only record, for a policy that says so of being stale for too long (B4).
+    audited: Option<Arc<Self>>,
 }
 
 /// The policy in force, if any.
@@ -39,6 +45,12 @@ pub(crate) struct PolicySlot {
     /// The newest version that was refused here: not news again, so that it does not end every
     /// wait at once.
     refused: AtomicU64,
+    /// Until when the policy is known to be the latest, Unix seconds; 0: nothing is known.
+    fresh_until_s: AtomicU64,
+    /// When the next proof of that is asked for, Unix seconds.
+    refresh_at_s: AtomicU64,
+    /// Stale for longer than the grace period: the policy's `offline_mode` acts.
+    overdue: AtomicBool,
 }
 
 impl PolicySlot {
@@ -47,13 +59,30 @@ impl PolicySlot {
     /// # Errors
     /// None is: nothing is sealed, and the message says what to do.
     pub(crate) fn in_force(&self) -> Result<Arc<ActivePolicy>, LocalProblem> {
-        self.active.load_full().ok_or_else(|| {
+        let policy = self.loaded().ok_or_else(|| {
             LocalProblem::new(
                 Exit::NoPolicy,
                 "no policy is in force on this device, so nothing can be sealed",
                 "connect to the gateway, and ask the administrator whether a policy is published: sealgate policy publish",
             )
-        })
+        })?;
+        if !self.overdue.load(Ordering::Relaxed) {
+            return Ok(policy);
+        }
+        match policy.plan.offline_mode() {
+            OfflineMode::Keep => Ok(policy),
+            OfflineMode::Audit => Ok(policy.audited.clone().unwrap_or(policy)),
+            OfflineMode::Strict => Err(LocalProblem::new(
+                Exit::NoPolicy,
+                "the policy could not be confirmed as the latest for too long, and says that nothing is sealed then",
+                "connect to the gateway",
+            )),
+        }
+    }
+
+    /// The policy that was put in force, however old.
+    pub(crate) fn loaded(&self) -> Option<Arc<ActivePolicy>> {
+        self.active.load_full()
     }
 
     /// Version of the policy in force; 0 for none.
@@ -71,10 +100,6 @@ impl PolicySlot {
         self.refused.fetch_max(version, Ordering::Relaxed);
     }
 
-    fn digest(&self) -> Option<Digest> {
-        self.active.load().as_ref().map(|active| active.digest)
-    }
-
     fn swap(&self, policy: ActivePolicy) {
         self.active.store(Some(Arc::new(policy)));
     }
@@ -83,23 +108,46 @@ impl PolicySlot {
 const ALARM: &str = "policy";
 const STALE: &str = "policy-stale";
 
+/// Why a bundle does not decide here, for its owner and for the gateway.
+pub(super) struct Refused {
+    reason: Rejection,
+    why: String,
+}
+
 /// Puts the last good bundle of the disk in force: at start, without any network.
 ///
 /// # Errors
 /// The store's. A bundle that does not verify any more is an alarm, and no policy is in force.
 pub(crate) async fn load_last_good(agent: &Agent) -> anyhow::Result<()> {
-    let file = agent.paths.policy().join("bundle");
-    let Ok(bytes) = files::read_secret(&file) else {
+    if let Some(rejected) = stored::rejected(agent).await? {
+        agent.policy.passed_over(rejected.version);
+    }
+    freshness::load(agent).await?;
+    let Some((version, bytes)) = stored::active(agent).await? else {
         return Ok(());
     };
-    match verify(agent, &bytes).await {
+    match load(agent, version, &bytes).await {
         Ok(policy) => {
             tracing::info!(version = policy.version, "last good policy in force");
             agent.policy.swap(policy);
+            freshness::look(agent);
         }
         Err(error) => agent.alarm(ALARM, format!("the stored policy is not accepted: {error:#}")),
     }
     Ok(())
+}
+
+/// A stored bundle counts as what the database says that it is: an earlier one is a return after crashes (B7), or
+/// somebody put it there.
+async fn load(agent: &Agent, version: u64, bytes: &[u8]) -> anyhow::Result<ActivePolicy> {
+    let unverified = UnverifiedBundle::parse(bytes)?;
+    anyhow::ensure!(
+        unverified.version() == version,
+        "it is version {}, and not {version}",
+        unverified.version()
+    );
+    let verified = verify(agent, unverified, version).await?;
+    compile(verified).await
 }
 
 /// Asks for the bundle in force, and puts it in force here.
@@ -107,70 +155,118 @@ pub(crate) async fn load_last_good(agent: &Agent) -> anyhow::Result<()> {
 /// # Errors
 /// The gateway's, or the store's. A bundle that is refused is an alarm; the last good one stays.
 pub(crate) async fn pull(agent: &Agent) -> anyhow::Result<()> {
-    let fetched = match agent.gateway.bundle(agent.policy.digest()).await {
+    let rejected = stored::rejected(agent).await?.map(|rejected| rejected.digest);
+    let active = agent.policy.loaded().map(|policy| policy.digest);
+    let fetched = match agent.gateway.bundle(rejected.or(active)).await {
         Ok(fetched) => fetched,
         Err(error) if error.code() == Some(gateway_api::error::ErrorCode::NotFound) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    if let Some(bytes) = fetched.bundle {
-        match verify(agent, &bytes).await {
-            Ok(policy) => activate(agent, policy, &bytes).await?,
-            Err(error) => {
-                agent.alarm(
-                    ALARM,
-                    format!("the gateway's policy is refused, the last good one stays in force: {error:#}"),
-                );
-                return Ok(());
-            }
-        }
+    let is_news = |bytes: &[u8]| {
+        let digest = UnverifiedBundle::parse(bytes).map(|bundle| bundle.digest());
+        digest.is_err() || digest.ok() != active
+    };
+    if let Some(bytes) = fetched.bundle.filter(|bytes| is_news(bytes))
+        && let Some(refused) = take(agent, &bytes).await?
+    {
+        agent.alarm(
+            ALARM,
+            format!(
+                "policy_rejected: the gateway's policy is refused, the last good one stays in force: {}",
+                refused.why
+            ),
+        );
+        return Ok(());
     }
-    judge_freshness(agent, fetched.timestamp.as_deref()).await
+    freshness::judge(agent, fetched.timestamp.as_deref()).await
 }
 
-/// All checks of a bundle, in the pure crate; then the plan and the engine, off the async threads.
-async fn verify(agent: &Agent, bytes: &[u8]) -> anyhow::Result<ActivePolicy> {
-    let unverified = UnverifiedBundle::parse(bytes)?;
-    let digest = unverified.digest();
+/// Verifies, tries, and puts a bundle in force, and tells the gateway each step (B10).
+async fn take(agent: &Agent, bytes: &[u8]) -> anyhow::Result<Option<Refused>> {
+    let not_verified = |error: &anyhow::Error| Refused {
+        reason: Rejection::NotVerified,
+        why: format!("{error:#}"),
+    };
+    let unverified = match UnverifiedBundle::parse(bytes) {
+        Ok(unverified) => unverified,
+        Err(error) => return Ok(Some(not_verified(&error.into()))),
+    };
+    let (version, digest) = (unverified.version(), unverified.digest());
+    tell(agent, version, AckState::Downloaded, None).await?;
+    let verified = match verify(agent, unverified, u64::MAX).await {
+        Ok(verified) => verified,
+        Err(error) => {
+            // Not for good: the directory log may be behind, or the clock.
+            let refused = not_verified(&error);
+            tell(agent, version, AckState::Rejected, Some(refused.reason)).await?;
+            return Ok(Some(refused));
+        }
+    };
+    tell(agent, version, AckState::Verified, None).await?;
+    let tried = match trial::run(bytes).await? {
+        Err(refused) => Err(refused),
+        Ok(()) => compile(verified).await.map_err(|error| Refused {
+            reason: Rejection::Invalid,
+            why: format!("{error:#}"),
+        }),
+    };
+    match tried {
+        Ok(policy) => {
+            activate(agent, policy, bytes).await?;
+            tell(agent, version, AckState::Active, None).await?;
+            Ok(None)
+        }
+        Err(refused) => {
+            stored::reject(agent, version, digest).await?;
+            tell(agent, version, AckState::Rejected, Some(refused.reason)).await?;
+            Ok(Some(refused))
+        }
+    }
+}
+
+/// All checks of a bundle, in the pure crate. The floor is the highest version seen (B3), but not above `floor_max`.
+async fn verify(
+    agent: &Agent,
+    unverified: UnverifiedBundle,
+    floor_max: u64,
+) -> anyhow::Result<policies::bundle::VerifiedBundle> {
     let logged = agent
         .directory
         .read()
         .await
         .directory()
-        .bundle(&digest)
+        .bundle(&unverified.digest())
         .map(|(index, _)| index);
     let floor = {
         let mut connection = agent.vault.connection().await?;
         setting::read_number(&mut connection, &agent.vault.cipher, Setting::PolicyFloor).await?
     };
-    let verified = unverified.verify(&agent.pins.trust, floor, agent.now_s(), logged)?;
-    let version = verified.version();
-    let expires_s = verified.expires_s();
+    Ok(unverified.verify(&agent.pins.trust, floor.min(floor_max), agent.now_s(), logged)?)
+}
+
+/// The plan and the engine, off the async threads.
+async fn compile(verified: policies::bundle::VerifiedBundle) -> anyhow::Result<ActivePolicy> {
     tokio::task::spawn_blocking(move || {
         let plan = Plan::from_bundle(&verified)?;
-        let engine = Engine::compile(&plan)?;
-        Ok(ActivePolicy {
+        let engine = Arc::new(Engine::compile(&plan)?);
+        let policy = |plan, audited| ActivePolicy {
             plan,
-            engine,
-            digest,
-            version,
-            expires_s,
-        })
+            engine: Arc::clone(&engine),
+            digest: verified.digest(),
+            version: verified.version(),
+            expires_s: verified.expires_s(),
+            audited,
+        };
+        let audited = (plan.offline_mode() == OfflineMode::Audit)
+            .then(|| Arc::new(policy(plan.clone().audited(), None)));
+        Ok(policy(plan, audited))
     })
     .await?
 }
 
-/// Durable first (B3: the floor, outside of the bundle's folder), then in force.
+/// Durable first, then in force.
 async fn activate(agent: &Agent, policy: ActivePolicy, bytes: &[u8]) -> anyhow::Result<()> {
-    files::write_secret(&agent.paths.policy().join("bundle"), bytes)?;
-    let mut transaction = agent.vault.begin().await?;
-    setting::write_number(
-        &mut transaction,
-        &agent.vault.cipher,
-        Setting::PolicyFloor,
-        policy.version,
-    )
-    .await?;
-    transaction.commit().await?;
+    stored::activate(agent, policy.version, bytes).await?;
     tracing::info!(version = policy.version, digest = %policy.digest, "policy in force");
     agent.policy.swap(policy);
     agent.all_clear(ALARM);
@@ -178,13 +274,51 @@ async fn activate(agent: &Agent, policy: ActivePolicy, bytes: &[u8]) -> anyhow::
     Ok(())
 }
 
+/// Remembers how far this device came with a bundle, and tells the gateway; one that does not listen hears it at the
+/// next connection.
+async fn tell(agent: &Agent, version: u64, state: AckState, reason: Option<Rejection>) -> anyhow::Result<()> {
+    let ack = Ack {
+        version,
+        state,
+        reason,
+        active: agent.policy.version(),
+    };
+    let is_on_its_way = matches!(state, AckState::Downloaded | AckState::Verified);
+    let told = stored::ack(agent).await?;
+    if is_on_its_way && told.is_some_and(|told| told.version == version && told.state == AckState::Rejected) {
+        // Tried again, and not news until it ends otherwise.
+        return Ok(());
+    }
+    stored::remember_ack(agent, &ack).await?;
+    send(agent, &ack).await;
+    Ok(())
+}
+
+/// Tells the gateway again how far this device came with the newest bundle.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn tell_again(agent: &Agent) -> anyhow::Result<()> {
+    if let Some(ack) = stored::ack(agent).await? {
+        let active = agent.policy.version();
+        send(agent, &Ack { active, ..ack }).await;
+    }
+    Ok(())
+}
+
+async fn send(agent: &Agent, ack: &Ack) {
+    if let Err(error) = agent.gateway.acknowledge_bundle(ack).await {
+        tracing::warn!(%error, "the gateway was not told about the policy; it is at the next connection");
+    }
+}
+
 /// A bundle ends with its own expiry, while the agent runs as at its start: then no policy is in force, and
 /// nothing is sealed (K6). Whether it ended.
 pub(crate) fn end_if_expired(agent: &Agent) -> bool {
     let expired = agent
         .policy
-        .in_force()
-        .is_ok_and(|policy| policy.expires_s <= agent.now_s());
+        .loaded()
+        .is_some_and(|policy| policy.expires_s <= agent.now_s());
     if expired {
         agent.policy.active.store(None);
         agent.alarm(
@@ -194,42 +328,4 @@ pub(crate) fn end_if_expired(agent: &Agent) -> bool {
         agent.changed();
     }
     expired
-}
-
-/// A timestamp proves that the gateway does not hold back a newer bundle (B4). Without a fresh one
-/// the policy stays in force, and its owner is told.
-async fn judge_freshness(agent: &Agent, timestamp: Option<&[u8]>) -> anyhow::Result<()> {
-    let Ok(policy) = agent.policy.in_force() else {
-        return Ok(());
-    };
-    let digest = policy.digest;
-    if end_if_expired(agent) {
-        return Ok(());
-    }
-    let timestamp = timestamp.map(|bytes| Timestamp::parse_verify(bytes, &agent.pins.timestamp));
-    match timestamp {
-        Some(Ok(timestamp)) if timestamp.bundle == digest && timestamp.expires_s > agent.now_s() => {
-            agent.clock.saw_signed(timestamp.at_s);
-            let mut connection = agent.vault.connection().await?;
-            setting::write_number(
-                &mut connection,
-                &agent.vault.cipher,
-                Setting::SignedTime,
-                timestamp.at_s,
-            )
-            .await
-            .context("the time seen cannot be stored")?;
-            agent.all_clear(STALE);
-        }
-        Some(Ok(_)) => agent.alarm(
-            STALE,
-            "the gateway's proof that the policy is the latest is old or of another policy",
-        ),
-        Some(Err(error)) => agent.alarm(
-            STALE,
-            format!("the gateway's proof that the policy is the latest does not verify: {error}"),
-        ),
-        None => agent.alarm(STALE, "the gateway gives no proof that the policy is the latest"),
-    }
-    Ok(())
 }

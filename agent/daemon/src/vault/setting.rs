@@ -9,8 +9,22 @@ use super::cipher::StateCipher;
 /// The names in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Setting {
-    /// Highest bundle version ever seen (B3), u64 big-endian.
+    /// Highest bundle version that was ever in force (B3), u64 big-endian.
     PolicyFloor,
+    /// Version of the bundle that decides, u64 big-endian.
+    PolicyActive,
+    /// Version of the bundle before it, to which the agent may return (B7), u64 big-endian.
+    PolicyPrevious,
+    /// The bundle that does not come into force here again, JSON.
+    PolicyRejected,
+    /// How the bundle does since its activation (B7), JSON.
+    PolicyProbation,
+    /// How far this device came with the newest bundle (B10), JSON.
+    PolicyAck,
+    /// Until when the policy is known to be the latest (B4), u64 big-endian.
+    PolicyFreshUntil,
+    /// 1 while an agent runs on the folder: one that starts and finds it knows of a crash (B7), u64 big-endian.
+    Running,
     /// Last signed checkpoint of the directory log, text.
     Checkpoint,
     /// Last inbox item processed, u64 big-endian.
@@ -33,6 +47,13 @@ impl Setting {
     const fn name(self) -> &'static str {
         match self {
             Self::PolicyFloor => "policy-floor",
+            Self::PolicyActive => "policy-active",
+            Self::PolicyPrevious => "policy-previous",
+            Self::PolicyRejected => "policy-rejected",
+            Self::PolicyProbation => "policy-probation",
+            Self::PolicyAck => "policy-ack",
+            Self::PolicyFreshUntil => "policy-fresh-until",
+            Self::Running => "running",
             Self::Checkpoint => "checkpoint",
             Self::InboxCursor => "inbox-cursor",
             Self::Groups => "groups",

@@ -47,7 +47,7 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Reply, Fault> {
     Ok(Reply::new(json!({ "devices": json.collect::<Vec<_>>() }), text))
 }
 
-async fn names(gateway: &Gateway) -> Result<BTreeMap<PersonId, String>, Fault> {
+pub(super) async fn names(gateway: &Gateway) -> Result<BTreeMap<PersonId, String>, Fault> {
     let people = gateway.store.people().await?;
     Ok(people
         .into_iter()

@@ -64,6 +64,11 @@ pub(super) enum PolicyCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Which version decides on which device, and what became of the newest one
+    Status {
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 pub(super) async fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
@@ -94,6 +99,10 @@ pub(super) async fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
             let bytes = files::read(&bundle)?;
             let reply = ask(&common, Command::PolicyPublish { bundle: Bytes(bytes) }).await?;
             output::reply(&common, &reply)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        PolicyCommand::Status { common } => {
+            output::reply(&common, &ask(&common, Command::PolicyStatus).await?)?;
             Ok(ExitCode::SUCCESS)
         }
     }

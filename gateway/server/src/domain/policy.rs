@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use gateway_api::v1::bundle::{Ack, AckState};
 use policies::bundle::{Trust, UnverifiedBundle};
 use policies::plan::Plan;
 use policies::terms::{Digest, GroupName, PersonId};
+use serde_json::json;
 
+use super::fault::Fault;
+use super::gateway::{Device, Gateway};
+use super::record::Kind;
 use crate::config::Config;
 use crate::limits;
 use crate::sharing::SharingEngine;
@@ -91,6 +96,25 @@ impl PolicyInForce {
             acknowledged_s.map_or(u64::MAX, |at_s| at_s.saturating_add(limits::PREVIOUS_AFTER_ACK_S));
         (now_s < by_activation.min(by_ack)).then_some(previous)
     }
+}
+
+/// Notes how far a device came with a bundle (B10). A rejection is recorded, once per version and reason.
+pub(crate) async fn acknowledge(gateway: &Gateway, device: &Device, ack: &Ack) -> Result<(), Fault> {
+    let known = gateway.store.policy_state(device.id).await?;
+    if known.is_some_and(|known| known.ack == *ack) {
+        return Ok(());
+    }
+    if let Some(reason) = ack.reason.filter(|_| ack.state == AckState::Rejected) {
+        let payload = json!({
+            "device": device.id, "person": device.person, "version": ack.version, "reason": reason.as_str(),
+            "active": ack.active,
+        });
+        gateway
+            .record(Kind::PolicyRejected, Some(device.person), payload)
+            .await?;
+    }
+    let now_s = gateway.clock.now_s();
+    Ok(gateway.store.set_policy_state(device.id, ack, now_s).await?)
 }
 
 /// The roots that the configuration pins.

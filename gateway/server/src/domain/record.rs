@@ -44,6 +44,7 @@ kinds! {
     FalsePositive => "false-positive";
     EventGap => "event-gap";
     Bundle => "bundle";
+    PolicyRejected => "policy-rejected";
     Purge => "purge";
     Clock => "clock";
     LogRead => "log-read";

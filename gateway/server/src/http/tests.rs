@@ -40,7 +40,7 @@ const DAY_S: u64 = 86_400;
 const LIFE_S: u64 = 7 * DAY_S;
 
 /// Every route that asks for a device.
-const ROUTES: [(&str, &str); 25] = [
+const ROUTES: [(&str, &str); 26] = [
     ("POST", "/v1/renew"),
     ("GET", "/v1/people"),
     ("GET", "/v1/directory/checkpoint"),
@@ -72,6 +72,7 @@ const ROUTES: [(&str, &str); 25] = [
     ),
     ("POST", "/v1/sync"),
     ("GET", "/v1/bundle"),
+    ("POST", "/v1/bundle/ack"),
     ("POST", "/v1/preflight"),
     ("POST", "/v1/events"),
     ("POST", "/v1/unenroll"),

@@ -81,6 +81,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route("/v1/blobs/{digest}", web::get().to(blobs::get::get))
         .route(api::sync::PATH, web::post().to(sync::sync))
         .route(api::bundle::PATH, web::get().to(bundle::bundle))
+        .route(api::bundle::ACK_PATH, web::post().to(bundle::ack::ack))
         .route(api::preflight::PATH, web::post().to(preflight::preflight))
         .route(api::events::PATH, web::post().to(events::upload))
         .route(api::unenroll::PATH, web::post().to(unenroll::unenroll));

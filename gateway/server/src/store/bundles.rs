@@ -1,10 +1,11 @@
 //! Published bundles, and which version a device is known to hold (K20).
 
+use gateway_api::v1::bundle::{Ack, Rejection};
 use policies::terms::{DeviceId, Digest};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Store, bytes, signed, unsigned};
+use super::{Store, bytes, corrupt, signed, unsigned};
 
 /// A published bundle.
 #[derive(Clone, Debug)]
@@ -14,6 +15,14 @@ pub(crate) struct StoredBundle {
     pub(crate) log_index: u64,
     pub(crate) activated_s: u64,
     pub(crate) bytes: Vec<u8>,
+}
+
+/// How far a device came with a bundle (B10).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PolicyState {
+    pub(crate) device: DeviceId,
+    pub(crate) ack: Ack,
+    pub(crate) at_s: u64,
 }
 
 impl Store {
@@ -84,6 +93,64 @@ impl Store {
         .await
         .map(drop)
     }
+
+    /// How far the device came with the newest bundle that it spoke of.
+    pub(crate) async fn policy_state(&self, device: DeviceId) -> sqlx::Result<Option<PolicyState>> {
+        let row = sqlx::query(
+            "SELECT device, version, state, reason, active, at_s FROM policy_state WHERE device = $1",
+        )
+        .bind(device.as_bytes().as_slice())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(policy_state).transpose()
+    }
+
+    /// The same of every device that spoke of one.
+    pub(crate) async fn policy_states(&self) -> sqlx::Result<Vec<PolicyState>> {
+        let rows = sqlx::query(
+            "SELECT device, version, state, reason, active, at_s FROM policy_state ORDER BY device",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(policy_state).collect()
+    }
+
+    pub(crate) async fn set_policy_state(&self, device: DeviceId, ack: &Ack, now_s: u64) -> sqlx::Result<()> {
+        sqlx::query(
+            "INSERT INTO policy_state (device, version, state, reason, active, at_s) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (device) DO UPDATE SET version = excluded.version, state = excluded.state, \
+             reason = excluded.reason, active = excluded.active, at_s = excluded.at_s",
+        )
+        .bind(device.as_bytes().as_slice())
+        .bind(signed(ack.version))
+        .bind(ack.state.as_str())
+        .bind(ack.reason.map(Rejection::as_str))
+        .bind(signed(ack.active))
+        .bind(signed(now_s))
+        .execute(&self.pool)
+        .await
+        .map(drop)
+    }
+}
+
+fn policy_state(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<PolicyState> {
+    let state: &str = row.try_get("state")?;
+    let reason: Option<&str> = row.try_get("reason")?;
+    Ok(PolicyState {
+        device: DeviceId::from_bytes(bytes("device", row.try_get("device")?)?),
+        ack: Ack {
+            version: unsigned(row.try_get("version")?),
+            state: word("state", state)?,
+            reason: reason.map(|reason| word("reason", reason)).transpose()?,
+            active: unsigned(row.try_get("active")?),
+        },
+        at_s: unsigned(row.try_get("at_s")?),
+    })
+}
+
+/// A word of the wire.
+fn word<T: serde::de::DeserializeOwned>(column: &'static str, text: &str) -> sqlx::Result<T> {
+    serde_json::from_value(text.into()).map_err(|_| corrupt(column))
 }
 
 fn read(row: &SqliteRow) -> sqlx::Result<StoredBundle> {

@@ -1,5 +1,7 @@
 //! `GET /v1/bundle`: the bundle in force, by ETag, as a long poll when asked (B9), with a fresh timestamp (K6, B4).
 
+pub(super) mod ack;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,7 +74,7 @@ fn answer(
     let timestamp = Timestamp {
         bundle: bundle.digest,
         at_s,
-        expires_s: at_s.saturating_add(limits::TIMESTAMP_S),
+        expires_s: at_s.saturating_add(gateway.config.policy.timestamp_lifetime_s),
     };
     let timestamp = timestamp.sign(&gateway.keys.timestamp);
     response

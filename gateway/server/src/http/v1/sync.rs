@@ -58,7 +58,8 @@ pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payloa
 fn has_news(request: &SyncRequest, response: &SyncResponse) -> bool {
     !response.inbox.is_empty()
         || !response.groups.is_empty()
-        || response.policy_version != request.policy_version
+        // Not an older one: a device that has seen more would be answered without end (B3).
+        || response.policy_version > request.policy_version
         || response.directory_size > request.directory_size
 }
 

@@ -318,6 +318,7 @@ fn retention(kind: Kind) -> RetentionClass {
         | Kind::DeviceRejoin
         | Kind::Audience
         | Kind::Bundle
+        | Kind::PolicyRejected
         | Kind::Clock
         | Kind::LogRead
         | Kind::LogExport
