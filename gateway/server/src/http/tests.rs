@@ -34,6 +34,7 @@ use crate::cli::init;
 use crate::clock::Clock;
 use crate::config::layout::Layout;
 use crate::domain::gateway::Gateway;
+use crate::domain::search::Filter;
 use crate::{limits, status};
 
 const DAY_S: u64 = 86_400;
@@ -291,9 +292,12 @@ impl World {
 
     async fn ledger(&self, kind: &str) -> Vec<Value> {
         let command = Command::LogSearch {
-            kind: Some(kind.to_owned()),
-            since_s: None,
-            until_s: None,
+            filter: Filter {
+                kind: Some(kind.to_owned()),
+                ..Filter::default()
+            },
+            person: None,
+            page: None,
             limit: 100,
         };
         let found = self.admin(command).await;
