@@ -25,6 +25,8 @@ pub(crate) struct RenewingDevice {
     pub(crate) device: Device,
     /// Serial number of the certificate that it showed.
     pub(crate) serial: Option<[u8; 16]>,
+    /// When that ends, Unix seconds.
+    pub(crate) ends_s: u64,
 }
 
 /// Answers a request for a certificate.
@@ -42,7 +44,7 @@ pub(crate) async fn renew(
     let _one_at_a_time = gateway.issuing.lock().await;
     let issued = gateway.store.certificates(device.id).await?;
     let released = gateway.store.is_released(device.id).await?;
-    match judge(&issued, renewing.serial, csr.digest, released) {
+    match judge(&issued, renewing, csr.digest, released) {
         Judgement::Again(certificate) => Ok(RenewResponse {
             certificate_pem: certificate.pem.clone().unwrap_or_default(),
             generation: certificate.generation,
@@ -123,20 +125,27 @@ enum Judgement<'a> {
     Copy,
 }
 
-/// `issued` is in order of generations. A certificate that is not among them is of a gateway that did not count.
-fn judge(issued: &[Certificate], shown: Option<[u8; 16]>, csr: Digest, released: bool) -> Judgement<'_> {
+/// `issued` is in order of generations. A certificate of ours that is not among them is of a gateway that did not count
+/// yet, or, where it ends after all of them, was issued before an older backup of the gateway was put back.
+fn judge<'a>(
+    issued: &'a [Certificate],
+    shown: &RenewingDevice,
+    csr: Digest,
+    released: bool,
+) -> Judgement<'a> {
     let Some(newest) = issued.last() else {
         return Judgement::Next(1);
     };
-    let shown = issued
+    let generation = issued
         .iter()
-        .find(|certificate| Some(certificate.serial) == shown)
+        .find(|certificate| Some(certificate.serial) == shown.serial)
         .map_or(0, |certificate| certificate.generation);
-    let is_newest_or_before = shown.saturating_add(1) >= newest.generation;
+    let is_forgotten = generation == 0 && shown.ends_s > newest.ends_s;
+    let is_newest_or_before = generation.saturating_add(1) >= newest.generation;
     if newest.csr == csr && (is_newest_or_before || released) {
         return Judgement::Again(newest);
     }
-    if shown == newest.generation || released {
+    if generation == newest.generation || is_forgotten || released {
         return Judgement::Next(newest.generation.saturating_add(1));
     }
     Judgement::Copy

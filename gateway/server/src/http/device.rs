@@ -97,6 +97,7 @@ fn authenticate_renewing(request: &HttpRequest) -> Result<RenewingDevice, Fault>
     Ok(RenewingDevice {
         device: admit(gateway, &peer)?,
         serial: peer.serial,
+        ends_s: peer.not_after_s,
     })
 }
 

@@ -1,3 +1,5 @@
+use policies::terms::{DeviceId, PersonId};
+
 use super::*;
 
 fn issued(generation: u64) -> Certificate {
@@ -7,8 +9,20 @@ fn issued(generation: u64) -> Certificate {
         serial: [byte; 16],
         key: Digest::from_bytes([byte; 32]),
         csr: Digest::from_bytes([byte; 32]),
-        ends_s: 0,
+        ends_s: generation * 100,
         pem: Some(format!("certificate {generation}")),
+    }
+}
+
+/// A device that shows a certificate.
+fn shown(serial: Option<u8>, ends_s: u64) -> RenewingDevice {
+    RenewingDevice {
+        device: Device {
+            id: DeviceId::from_bytes([1; 16]),
+            person: PersonId::from_bytes([2; 16]),
+        },
+        serial: serial.map(|byte| [byte; 16]),
+        ends_s,
     }
 }
 
@@ -20,9 +34,9 @@ fn csr(generation: u8) -> Digest {
 #[test]
 fn request_is_answered_again_or_next_or_told_as_a_copy() {
     let three = [issued(1), issued(2), issued(3)];
-    let check = |shown: Option<u8>, asked, released, expected: Judgement<'_>| {
-        let shown = shown.map(|byte| [byte; 16]);
-        assert_eq!(judge(&three, shown, csr(asked), released), expected);
+    let check = |serial: Option<u8>, asked, released, expected: Judgement<'_>| {
+        let shown = shown(serial, u64::from(serial.unwrap_or(0)));
+        assert_eq!(judge(&three, &shown, csr(asked), released), expected);
     };
     check(Some(3), 9, false, Judgement::Next(4));
     check(Some(2), 3, false, Judgement::Again(&three[2]));
@@ -33,8 +47,23 @@ fn request_is_answered_again_or_next_or_told_as_a_copy() {
     check(Some(99), 9, false, Judgement::Copy);
     check(None, 3, false, Judgement::Copy);
     check(Some(1), 9, true, Judgement::Next(4));
-    assert_eq!(judge(&[], None, csr(9), false), Judgement::Next(1));
+    assert_eq!(judge(&[], &shown(None, 0), csr(9), false), Judgement::Next(1));
     let one = [issued(1)];
-    assert_eq!(judge(&one, None, csr(1), false), Judgement::Again(&one[0]));
-    assert_eq!(judge(&one, None, csr(9), false), Judgement::Copy);
+    assert_eq!(
+        judge(&one, &shown(None, 0), csr(1), false),
+        Judgement::Again(&one[0])
+    );
+    assert_eq!(judge(&one, &shown(None, 0), csr(9), false), Judgement::Copy);
+}
+
+/// K7, E7: a gateway that was restored takes a certificate that it issued and forgot for what it is, and no older one.
+#[test]
+fn certificate_that_a_restored_gateway_forgot_is_no_copy() {
+    let two = [issued(1), issued(2)];
+    let check = |serial, ends_s, expected: Judgement<'_>| {
+        assert_eq!(judge(&two, &shown(serial, ends_s), csr(9), false), expected);
+    };
+    check(Some(7), 201, Judgement::Next(3));
+    check(Some(7), 200, Judgement::Copy);
+    check(Some(1), 201, Judgement::Copy);
 }
