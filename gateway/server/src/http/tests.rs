@@ -41,10 +41,11 @@ const DAY_S: u64 = 86_400;
 const LIFE_S: u64 = 7 * DAY_S;
 
 /// Every route that asks for a device.
-const ROUTES: [(&str, &str); 26] = [
+const ROUTES: [(&str, &str); 30] = [
     ("POST", "/v1/renew"),
     ("GET", "/v1/people"),
     ("GET", "/v1/directory/checkpoint"),
+    ("POST", "/v1/directory/checkpoint"),
     ("GET", "/v1/directory/tile/entries/000"),
     ("POST", "/v1/key-packages"),
     ("GET", "/v1/key-packages"),
@@ -61,6 +62,12 @@ const ROUTES: [(&str, &str); 26] = [
     ("POST", "/v1/groups/05050505050505050505050505050505/readmission"),
     ("POST", "/v1/rejoin"),
     ("POST", "/v1/groups/05050505050505050505050505050505/stories"),
+    ("POST", "/v1/device-lists"),
+    ("GET", "/v1/device-lists/05050505050505050505050505050505"),
+    (
+        "POST",
+        "/v1/device-lists/05050505050505050505050505050505/stories",
+    ),
     ("GET", "/v1/stories/05050505050505050505050505050505"),
     ("POST", "/v1/stories/05050505050505050505050505050505/revoke"),
     (
