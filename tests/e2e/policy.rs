@@ -212,7 +212,7 @@ fn overdue(mode: &str, while_overdue: i32) {
     world.stop_gateway();
     let file = world.path("gateway").join("gateway.toml");
     let config = fs::read_to_string(&file).unwrap();
-    let config = config.replace("timestamp_lifetime_s = 86400", "timestamp_lifetime_s = 4");
+    let config = config.replace("timestamp_lifetime_s = 86400", "timestamp_lifetime_s = 20");
     fs::write(&file, config).unwrap();
     world.start_gateway();
     world.employ("Alice", "employees");
