@@ -162,6 +162,7 @@ pub(crate) async fn pull(agent: &Agent) -> anyhow::Result<()> {
         Err(error) if error.code() == Some(gateway_api::error::ErrorCode::NotFound) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
+    let received_s = agent.now_s();
     let is_news = |bytes: &[u8]| {
         let digest = UnverifiedBundle::parse(bytes).map(|bundle| bundle.digest());
         digest.is_err() || digest.ok() != active
@@ -178,7 +179,7 @@ pub(crate) async fn pull(agent: &Agent) -> anyhow::Result<()> {
         );
         return Ok(());
     }
-    freshness::judge(agent, fetched.timestamp.as_deref()).await
+    freshness::judge(agent, fetched.timestamp.as_deref(), received_s).await
 }
 
 /// Verifies, tries, and puts a bundle in force, and tells the gateway each step (B10).

@@ -110,8 +110,9 @@ pub(crate) fn look(agent: &Agent) {
     );
 }
 
-/// Judges the proof that came with an answer. One that holds is durable, with the time that it says (B5).
-pub(super) async fn judge(agent: &Agent, timestamp: Option<&[u8]>) -> anyhow::Result<()> {
+/// Judges the proof that came with an answer at `received_s`. One that holds is durable, with the time that it says
+/// (B5). Without any the policy is stale from here on: a gateway that never gives one gains nothing.
+pub(super) async fn judge(agent: &Agent, timestamp: Option<&[u8]>, received_s: u64) -> anyhow::Result<()> {
     let Some(policy) = agent.policy.loaded() else {
         return Ok(());
     };
@@ -119,7 +120,7 @@ pub(super) async fn judge(agent: &Agent, timestamp: Option<&[u8]>) -> anyhow::Re
         return Ok(());
     }
     match timestamp.map(|bytes| Timestamp::parse_verify(bytes, &agent.pins.timestamp)) {
-        Some(Ok(timestamp)) if timestamp.bundle == policy.digest && timestamp.expires_s > agent.now_s() => {
+        Some(Ok(timestamp)) if timestamp.bundle == policy.digest && timestamp.expires_s > received_s => {
             accept(agent, &timestamp).await?;
             agent.all_clear(PROOF);
         }
@@ -132,6 +133,12 @@ pub(super) async fn judge(agent: &Agent, timestamp: Option<&[u8]>) -> anyhow::Re
             format!("the gateway's proof that the policy is the latest does not verify: {error}"),
         ),
         None => agent.alarm(PROOF, "the gateway gives no proof that the policy is the latest"),
+    }
+    if current(agent) == Freshness::Unknown {
+        let mut connection = agent.vault.connection().await?;
+        let cipher = &agent.vault.cipher;
+        setting::write_number(&mut connection, cipher, Setting::PolicyFreshUntil, received_s).await?;
+        agent.policy.fresh_until_s.store(received_s, Ordering::Relaxed);
     }
     look(agent);
     Ok(())
