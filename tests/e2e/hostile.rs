@@ -40,11 +40,16 @@ fn forked_directory_log_is_refused_and_shown() {
         .agent("Alice", ["audience", "add", "team", "--with", "Carol"])
         .succeeded();
     world.stop_gateway();
+    // Or one of them would show the copy what it lacks before it has gone on, and it would stop.
+    for name in ["Alice", "Bob", "Carol"] {
+        world.stop_agent(name);
+    }
     fs::remove_dir_all(&folder).unwrap();
     copy_folder(&copy, &folder);
     world.start_gateway();
     world.employ("Dave", "employees");
     world.employ("Erin", "employees");
+    world.start_agent("Alice");
 
     let added = world.agent("Alice", ["audience", "add", "team", "--with", "Dave"]);
 
