@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use policies::directory::DirectoryEntry;
 use policies::terms::DeviceId;
 use proptest::prelude::*;
 
@@ -17,6 +18,9 @@ enum Step {
     Update { by: usize },
     OffBoard { who: usize },
     Restart { who: usize },
+    Story { by: usize },
+    Race { first: usize, second: usize },
+    Lose { who: usize },
 }
 
 /// The owner's device 0 never leaves, so that somebody may always commit.
@@ -25,6 +29,8 @@ struct Audience {
     devices: Vec<Device>,
     inside: BTreeSet<usize>,
     epoch: u64,
+    /// What the gateway keeps of the last commit: the GroupInfo and the tree.
+    public: (Vec<u8>, Vec<u8>),
 }
 
 impl Audience {
@@ -32,7 +38,7 @@ impl Audience {
         let mut world = World::new();
         let mut devices: Vec<Device> = (1..=4).map(|number| world.device(number, number)).collect();
         let roster = roster(&[1], &[2, 3, 4]);
-        devices[0]
+        let created = devices[0]
             .member
             .create_audience(AUDIENCE, &roster, &world.directory)
             .unwrap();
@@ -41,6 +47,7 @@ impl Audience {
             devices,
             inside: [0].into(),
             epoch: 0,
+            public: (created.group_info, created.ratchet_tree),
         }
     }
 
@@ -68,8 +75,68 @@ impl Audience {
                 self.devices[who].persist();
                 self.devices[who].restart();
             }
-            Step::Add { .. } | Step::Remove { .. } | Step::Update { .. } | Step::OffBoard { .. } => {}
+            Step::Story { by } if self.inside.contains(&by) => self.story(by),
+            Step::Race { first, second }
+                if first != second && self.inside.contains(&first) && self.inside.contains(&second) =>
+            {
+                self.race(first, second);
+            }
+            Step::Lose { who } if self.inside.contains(&who) => self.lose(who),
+            Step::Add { .. }
+            | Step::Remove { .. }
+            | Step::Update { .. }
+            | Step::OffBoard { .. }
+            | Step::Story { .. }
+            | Step::Race { .. }
+            | Step::Lose { .. } => {}
         }
+    }
+
+    /// M3: whoever is inside reads it, nobody else does.
+    fn story(&mut self, by: usize) {
+        let message = self.devices[by]
+            .member
+            .encrypt(AUDIENCE, Vec::new(), b"a story")
+            .unwrap();
+        for index in (0..DEVICES).filter(|index| *index != by) {
+            let read = self.devices[index].member.decrypt(AUDIENCE, &message);
+            assert_eq!(read.is_ok(), self.inside.contains(&index), "device {index}");
+        }
+    }
+
+    /// M2: two commits for one epoch; the gateway takes the first, and whoever made the other discards it.
+    fn race(&mut self, first: usize, second: usize) {
+        let directory = &self.world.directory;
+        let loser = &mut self.devices[second].member;
+        loser.stage_self_update(AUDIENCE, directory).unwrap();
+        loser.discard_staged(AUDIENCE).unwrap();
+        self.commit(first, &MembershipChange::default());
+    }
+
+    /// M4, K4: a device loses its state and comes back by an external commit under a logged entry.
+    fn lose(&mut self, who: usize) {
+        let gateway = self.world.gateway_key();
+        self.devices[who].lose_state(gateway);
+        let (device, entry) = (self.devices[who].id(), self.world.entries);
+        self.world.log(&DirectoryEntry::DeviceRejoin {
+            device,
+            at_s: now_s(),
+        });
+        let (info, tree) = &self.public;
+        let rejoined = self.devices[who]
+            .member
+            .rejoin(AUDIENCE, info, tree, &self.world.directory, entry)
+            .unwrap();
+        self.epoch += 1;
+        let expected = Processed::Rejoined {
+            epoch: rejoined.epoch,
+            device,
+        };
+        for index in self.inside.clone().into_iter().filter(|index| *index != who) {
+            let processed = self.world.process(&mut self.devices[index], &rejoined.commit);
+            assert_eq!(processed, expected);
+        }
+        self.public = (rejoined.group_info, rejoined.ratchet_tree);
     }
 
     fn add(&mut self, by: usize, who: usize) {
@@ -123,6 +190,7 @@ impl Audience {
             ));
         }
         self.epoch += 1;
+        self.public = (staged.group_info.clone(), staged.ratchet_tree.clone());
         staged
     }
 
@@ -152,7 +220,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any.clone().prop_map(|who| Step::Remove { who }),
         1 => any.clone().prop_map(|by| Step::Update { by }),
         1 => any.clone().prop_map(|who| Step::OffBoard { who }),
-        1 => any.prop_map(|who| Step::Restart { who }),
+        1 => any.clone().prop_map(|who| Step::Restart { who }),
+        2 => any.clone().prop_map(|by| Step::Story { by }),
+        1 => (any.clone(), any.clone()).prop_map(|(first, second)| Step::Race { first, second }),
+        1 => any.prop_map(|who| Step::Lose { who }),
     ]
 }
 
@@ -160,7 +231,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_device_agrees_with_the_model_after_any_changes(steps in prop::collection::vec(step(), 1..16)) {
+    fn every_device_agrees_with_the_model_after_any_changes(steps in prop::collection::vec(step(), 1..20)) {
         let mut audience = Audience::new();
         for step in &steps {
             audience.apply(step);

@@ -63,9 +63,7 @@ impl Stage {
 
     /// Bob's device as after the loss of everything but its device key and its leaf key.
     fn lose_state(&mut self) {
-        let leaf_key = self.bob.member.leaf_key().unwrap();
-        let gateway = self.world.gateway_key();
-        self.bob.member = Member::create_with_leaf_key(tenant(), gateway, &self.bob.key, &leaf_key).unwrap();
+        self.bob.lose_state(self.world.gateway_key());
     }
 
     fn rejoin(&mut self, entry: u64) -> Result<Rejoined, RejoinError> {

@@ -282,6 +282,13 @@ impl Device {
         self.member = Member::load(records).unwrap();
     }
 
+    /// As after the loss of everything but the device key and the leaf key.
+    pub(crate) fn lose_state(&mut self, gateway: Ed25519PublicKey) {
+        let leaf_key = self.member.leaf_key().unwrap();
+        self.member = Member::create_with_leaf_key(tenant(), gateway, &self.key, &leaf_key).unwrap();
+        self.disk.clear();
+    }
+
     pub(crate) fn records(&self) -> usize {
         self.disk.len()
     }
