@@ -104,6 +104,7 @@ pub mod bundle;
 pub mod cases;
 pub mod cbor;
 pub mod clearance;
+pub mod clock;
 pub mod decide;
 pub mod detector;
 pub mod device_list;
