@@ -4,19 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-
-use crate::limits;
-
-/// Both clocks at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reading {
-    /// Differs from boot to boot.
-    pub(crate) boot_id: String,
-    /// Unix seconds.
-    pub(crate) wall_s: u64,
-    /// Seconds since boot, sleep included.
-    pub(crate) boot_s: u64,
-}
+use policies::clock::Reading;
 
 /// Wall time, and whether it can be trusted.
 #[derive(Debug, Default)]
@@ -72,16 +60,6 @@ fn wall_s() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
-}
-
-/// Whether `now` cannot follow from `before`: within one boot both clocks advance alike; over a restart of the
-/// machine the wall clock at least never goes back.
-pub(crate) fn has_jumped(before: &Reading, now: &Reading) -> bool {
-    if before.boot_id != now.boot_id || now.boot_s < before.boot_s {
-        return now.wall_s.saturating_add(limits::CLOCK_JUMP_S) < before.wall_s;
-    }
-    let expected_s = before.wall_s.saturating_add(now.boot_s - before.boot_s);
-    expected_s.abs_diff(now.wall_s) > limits::CLOCK_JUMP_S
 }
 
 #[cfg(target_os = "linux")]
@@ -141,6 +119,8 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use policies::clock::has_jumped;
+
     use super::*;
 
     /// K19: a clock that is set jumps, one that goes on does not.
@@ -152,30 +132,5 @@ mod tests {
         assert!(!has_jumped(&before, &clock.reading().unwrap()));
         clock.jump_to(10_000 + 365 * 86_400);
         assert!(has_jumped(&before, &clock.reading().unwrap()));
-    }
-
-    fn at(boot: &str, wall_s: u64, boot_s: u64) -> Reading {
-        Reading {
-            boot_id: boot.to_owned(),
-            wall_s,
-            boot_s,
-        }
-    }
-
-    /// K19
-    #[test]
-    fn clocks_that_part_are_a_jump() {
-        let before = at("a", 10_000, 100);
-        let cases = [
-            (at("a", 10_050, 150), false),
-            (at("a", 10_050 + limits::CLOCK_JUMP_S, 150), false),
-            (at("a", 10_051 + limits::CLOCK_JUMP_S, 150), true),
-            (at("a", 9_000, 150), true),
-            (at("b", 90_000, 5), false),
-            (at("b", 9_000, 5), true),
-        ];
-        for (now, expected) in cases {
-            assert_eq!(has_jumped(&before, &now), expected, "{now:?}");
-        }
     }
 }

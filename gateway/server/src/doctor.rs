@@ -13,7 +13,7 @@ use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 
 use crate::admin::{Command, client};
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::keys::Keys;
 use crate::config::layout::Layout;
@@ -280,7 +280,7 @@ impl Doctor {
     async fn clocks(&self, store: &Store) -> Checked {
         let now = self.clock.reading();
         match (store.last_reading().await, now) {
-            (Ok(Some(before)), Ok(now)) if clock::has_jumped(&before, &now) => trouble(
+            (Ok(Some(before)), Ok(now)) if policies::clock::has_jumped(&before, &now) => trouble(
                 "the wall clock has jumped against the boot clock: nothing is accepted or shredded",
                 "set the clock right; if it is right, say so: sealgate clock confirm --dir DIR",
             ),
@@ -492,7 +492,7 @@ mod tests {
         let (_folder, doctor) = folder().await;
         let store = Store::open(&doctor.layout.database()).await.unwrap();
         let mut reading = Clock::default().reading().unwrap();
-        reading.wall_s -= 2 * limits::CLOCK_JUMP_S;
+        reading.wall_s -= 2 * policies::clock::JUMP_S;
         store.set_last_reading(&reading).await.unwrap();
         store.close().await.unwrap();
         only(&doctor, "clock", "has jumped").await;

@@ -4,12 +4,12 @@ mod purge;
 
 use std::sync::Arc;
 
+use policies::clock;
 use tokio::sync::watch;
 
-use crate::clock;
 use crate::domain::gateway::Gateway;
 use crate::domain::record::Kind;
-use crate::domain::warm_up;
+use crate::domain::{space, warm_up};
 use crate::limits;
 
 /// Runs until `stop` changes.
@@ -21,35 +21,54 @@ pub(crate) async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) 
             _ = stop.changed() => return,
             _ = tick.tick() => {}
         }
-        if let Err(error) = check_clock(&gateway).await {
+        round(&gateway).await;
+    }
+}
+
+/// What is due.
+pub(crate) async fn round(gateway: &Arc<Gateway>) {
+    if gateway.health.check_writable().is_err() {
+        return;
+    }
+    if let Err(error) = space::look(gateway).await {
+        tracing::error!(
+            error = format!("{error:#}"),
+            "room on the disk cannot be made sure of"
+        );
+    }
+    let checked = check_clock(gateway).await;
+    let now_s = match checked {
+        Ok(now_s) => now_s,
+        // A clock that cannot be checked is not trusted to shred by (K19).
+        Err(error) => {
             tracing::error!(
                 error = format!("{error:#}"),
                 "the clocks cannot be compared; nothing is purged"
             );
-            // A clock that cannot be checked is not trusted to shred by (K19).
-            continue;
+            return;
         }
-        // After a jump nothing is shredded until an operator confirms or the clocks agree again (K19).
-        if gateway.clock.is_unsettled() || gateway.health.check_writable().is_err() {
-            continue;
-        }
-        if let Err(fault) = purge::run(&gateway).await {
-            tracing::error!(%fault, "the purge failed; it is tried again");
-        }
-        if let Err(fault) = warm_up::go_on(&gateway).await {
-            tracing::error!(%fault, "a warm-up could not go on; it is tried again");
-        }
-        if let Err(error) = gateway.ledger.publish().await {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "the ledger's checkpoint cannot be published"
-            );
-        }
+    };
+    // After a jump nothing is shredded until an operator confirms or the clocks agree again (K19).
+    if gateway.clock.is_unsettled() || gateway.health.check_writable().is_err() {
+        return;
+    }
+    if let Err(fault) = purge::run(gateway, now_s).await {
+        tracing::error!(%fault, "the purge failed; it is tried again");
+    }
+    if let Err(fault) = warm_up::go_on(gateway).await {
+        tracing::error!(%fault, "a warm-up could not go on; it is tried again");
+    }
+    if let Err(error) = gateway.ledger.publish().await {
+        drop(
+            gateway
+                .health
+                .stop("the ledger's checkpoint cannot be published", &error),
+        );
     }
 }
 
-/// Compares the wall clock with the boot clock (K19).
-async fn check_clock(gateway: &Gateway) -> anyhow::Result<()> {
+/// Compares the wall clock with the boot clock (K19): the wall clock's time.
+async fn check_clock(gateway: &Gateway) -> anyhow::Result<u64> {
     let now = gateway.clock.reading()?;
     let before = gateway.store.last_reading().await?;
     let jumped = before
@@ -57,11 +76,11 @@ async fn check_clock(gateway: &Gateway) -> anyhow::Result<()> {
         .is_some_and(|before| clock::has_jumped(before, &now));
     if jumped == gateway.clock.is_unsettled() {
         // The reference stays while the clock is unsettled; otherwise it follows slewing, now and then.
-        let stale = before.is_none_or(|before| now.wall_s.abs_diff(before.wall_s) >= limits::CLOCK_JUMP_S);
+        let stale = before.is_none_or(|before| now.wall_s.abs_diff(before.wall_s) >= clock::JUMP_S);
         if !jumped && stale {
             gateway.store.set_last_reading(&now).await?;
         }
-        return Ok(());
+        return Ok(now.wall_s);
     }
     gateway.clock.set_unsettled(jumped);
     let what = if jumped { "jumped" } else { "agrees again" };
@@ -69,5 +88,5 @@ async fn check_clock(gateway: &Gateway) -> anyhow::Result<()> {
     gateway
         .record(Kind::Clock, None, serde_json::json!({ "clock": what }))
         .await?;
-    Ok(())
+    Ok(now.wall_s)
 }

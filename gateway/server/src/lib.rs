@@ -28,6 +28,7 @@ mod http;
 mod jobs;
 mod limits;
 mod relay;
+mod seam;
 mod sharing;
 mod status;
 mod store;

@@ -83,8 +83,11 @@ pub(crate) const PREVIOUS_AFTER_ACK_S: u64 = 15 * 60;
 pub(crate) const PREVIOUS_AFTER_ACTIVATION_S: u64 = 24 * 3_600;
 /// casbin is linear in its lines; more need the index of Z4.
 pub(crate) const SHARING_LINES_MAX: usize = 10_000;
-/// Disagreement of wall and boot clock that counts as a jump (K19): far above slewing between two checks.
-pub(crate) const CLOCK_JUMP_S: u64 = 60;
+/// Below this much room nothing new is taken (L5): room for the largest blobs in flight, a ledger batch, and a day's shredding.
+pub(crate) const SPACE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+/// Given up when the disk is full all the same, to record that and to go on shredding (L5): the write-ahead log of a large
+/// purge, and some entries.
+pub(crate) const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
 /// How often the clocks are compared and the purge looks for due objects.
 pub(crate) const PURGE_EVERY: Duration = Duration::from_secs(1);
 /// Deadline for a request's head.

@@ -115,6 +115,16 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
         let (what, mend) = why.split_once(". ").unwrap_or((&why, ""));
         return trouble(what, mend);
     }
+    if let Some(free_bytes) = gateway.health.low_space() {
+        return trouble(
+            "the disk is nearly full: nothing new is accepted, what is there is delivered and shredded",
+            &format!(
+                "Make room on the disk of the data folder: {} MiB are left, {} MiB are needed. The gateway goes on by itself.",
+                free_bytes >> 20,
+                (limits::SPACE_BYTES_MIN * 2) >> 20,
+            ),
+        );
+    }
     if gateway.clock.is_unsettled() {
         return trouble(
             "the clock has jumped: nothing is accepted or shredded",

@@ -9,6 +9,7 @@ pub(crate) mod blobs;
 pub(crate) mod bucket_keys;
 pub(crate) mod bundles;
 pub(crate) mod clock;
+pub(crate) mod crash;
 pub(crate) mod device_lists;
 pub(crate) mod enrollments;
 pub(crate) mod events;
@@ -24,6 +25,7 @@ pub(crate) mod stories;
 pub(crate) mod tokens;
 pub(crate) mod warm_ups;
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,9 +36,10 @@ use policies::terms::{AudienceClass, Digest};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction};
 
 use crate::config::files;
+use crate::domain::health::Health;
 
 /// Readers beside the one writer that SQLite admits.
 const CONNECTIONS: u32 = 8;
@@ -50,10 +53,15 @@ pub(crate) struct Store {
     pool: SqlitePool,
     /// The write-ahead log may still hold purged pages.
     wal_waits: Arc<AtomicBool>,
+    health: Arc<Health>,
 }
 
-/// A write in progress.
-pub(crate) type Write = Transaction<'static, Sqlite>;
+/// A write in progress; dropped, nothing of it happened.
+#[derive(Debug)]
+pub(crate) struct Write {
+    transaction: Transaction<'static, Sqlite>,
+    health: Arc<Health>,
+}
 
 impl Store {
     /// Opens the database and brings it to the newest schema.
@@ -74,6 +82,8 @@ impl Store {
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
+            // A commit that the disk let down leaves its connection inside a transaction that SQLite has ended.
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_with(options)
             .await
             .with_context(|| format!("cannot open the database `{}`", path.display()))?;
@@ -84,6 +94,7 @@ impl Store {
         let store = Self {
             pool,
             wal_waits: Arc::default(),
+            health: Arc::default(),
         };
         store
             .digest_states()
@@ -107,6 +118,7 @@ impl Store {
         Ok(Self {
             pool,
             wal_waits: Arc::default(),
+            health: Arc::default(),
         })
     }
 
@@ -136,9 +148,18 @@ impl Store {
         Ok(())
     }
 
+    /// Whether anything may be written; commits that the disk lets down end that.
+    pub(crate) fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
     /// Begins a write.
     pub(crate) async fn write(&self) -> sqlx::Result<Write> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await
+        let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await;
+        Ok(Write {
+            transaction: transaction.inspect_err(|error| self.health.note(error))?,
+            health: Arc::clone(&self.health),
+        })
     }
 
     /// Empties the write-ahead log, so that purged pages are gone from it too (D2). Readers can prevent that: it is
@@ -170,6 +191,34 @@ impl Store {
         self.truncate_wal().await?;
         self.pool.close().await;
         Ok(())
+    }
+}
+
+impl Write {
+    /// Makes it durable.
+    pub(crate) async fn commit(self) -> sqlx::Result<()> {
+        #[cfg(test)]
+        if let Some(kind) = *self.health.broken_database.lock().unwrap() {
+            let error = sqlx::Error::Io(kind.into());
+            self.health.note(&error);
+            return Err(error);
+        }
+        let committed = self.transaction.commit().await;
+        committed.inspect_err(|error| self.health.note(error))
+    }
+}
+
+impl Deref for Write {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Write {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn publish(gateway: &Gateway, bytes: Vec<u8>) -> Result<Reply, 
         )));
     }
     // Verified and compiled at the index that its entry will have; logged only then.
-    // A crash may have left it logged and not in force: then its entry stands already.
+    // A crash may have left it logged and not in force: then its entries stand already, in both logs.
     let logged = gateway.directory.read(|directory| directory.bundle(&digest));
     let log_index = logged.map_or_else(|| gateway.directory.size(), |(index, _)| index);
     let highest = gateway.directory.read(Directory::highest_version);
@@ -71,20 +71,10 @@ pub(super) async fn publish(gateway: &Gateway, bytes: Vec<u8>) -> Result<Reply, 
                 digest,
                 at_s: now_s,
             };
-            gateway
-                .directory
-                .append(entry)
-                .await
-                .map_err(|error| gateway.storage_fault(&error))?
+            let payload = json!({ "version": version, "digest": digest });
+            gateway.log(entry, Kind::Bundle, None, payload).await?
         }
     };
-    gateway
-        .record(
-            Kind::Bundle,
-            None,
-            json!({ "version": version, "digest": digest, "log_index": log_index }),
-        )
-        .await?;
     gateway
         .store
         .add_bundle(&StoredBundle {

@@ -64,6 +64,11 @@ impl Layout {
         self.root.join("restored.json")
     }
 
+    /// Room that is given up when the disk is full (L5).
+    pub(crate) fn ballast(&self) -> PathBuf {
+        self.root.join("ballast")
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.root.join("admin.sock")
     }

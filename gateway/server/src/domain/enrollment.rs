@@ -20,9 +20,10 @@ use super::gateway::{Device, Gateway};
 use super::random;
 use super::record::Kind;
 use super::renewal;
+use crate::seam::Point;
 use crate::store::enrollments::{self, Enrollment, State};
 use crate::store::identity;
-use crate::store::tokens::Token;
+use crate::store::tokens::{self, Token};
 
 const TOKEN_BYTES: usize = 32;
 const VERSION_CHARS_MAX: usize = 64;
@@ -53,14 +54,9 @@ pub(crate) async fn enroll(gateway: &Gateway, request: &EnrollRequest) -> Result
             ErrorCode::TokenInvalid,
             "an administrator denied this enrollment",
         )),
-        State::Approved => certify(gateway, &enrollment, csr, &request.agent_version)
+        State::Approved | State::Done { .. } => certify(gateway, &enrollment, csr, &request.agent_version)
             .await
             .map(Answer::Enrolled),
-        State::Done { ref certificate_pem } => {
-            let logged = logged_device(gateway, enrollment.device)?;
-            let certificate_pem = certificate_pem.clone();
-            Ok(Answer::Enrolled(response(gateway, &logged, certificate_pem)))
-        }
     }
 }
 
@@ -126,7 +122,7 @@ async fn begin(
     csr: &Csr,
 ) -> Result<Enrollment, Fault> {
     let now_s = gateway.clock.now_s();
-    let hash = check_token(gateway, request).await?;
+    let token = check_token(gateway, request).await?;
     if gateway.store.is_certified(csr.key).await? {
         return Err(Fault::new(
             ErrorCode::ProofInvalid,
@@ -137,7 +133,7 @@ async fn begin(
         Some(device) => device,
         None => DeviceId::from_bytes(random::bytes()?),
     };
-    let begin = |token: &Token| Enrollment {
+    let enrollment = Enrollment {
         request: digest(request),
         token: token.id,
         device,
@@ -152,18 +148,22 @@ async fn begin(
             State::Approved
         },
     };
-    let begun = gateway.store.begin_enrollment(hash, now_s, begin).await?;
-    let (token, enrollment) = begun.ok_or_else(token_invalid)?;
+    let mut write = gateway.store.write().await?;
+    if !tokens::spend(&mut write, token.id, now_s).await? {
+        return Err(token_invalid());
+    }
+    enrollments::add(&mut write, &enrollment).await?;
     let payload = json!({
-        "token": hex::encode(token.id), "person": token.person, "device": enrollment.device, "used": true,
+        "token": hex::encode(token.id), "person": token.person, "device": device, "used": true,
     });
-    gateway.record(Kind::Token, Some(token.person), payload).await?;
+    let record = gateway.entry(Kind::Token, Some(token.person), payload)?;
+    gateway.record_with(write, vec![record]).await?;
     Ok(enrollment)
 }
 
 /// Finds the token by its hash, which is then compared in constant time, so that neither the lookup nor the comparison
 /// says anything about a stored token.
-async fn check_token(gateway: &Gateway, request: &EnrollRequest) -> Result<Digest, Fault> {
+async fn check_token(gateway: &Gateway, request: &EnrollRequest) -> Result<Token, Fault> {
     if request.token.0.len() != TOKEN_BYTES {
         return Err(token_invalid());
     }
@@ -185,7 +185,7 @@ async fn check_token(gateway: &Gateway, request: &EnrollRequest) -> Result<Diges
     if let Some(device) = request.again {
         check_again(gateway, device, &token, &request.device_key.0)?;
     }
-    Ok(hash)
+    Ok(token)
 }
 
 /// A device enrols again as itself with the key that is logged for it, by a token of its own person (E8).
@@ -222,76 +222,88 @@ fn token_invalid() -> Fault {
     )
 }
 
-/// Logged, recorded, and only then certified.
+/// Certifies, logs and records the device, and only then answers. What was done before a crash is not done again.
 async fn certify(
     gateway: &Gateway,
     enrollment: &Enrollment,
     csr: Csr,
     agent_version: &str,
 ) -> Result<EnrollResponse, Fault> {
-    let logged = match gateway.directory.device(enrollment.device) {
-        Some(logged) => logged,
-        None => append(gateway, enrollment).await?,
+    let device = Device {
+        id: enrollment.device,
+        person: enrollment.person,
     };
-    if logged.revoked {
+    let logged = gateway.directory.device(device.id);
+    if logged.as_ref().is_some_and(|logged| logged.revoked) {
         return Err(Fault::new(
             ErrorCode::DeviceRevoked,
             "this device has been revoked",
         ));
     }
-    let device = Device {
-        id: logged.device,
-        person: logged.person,
+    let is_logged = logged.is_some();
+    if let State::Done { certificate_pem } = &enrollment.state
+        && is_logged
+    {
+        return response(gateway, enrollment, certificate_pem);
+    }
+    let mut issued = gateway.store.certificates(device.id).await?;
+    let is_certified = matches!(enrollment.state, State::Done { .. });
+    let certificate = match issued.pop() {
+        Some(newest) if is_certified => newest,
+        newest => {
+            let generation = newest.map_or(1, |newest| newest.generation.saturating_add(1));
+            renewal::issue(gateway, &device, csr, generation)?
+        }
     };
-    let issued = gateway.store.certificates(device.id).await?;
-    let generation = issued
-        .last()
-        .map_or(1, |newest| newest.generation.saturating_add(1));
-    let certificate = renewal::issue(gateway, &device, csr, generation)?;
     let certificate_pem = certificate.pem.clone().unwrap_or_default();
-    let payload = json!({
+    let mut payload = json!({
         "device": device.id,
         "person": device.person,
-        "class": logged.class,
+        "class": enrollment.class,
         "token": hex::encode(enrollment.token),
-        "log_index": logged.index,
         "agent_version": agent_version,
-        "generation": generation,
+        "generation": certificate.generation,
         "certificate": Digest::of(certificate_pem.as_bytes()),
     });
-    gateway.record(Kind::Enroll, Some(device.person), payload).await?;
     let mut write = gateway.store.write().await?;
-    identity::add_certificate(&mut write, device.id, &certificate).await?;
-    enrollments::finish(&mut write, enrollment.request, &certificate_pem).await?;
-    write.commit().await?;
+    if !is_certified {
+        identity::add_certificate(&mut write, device.id, &certificate).await?;
+        enrollments::finish(&mut write, enrollment.request, &certificate_pem).await?;
+    }
+    let subject = Some(device.person);
+    if let Some(logged) = logged {
+        payload["log_index"] = logged.index.into();
+        let record = gateway.entry(Kind::Enroll, subject, payload)?;
+        gateway.record_with(write, vec![record]).await?;
+    } else {
+        write.commit().await?;
+        gateway.seams.reach(Point::Certified).await;
+        let entry = DirectoryEntry::DeviceAdd {
+            device: device.id,
+            person: device.person,
+            key: enrollment.key,
+            class: enrollment.class,
+            at_s: gateway.clock.now_s(),
+        };
+        gateway.log(entry, Kind::Enroll, subject, payload).await?;
+    }
     gateway.wake.everyone();
-    tracing::info!(device = %device.id, log_index = logged.index, generation, "device enrolled");
-    Ok(response(gateway, &logged, certificate_pem))
+    tracing::info!(device = %device.id, generation = certificate.generation, "device enrolled");
+    response(gateway, enrollment, &certificate_pem)
 }
 
-async fn append(gateway: &Gateway, enrollment: &Enrollment) -> Result<LoggedDevice, Fault> {
-    let entry = DirectoryEntry::DeviceAdd {
-        device: enrollment.device,
-        person: enrollment.person,
-        key: enrollment.key,
-        class: enrollment.class,
-        at_s: gateway.clock.now_s(),
-    };
-    gateway
-        .directory
-        .append(entry)
-        .await
-        .map_err(|error| gateway.storage_fault(&error))?;
-    logged_device(gateway, enrollment.device)
-}
-
-fn response(gateway: &Gateway, logged: &LoggedDevice, certificate_pem: String) -> EnrollResponse {
-    EnrollResponse {
+fn response(
+    gateway: &Gateway,
+    enrollment: &Enrollment,
+    certificate_pem: &str,
+) -> Result<EnrollResponse, Fault> {
+    let logged = logged_device(gateway, enrollment.device)?;
+    Ok(EnrollResponse {
         device: logged.device,
         person: logged.person,
         class: logged.class,
         tenant: gateway.config.tenant.clone(),
-        certificate_pem,
+        certificate_pem: certificate_pem.to_owned(),
         log_index: logged.index,
-    }
+    })
 }

@@ -1,6 +1,5 @@
 //! The gateway whole: its stores, logs, keys and clocks, opened under the one-writer lock (K34).
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,27 +7,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
 use gateway_api::error::{ErrorCode, Problem};
+use policies::clock::has_jumped;
 use policies::directory::{Directory, DirectoryEntry};
-use policies::terms::{AudienceId, DeviceId, PersonId};
+use policies::terms::{AudienceId, DeviceId, EntryId, PersonId};
 use serde_json::{Value, json};
 
 use super::fault::Fault;
+use super::health::Health;
+use super::locks::Locks;
 use super::membership::{Group, Registry};
 use super::policy::PolicyInForce;
 use super::quarantine::Quarantine;
 use super::record::{Kind, Record};
+use super::recovery;
 use super::restored::Restored;
-use crate::clock::{self, Clock};
+use super::space::Space;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::keys::Keys;
 use crate::config::layout::Layout;
 use crate::limits;
 use crate::relay::wake::Wake;
-use crate::relay::{GroupChange, Queue, Relay, Writer, recovery};
-use crate::store::Store;
+use crate::relay::{GroupChange, Queue, Relay, Writer};
+use crate::seam::{Point, Seams};
+use crate::store::{Store, Write};
 use crate::store::audiences::{Audience, LogBody};
 use crate::store::blobs::Objects;
 use crate::store::bucket_keys::{BucketKeys, FileBucketKeys};
+use crate::store::crash::{self, Intent};
 use crate::store::logs::{DirectoryLog, Ledger, NotWritten};
 
 /// Everything that handlers and commands work with.
@@ -47,10 +53,16 @@ pub(crate) struct Gateway {
     pub(crate) wake: Arc<Wake>,
     pub(crate) health: Arc<Health>,
     pub(crate) quarantine: Quarantine,
+    pub(crate) space: Space,
+    pub(crate) seams: Arc<Seams>,
     /// `https://host:port` that agents are told.
     public_url: Mutex<Option<String>>,
     /// One change of a group at a time.
-    group_locks: Mutex<BTreeMap<AudienceId, Arc<tokio::sync::Mutex<()>>>>,
+    group_locks: Locks<AudienceId>,
+    /// One report of a device at a time.
+    pub(crate) reports: Locks<DeviceId>,
+    /// One entry of the directory log at a time, with the ledger's entry about it.
+    logging: Arc<tokio::sync::Mutex<()>>,
     /// Minute, and enrollments that failed in it.
     failed_enrollments: Mutex<(u64, u32)>,
     /// One publication at a time.
@@ -69,56 +81,6 @@ pub(crate) struct Gateway {
 pub(crate) struct Device {
     pub(crate) id: DeviceId,
     pub(crate) person: PersonId,
-}
-
-/// The one thing that is wrong, if anything is.
-#[derive(Default)]
-pub(crate) struct Health {
-    stopped: Mutex<Option<String>>,
-    /// Restored from a backup, or put back by other means, and not confirmed.
-    held: Mutex<Option<String>>,
-}
-
-impl Health {
-    /// A durable write failed: nothing more is written until a restart has recovered (L5).
-    pub(crate) fn stop(&self, what: &str, error: &anyhow::Error) -> Fault {
-        tracing::error!(error = format!("{error:#}"), "{what}");
-        self.stopped
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(|| what.to_owned());
-        Fault::new(ErrorCode::StorageFailed, what)
-    }
-
-    /// Nothing is written to the logs until [`Self::release`].
-    pub(crate) fn hold(&self, why: String) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-    }
-
-    pub(crate) fn release(&self) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    pub(crate) fn held(&self) -> Option<String> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn check_writable(&self) -> Result<(), Fault> {
-        if let Some(what) = self.stopped() {
-            return Err(Fault::new(ErrorCode::StorageFailed, what));
-        }
-        match self.held() {
-            Some(why) => Err(Fault::new(ErrorCode::RestoreUnconfirmed, why)),
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn stopped(&self) -> Option<String> {
-        self.stopped
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
 }
 
 impl Gateway {
@@ -147,10 +109,13 @@ impl Gateway {
             Arc::clone(&clock),
         )?);
         let directory = Arc::new(DirectoryLog::open(&layout, &config.tenant, &keys.directory)?);
-        let (finished, dropped) = recovery::recover(&store, &ledger, &keys).await?;
-        if finished > 0 || dropped > 0 {
-            tracing::info!(finished, dropped, "held stories were settled after a crash");
-        }
+        // A gateway that is held writes to no log: what is owed to the ledger waits for the start after that.
+        let restored = Restored::read(&layout)?;
+        recovery::recover(&store, &ledger, &directory, &keys, restored.is_none())
+            .await
+            .context("what the last run left cannot be settled")?;
+        // A crash may have come between a purge and the end of what it left in the write-ahead log (D2).
+        store.truncate_wal().await?;
         let highest = directory.read(Directory::highest_version);
         let policy = PolicyInForce::load(&store, &config, highest, clock.now_s())
             .await
@@ -163,6 +128,8 @@ impl Gateway {
             });
         let quarantine = Quarantine::new(store.quarantined().await?);
         let (relay, queue) = Relay::new();
+        let health = Arc::clone(store.health());
+        let space = Space::new(layout.root(), layout.ballast());
         let gateway = Arc::new(Self {
             layout,
             config,
@@ -176,10 +143,14 @@ impl Gateway {
             policy: ArcSwap::from_pointee(policy),
             relay,
             wake: Arc::default(),
-            health: Arc::default(),
+            health,
             quarantine,
+            space,
+            seams: Arc::default(),
             public_url: Mutex::default(),
-            group_locks: Mutex::default(),
+            group_locks: Locks::default(),
+            reports: Locks::default(),
+            logging: Arc::default(),
             failed_enrollments: Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
             rejoining: tokio::sync::Mutex::default(),
@@ -188,7 +159,7 @@ impl Gateway {
         });
         let writer = gateway.start_writer(queue);
         gateway.remove_orphaned_objects().await?;
-        match Restored::read(&gateway.layout)? {
+        match restored {
             Some(restored) => {
                 let sentence = restored.sentence(gateway.directory.vkey(), gateway.directory.size())?;
                 tracing::error!("{sentence}");
@@ -219,6 +190,7 @@ impl Gateway {
             clock: Arc::clone(&self.clock),
             wake: Arc::clone(&self.wake),
             health: Arc::clone(&self.health),
+            seams: Arc::clone(&self.seams),
         };
         tokio::spawn(writer.run(queue))
     }
@@ -255,8 +227,14 @@ impl Gateway {
         *self.public_url.lock().unwrap_or_else(PoisonError::into_inner) = Some(url);
     }
 
-    /// Whether anything is taken in: the stores are writable and the clock is settled (K19).
+    /// Whether anything new is taken in: there is room for it, and [`Self::check_trusted`] (L5).
     pub(crate) fn check_open(&self) -> Result<(), Fault> {
+        self.health.check_room()?;
+        self.check_trusted()
+    }
+
+    /// Whether anything is written by the clock: it is settled (K19), and the stores are writable.
+    pub(crate) fn check_trusted(&self) -> Result<(), Fault> {
         if self.clock.is_unsettled() {
             return Err(Fault::new(ErrorCode::ClockUnsettled, "the clock has jumped"));
         }
@@ -327,6 +305,79 @@ impl Gateway {
             .map_err(|error| self.storage_fault(&error))
     }
 
+    /// Appends to the directory log, and to the ledger what it is about; the index goes into the payload. After a crash
+    /// both have it or neither. Goes on to its end when the caller does not wait for it any more.
+    pub(crate) async fn log(
+        &self,
+        entry: DirectoryEntry,
+        kind: Kind,
+        subject: Option<PersonId>,
+        mut payload: Value,
+    ) -> Result<u64, Fault> {
+        self.health.check_writable()?;
+        let (store, directory, ledger) = (
+            self.store.clone(),
+            Arc::clone(&self.directory),
+            Arc::clone(&self.ledger),
+        );
+        let (seams, version) = (Arc::clone(&self.seams), self.policy.load().version());
+        let logging = Arc::clone(&self.logging);
+        let work = tokio::spawn(async move {
+            let _one_at_a_time = logging.lock().await;
+            let index = directory.size();
+            if let Some(payload) = payload.as_object_mut() {
+                payload.insert("log_index".to_owned(), index.into());
+            }
+            let record = Record::new(kind, subject, version, payload)?;
+            let intent = Intent {
+                record: record.clone(),
+                ledger_from: ledger.size(),
+                directory_index: Some(index),
+            };
+            let mut write = store.write().await?;
+            crash::intend(&mut write, &intent).await?;
+            write.commit().await?;
+            seams.reach(Point::Intended).await;
+            directory.append(entry).await?;
+            seams.reach(Point::Logged).await;
+            ledger.append(vec![record]).await?;
+            seams.reach(Point::LoggedRecorded).await;
+            store.settle_intent(intent.record.entry).await?;
+            anyhow::Ok(index)
+        });
+        let done = work.await.map_err(anyhow::Error::from)?;
+        done.map_err(|error| self.health.stop("a log cannot be written", &error))
+    }
+
+    /// Commits a write, and records what it did: after a crash there are both or neither. Goes on to its end when the
+    /// caller does not wait for it any more.
+    pub(crate) async fn record_with(&self, mut write: Write, records: Vec<Record>) -> Result<(), Fault> {
+        self.health.check_writable()?;
+        for record in &records {
+            let intent = Intent {
+                record: record.clone(),
+                ledger_from: self.ledger.size(),
+                directory_index: None,
+            };
+            crash::intend(&mut write, &intent).await?;
+        }
+        let (store, ledger) = (self.store.clone(), Arc::clone(&self.ledger));
+        let seams = Arc::clone(&self.seams);
+        let work = tokio::spawn(async move {
+            write.commit().await?;
+            seams.reach(Point::Owed).await;
+            let entries: Vec<EntryId> = records.iter().map(|record| record.entry).collect();
+            ledger.append(records).await?;
+            seams.reach(Point::OwedRecorded).await;
+            for entry in entries {
+                store.settle_intent(entry).await?;
+            }
+            anyhow::Ok(())
+        });
+        let done = work.await.map_err(anyhow::Error::from)?;
+        done.map_err(|error| self.health.stop("what was done cannot be recorded", &error))
+    }
+
     pub(crate) fn entry(
         &self,
         kind: Kind,
@@ -347,10 +398,7 @@ impl Gateway {
 
     /// The lock that a change of this group takes.
     pub(crate) fn group_lock(&self, group: AudienceId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.group_locks.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody holds or awaits what only the map knows.
-        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-        Arc::clone(locks.entry(group).or_default())
+        self.group_locks.of(group)
     }
 
     /// The directory for checks of leaves.
@@ -383,13 +431,8 @@ impl Gateway {
                 device: id,
                 at_s: self.clock.now_s(),
             };
-            let log_index = self
-                .directory
-                .append(entry)
-                .await
-                .map_err(|error| self.storage_fault(&error))?;
-            let payload = json!({ "device": id, "person": device.person, "log_index": log_index });
-            self.record(Kind::DeviceRevoke, Some(device.person), payload)
+            let payload = json!({ "device": id, "person": device.person });
+            self.log(entry, Kind::DeviceRevoke, Some(device.person), payload)
                 .await?;
         }
         self.shut_out(id).await?;
@@ -476,7 +519,7 @@ fn lock(layout: &Layout) -> anyhow::Result<File> {
 async fn settle_clock(store: &Store, clock: &Clock) -> anyhow::Result<()> {
     let now = clock.reading()?;
     match store.last_reading().await? {
-        Some(before) if clock::has_jumped(&before, &now) => {
+        Some(before) if has_jumped(&before, &now) => {
             tracing::error!(
                 "the wall clock has jumped since the last run: nothing is accepted until it is confirmed"
             );

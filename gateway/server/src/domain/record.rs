@@ -1,6 +1,7 @@
 //! What the ledger holds: a kind, whom it is about, and a payload that is readable under that person's key alone.
 
 use policies::terms::{Digest, EntryId, PersonId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::random;
@@ -9,8 +10,8 @@ use crate::limits;
 macro_rules! kinds {
     ($($variant:ident => $name:literal;)+) => {
         /// Kinds of entries. The names are stable: searches and auditors use them.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Kind { $($variant,)+ }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub(crate) enum Kind { $(#[serde(rename = $name)] $variant,)+ }
 
         impl Kind {
             /// Every kind.
@@ -46,7 +47,9 @@ kinds! {
     Bundle => "bundle";
     PolicyRejected => "policy-rejected";
     Purge => "purge";
+    NoEffect => "no-effect";
     Clock => "clock";
+    Space => "space";
     LogRead => "log-read";
     LogExport => "log-export";
     LogOpen => "log-open";
@@ -56,7 +59,7 @@ kinds! {
 }
 
 /// One entry to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) entry: EntryId,
     pub(crate) kind: Kind,
@@ -100,6 +103,16 @@ mod tests {
     use policies::terms::DeviceId;
 
     use super::*;
+
+    /// What is owed to the ledger is kept in the names that the ledger uses.
+    #[test]
+    fn kept_record_reads_back() {
+        for kind in [Kind::DeviceRevoke, Kind::Purge, Kind::NoEffect] {
+            let kept = serde_json::to_string(&Record::new(kind, None, 1, json!({})).unwrap()).unwrap();
+            assert!(kept.contains(&format!("{:?}", kind.as_str())), "{kept}");
+            assert_eq!(serde_json::from_str::<Record>(&kept).unwrap().kind, kind);
+        }
+    }
 
     /// An entry takes 65,535 B (K27): not even the largest audience, added and removed at once, outgrows it.
     #[test]

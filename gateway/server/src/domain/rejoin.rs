@@ -74,19 +74,13 @@ async fn append(gateway: &Gateway, logged: &LoggedDevice, state_lost: bool) -> R
         device: logged.device,
         at_s: now_s,
     };
-    let log_index = gateway
-        .directory
-        .append(entry)
-        .await
-        .map_err(|error| gateway.storage_fault(&error))?;
     let payload = json!({
         "device": logged.device,
         "person": logged.person,
-        "log_index": log_index,
         "state_lost": state_lost,
     });
-    gateway
-        .record(Kind::DeviceRejoin, Some(logged.person), payload)
+    let log_index = gateway
+        .log(entry, Kind::DeviceRejoin, Some(logged.person), payload)
         .await?;
     gateway.wake.everyone();
     tracing::info!(device = %logged.device, log_index, "device rejoins");

@@ -8,14 +8,19 @@ use crate::config::keys::Keys;
 use crate::store::logs::Ledger;
 use crate::store::{Store, stories};
 
-/// Settles held rows: (finished, dropped).
-pub(crate) async fn recover(store: &Store, ledger: &Ledger, keys: &Keys) -> anyhow::Result<(usize, usize)> {
+/// Settles held rows, whose entries come no earlier than `held_from`: (finished, dropped).
+pub(crate) async fn recover(
+    store: &Store,
+    ledger: &Ledger,
+    keys: &Keys,
+    held_from: u64,
+) -> anyhow::Result<(usize, usize)> {
     let held = store.held_stories().await?;
     if held.is_empty() {
         return Ok((0, 0));
     }
     let wanted: Vec<EntryId> = held.iter().map(|story| story.entry).collect();
-    let recorded = ledger.find_entries(wanted).await?;
+    let recorded = ledger.find_entries(held_from, wanted).await?;
     let mut write = store.write().await?;
     let mut finished = 0_usize;
     for story in &held {

@@ -2,6 +2,7 @@
 
 mod lists;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use gateway_api::receipt::Acceptance;
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::cli::init;
+use crate::clock::Clock;
 use crate::config::layout::Layout;
 use crate::domain::gateway::Gateway;
 use crate::domain::record::Kind;
@@ -21,41 +23,64 @@ use crate::store::objects::{ObjectKey, Part};
 use crate::store::stories::{self, StoryState};
 
 const GROUP: [u8; 16] = [5; 16];
+const START_S: u64 = 1_800_000_000;
 
 /// A gateway with one logged device in one audience.
-struct World {
+pub(crate) struct World {
     _folder: TempDir,
-    layout: Layout,
-    gateway: Arc<Gateway>,
+    pub(crate) layout: Layout,
+    pub(crate) gateway: Arc<Gateway>,
     writer: JoinHandle<()>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let layout = init::make(folder.path(), &TenantId::parse("acme").unwrap(), 1).unwrap();
-        let (gateway, writer) = Gateway::open(layout.clone()).await.unwrap();
+        let (gateway, writer) = Gateway::open_at(layout.clone(), Clock::manual(START_S))
+            .await
+            .unwrap();
         admit(&gateway, device(), person()).await;
-        let state = AudienceState {
-            epoch: 0,
-            tree_hash: vec![1],
-            class: AudienceClass::Internal,
-            removal_pending: false,
-            state: vec![1],
-            members: vec![(0, device())],
+        let world = Self {
+            _folder: folder,
+            layout,
+            gateway,
+            writer,
         };
-        let record = gateway.entry(Kind::Audience, None, json!({})).unwrap();
-        let change = GroupChange {
+        let founding = world.change(None, 0, None);
+        world.gateway.relay.change(founding).await.unwrap();
+        world
+    }
+
+    /// A change of the group: its founding, or a step to this epoch.
+    pub(crate) fn change(&self, from_epoch: Option<u64>, epoch: u64, item: Option<LogBody>) -> GroupChange {
+        GroupChange {
             audience: group(),
-            from_epoch: None,
-            state,
-            item: None,
+            from_epoch,
+            state: AudienceState {
+                epoch,
+                tree_hash: vec![1],
+                class: AudienceClass::Internal,
+                removal_pending: false,
+                state: vec![1],
+                members: vec![(0, device())],
+            },
+            item,
             welcome: None,
             group_info: None,
             rejoined: None,
-            record,
-        };
-        gateway.relay.change(change).await.unwrap();
+            record: self.gateway.entry(Kind::Audience, None, json!({})).unwrap(),
+        }
+    }
+
+    /// Ends the process as a crash does, and starts it again on what the disk holds.
+    pub(crate) async fn crash(self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path().join("gateway"));
+        copy_folder(self.layout.root(), layout.root());
+        self.writer.abort();
+        let clock = Clock::manual(self.gateway.clock.now_s());
+        let (gateway, writer) = Gateway::open_at(layout.clone(), clock).await.unwrap();
         Self {
             _folder: folder,
             layout,
@@ -65,10 +90,11 @@ impl World {
     }
 
     /// Ends the process and starts it again on the same folder.
-    async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         self.gateway.close(self.writer).await.unwrap();
+        let clock = Clock::manual(self.gateway.clock.now_s());
         drop(self.gateway);
-        let (gateway, writer) = Gateway::open(self.layout.clone()).await.unwrap();
+        let (gateway, writer) = Gateway::open_at(self.layout.clone(), clock).await.unwrap();
         Self {
             _folder: self._folder,
             layout: self.layout,
@@ -77,7 +103,7 @@ impl World {
         }
     }
 
-    fn submission(&self, number: u8, epoch: u64) -> Submission {
+    pub(crate) fn submission(&self, number: u8, epoch: u64) -> Submission {
         let record = self
             .gateway
             .entry(Kind::Relay, Some(person()), json!({ "number": number }))
@@ -125,7 +151,7 @@ impl World {
         write.commit().await.unwrap();
     }
 
-    async fn state(&self, number: u8) -> Option<StoryState> {
+    pub(crate) async fn state(&self, number: u8) -> Option<StoryState> {
         self.gateway
             .store
             .story(Cti::from_bytes([number; 16]))
@@ -134,10 +160,10 @@ impl World {
             .map(|story| story.state)
     }
 
-    async fn recorded(&self, entry: EntryId) -> bool {
+    pub(crate) async fn recorded(&self, entry: EntryId) -> bool {
         self.gateway
             .ledger
-            .find_entries(vec![entry])
+            .find_entries(0, vec![entry])
             .await
             .unwrap()
             .contains(&entry)
@@ -163,15 +189,27 @@ async fn admit(gateway: &Gateway, device: DeviceId, person: PersonId) {
     gateway.directory.append(entry).await.unwrap();
 }
 
-fn device() -> DeviceId {
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+pub(crate) fn device() -> DeviceId {
     DeviceId::from_bytes([1; 16])
 }
 
-fn person() -> PersonId {
+pub(crate) fn person() -> PersonId {
     PersonId::from_bytes([2; 16])
 }
 
-fn group() -> AudienceId {
+pub(crate) fn group() -> AudienceId {
     AudienceId::from_bytes(GROUP)
 }
 

@@ -14,14 +14,15 @@ use super::{Answer, GroupChange, Job, ListChange, Queue, Submission, Takeback};
 use crate::clock::Clock;
 use crate::config::keys::Keys;
 use crate::domain::fault::Fault;
-use crate::domain::gateway::Health;
+use crate::domain::health::Health;
 use crate::limits;
 use crate::relay::wake::Wake;
+use crate::seam::{Point, Seams};
 use crate::store::audiences::{self, Audience, AudienceKind, LogBody};
 use crate::store::blobs::{self, Objects};
 use crate::store::logs::{DirectoryLog, Ledger};
 use crate::store::stories::{self, Story, StoryState};
-use crate::store::{Store, Write, device_lists, inbox, rejoin};
+use crate::store::{Store, Write, crash, device_lists, inbox, rejoin};
 
 /// What the writer works with.
 pub(crate) struct Writer {
@@ -33,6 +34,7 @@ pub(crate) struct Writer {
     pub(crate) clock: Arc<Clock>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) health: Arc<Health>,
+    pub(crate) seams: Arc<Seams>,
 }
 
 struct Pending {
@@ -102,6 +104,7 @@ impl Writer {
             Ok(held) => held,
             Err((batch, fault)) => return answer_all(batch, &fault),
         };
+        self.seams.reach(Point::Held).await;
         let records = held
             .iter()
             .map(|pending| pending.submission.record.clone())
@@ -110,8 +113,10 @@ impl Writer {
             let fault = self.health.stop("the ledger cannot be written", &error);
             return answer_all(held, &fault);
         }
+        self.seams.reach(Point::Recorded).await;
         match self.release(&held).await {
             Ok((acceptances, devices)) => {
+                self.seams.reach(Point::Released).await;
                 for (pending, acceptance) in held.into_iter().zip(acceptances) {
                     drop(pending.answer.send(Ok(acceptance)));
                 }
@@ -138,7 +143,12 @@ impl Writer {
                 Err(fault) => drop(pending.answer.send(Err(fault))),
             }
         }
-        match write.commit().await {
+        let marked = crash::mark_held(&mut write, self.ledger.size()).await;
+        let committed = match marked {
+            Ok(()) => write.commit().await,
+            Err(error) => Err(error),
+        };
+        match committed {
             Ok(()) => Ok(held),
             Err(error) => Err((held, error.into())),
         }
@@ -318,7 +328,8 @@ impl Writer {
         }
         self.record_then_commit(takeback.record, write).await?;
         for blob in &gone {
-            self.objects.remove(&blob.object).await?;
+            let removed = self.objects.remove(&blob.object).await;
+            removed.map_err(|error| self.health.stop("an object cannot be removed", &error))?;
         }
         self.store.truncate_wal().await?;
         self.wake.devices(&devices);
@@ -330,15 +341,20 @@ impl Writer {
     async fn record_then_commit(
         &self,
         record: crate::domain::record::Record,
-        write: Write,
+        mut write: Write,
     ) -> Result<(), Fault> {
         if let Err(error) = self.ledger.append(vec![record]).await {
             return Err(self.health.stop("the ledger cannot be written", &error));
         }
-        write
-            .commit()
-            .await
-            .map_err(|error| self.health.stop("the database cannot be written", &error.into()))
+        self.seams.reach(Point::ChangeRecorded).await;
+        let marked = crash::mark_done(&mut write, self.ledger.size()).await;
+        let committed = match marked {
+            Ok(()) => write.commit().await,
+            Err(error) => Err(error),
+        };
+        committed.map_err(|error| self.health.stop("the database cannot be written", &error.into()))?;
+        self.seams.reach(Point::Changed).await;
+        Ok(())
     }
 }
 

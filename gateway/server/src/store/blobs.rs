@@ -152,6 +152,7 @@ impl Objects {
     /// Files below `folder`, fsynced before an upload counts.
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         files::ensure_folder(folder)?;
+        remove_unfinished(folder).context("cannot remove unfinished blobs")?;
         let store = LocalFileSystem::new_with_prefix(folder)
             .context("cannot open the folder of blobs")?
             .with_fsync(true);
@@ -237,6 +238,17 @@ impl ObjectWriter {
             .await
             .context("cannot store a part of a blob")
     }
+}
+
+/// What a crash left of an upload: `object_store` writes it beside the object, marked with `#`, and never lists it.
+fn remove_unfinished(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().contains('#') {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn path(object: &[u8; 16]) -> object_store::path::Path {

@@ -1,9 +1,9 @@
 //! The clocks as last seen, so that a jump over a restart is noticed too (K19).
 
+use policies::clock::Reading;
 use sqlx::Row as _;
 
 use super::{Store, signed, unsigned};
-use crate::clock::Reading;
 
 impl Store {
     pub(crate) async fn last_reading(&self) -> sqlx::Result<Option<Reading>> {

@@ -3,7 +3,6 @@
 use policies::terms::{AudienceClass, DeviceId, Digest, PersonId};
 use sqlx::{Row as _, SqliteConnection};
 
-use super::tokens::{self, Token};
 use super::{Store, bytes, class_of, class_text, corrupt, signed, unsigned};
 
 /// How far an enrollment is.
@@ -67,24 +66,6 @@ impl Store {
         rows.iter().map(enrollment).collect()
     }
 
-    /// Spends the token of this hash and notes what it was spent on, at once; none if it is not live. A token that is
-    /// bound to another machine is not spent.
-    pub(crate) async fn begin_enrollment(
-        &self,
-        hash: Digest,
-        now_s: u64,
-        begin: impl FnOnce(&Token) -> Enrollment,
-    ) -> sqlx::Result<Option<(Token, Enrollment)>> {
-        let mut write = self.write().await?;
-        let Some(token) = tokens::spend(&mut write, hash, now_s).await? else {
-            return Ok(None);
-        };
-        let enrollment = begin(&token);
-        add(&mut write, &enrollment).await?;
-        write.commit().await?;
-        Ok(Some((token, enrollment)))
-    }
-
     /// Decides on one that waits; false when it does not.
     pub(crate) async fn decide_enrollment(&self, request: Digest, approve: bool) -> sqlx::Result<bool> {
         let state = if approve { State::Approved } else { State::Denied };
@@ -112,7 +93,8 @@ pub(crate) async fn finish(
         .map(drop)
 }
 
-async fn add(connection: &mut SqliteConnection, enrollment: &Enrollment) -> sqlx::Result<()> {
+/// Notes a device that spent a token.
+pub(crate) async fn add(connection: &mut SqliteConnection, enrollment: &Enrollment) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO enrollment (request, token, device, person, class, key, csr, at_s, state) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",

@@ -1,48 +1,106 @@
 //! Which events have been recorded: makes ingest idempotent (S2).
 
 use policies::terms::{DeviceId, EntryId, EventId};
+use sqlx::{Row as _, SqliteConnection};
 
-use super::{Store, signed, unsigned};
+use super::{Store, Write, bytes, signed, unsigned};
+
+/// An event that was seen before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Its entry may not be in the ledger yet.
+    Held,
+    /// Its entry is in the ledger.
+    Recorded,
+}
+
+/// An event that is to be held.
+pub(crate) struct NewEvent {
+    pub(crate) id: EventId,
+    pub(crate) device: DeviceId,
+    pub(crate) sequence: u64,
+    pub(crate) received_s: u64,
+    pub(crate) entry: EntryId,
+    /// The ledger's size: the entry comes no earlier.
+    pub(crate) held_from: u64,
+}
+
+/// An event that a crash left held.
+pub(crate) struct HeldEvent {
+    pub(crate) id: EventId,
+    pub(crate) entry: EntryId,
+    pub(crate) held_from: u64,
+}
 
 impl Store {
-    /// Whether the event is known; a known id of another device counts too, so that nobody's is overwritten.
-    pub(crate) async fn has_event(&self, id: EventId) -> sqlx::Result<bool> {
-        let found = sqlx::query_scalar::<_, i64>("SELECT 1 FROM event WHERE id = $1")
-            .bind(id.as_bytes().as_slice())
-            .fetch_optional(&self.pool)
+    /// Events that a crash left held.
+    pub(crate) async fn held_events(&self) -> sqlx::Result<Vec<HeldEvent>> {
+        let rows = sqlx::query("SELECT id, entry, held_from FROM event WHERE held_from IS NOT NULL")
+            .fetch_all(&self.pool)
             .await?;
-        Ok(found.is_some())
+        rows.iter()
+            .map(|row| {
+                Ok(HeldEvent {
+                    id: EventId::from_bytes(bytes("id", row.try_get("id")?)?),
+                    entry: EntryId::from_bytes(bytes("entry", row.try_get("entry")?)?),
+                    held_from: unsigned(row.try_get("held_from")?),
+                })
+            })
+            .collect()
     }
+}
 
-    /// The highest sequence number that a device has reported, for gaps (S3).
-    pub(crate) async fn last_event_sequence(&self, device: DeviceId) -> sqlx::Result<Option<u64>> {
-        let last = sqlx::query_scalar::<_, Option<i64>>("SELECT MAX(sequence) FROM event WHERE device = $1")
-            .bind(device.as_bytes().as_slice())
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(last.map(unsigned))
-    }
+/// Whether the event is known; a known id of another device counts too, so that nobody's is overwritten.
+pub(crate) async fn known(connection: &mut SqliteConnection, id: EventId) -> sqlx::Result<Option<Known>> {
+    let held = sqlx::query_scalar::<_, bool>("SELECT held_from IS NOT NULL FROM event WHERE id = $1")
+        .bind(id.as_bytes().as_slice())
+        .fetch_optional(connection)
+        .await?;
+    Ok(held.map(|held| if held { Known::Held } else { Known::Recorded }))
+}
 
-    /// Remembers recorded events: (id, sequence, ledger entry).
-    pub(crate) async fn add_events(
-        &self,
-        device: DeviceId,
-        events: &[(EventId, u64, EntryId)],
-        now_s: u64,
-    ) -> sqlx::Result<()> {
-        let mut write = self.write().await?;
-        for (id, sequence, entry) in events {
-            sqlx::query(
-                "INSERT INTO event (id, device, sequence, received_s, entry) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-            )
-            .bind(id.as_bytes().as_slice())
-            .bind(device.as_bytes().as_slice())
-            .bind(signed(*sequence))
-            .bind(signed(now_s))
-            .bind(entry.as_bytes().as_slice())
-            .execute(&mut *write)
-            .await?;
-        }
-        write.commit().await
-    }
+/// The highest sequence number that a device has reported, for gaps (S3).
+pub(crate) async fn last_sequence(
+    connection: &mut SqliteConnection,
+    device: DeviceId,
+) -> sqlx::Result<Option<u64>> {
+    let last = sqlx::query_scalar::<_, Option<i64>>("SELECT MAX(sequence) FROM event WHERE device = $1")
+        .bind(device.as_bytes().as_slice())
+        .fetch_one(connection)
+        .await?;
+    Ok(last.map(unsigned))
+}
+
+/// Holds an event until its entry is in the ledger.
+pub(crate) async fn hold(write: &mut Write, event: &NewEvent) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO event (id, device, sequence, received_s, entry, held_from) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(event.id.as_bytes().as_slice())
+    .bind(event.device.as_bytes().as_slice())
+    .bind(signed(event.sequence))
+    .bind(signed(event.received_s))
+    .bind(event.entry.as_bytes().as_slice())
+    .bind(signed(event.held_from))
+    .execute(&mut **write)
+    .await
+    .map(drop)
+}
+
+/// Its entry is in the ledger.
+pub(crate) async fn release(write: &mut Write, id: EventId) -> sqlx::Result<()> {
+    sqlx::query("UPDATE event SET held_from = NULL WHERE id = $1")
+        .bind(id.as_bytes().as_slice())
+        .execute(&mut **write)
+        .await
+        .map(drop)
+}
+
+/// It has no entry: it never was, and its agent sends again.
+pub(crate) async fn drop_held(write: &mut Write, id: EventId) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM event WHERE id = $1 AND held_from IS NOT NULL")
+        .bind(id.as_bytes().as_slice())
+        .execute(&mut **write)
+        .await
+        .map(drop)
 }

@@ -423,4 +423,15 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
+pub(crate) use commits::tests::BreakAt;
+
+#[cfg(test)]
+impl LedgerFiles {
+    /// What fails from here on is the disk.
+    pub(crate) fn break_disk(&self, at: BreakAt) {
+        lock(&self.commits).break_disk(at);
+    }
+}
+
+#[cfg(test)]
 mod tests;

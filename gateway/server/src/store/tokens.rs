@@ -78,22 +78,21 @@ impl Store {
     }
 }
 
-/// Spends one use of the token with this hash, if it is live: of two that come at once for the last use, one gets it.
+/// Spends one use of a token, if it is live: of two that come at once for the last use, one gets it.
 pub(crate) async fn spend(
     connection: &mut SqliteConnection,
-    hash: Digest,
+    id: [u8; 16],
     now_s: u64,
-) -> sqlx::Result<Option<Token>> {
-    let sql = sqlx::AssertSqlSafe(format!(
-        "UPDATE token SET uses = uses + 1, used_s = $2 WHERE hash = $1 AND uses < uses_max AND revoked_s IS NULL \
-         AND expires_s > $2 RETURNING {COLUMNS}"
-    ));
-    let row = sqlx::query(sql)
-        .bind(hash.as_bytes().as_slice())
-        .bind(signed(now_s))
-        .fetch_optional(connection)
-        .await?;
-    row.as_ref().map(token).transpose()
+) -> sqlx::Result<bool> {
+    let spent = sqlx::query(
+        "UPDATE token SET uses = uses + 1, used_s = $2 WHERE id = $1 AND uses < uses_max AND revoked_s IS NULL \
+         AND expires_s > $2",
+    )
+    .bind(id.as_slice())
+    .bind(signed(now_s))
+    .execute(connection)
+    .await?;
+    Ok(spent.rows_affected() > 0)
 }
 
 fn token(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Token> {

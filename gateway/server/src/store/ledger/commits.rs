@@ -260,12 +260,26 @@ pub(super) fn damaged(log: &Path, fault: String) -> LedgerError {
 pub(super) mod tests {
     use super::*;
 
-    /// A disk that takes writes and fails to keep them.
-    struct FailingSync;
+    /// Where a disk lets a commit down.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) enum BreakAt {
+        /// It takes half of the bytes, then is full.
+        Write,
+        /// It takes them and cannot say that it has them.
+        Sync,
+    }
 
-    impl Sink for FailingSync {
-        fn write(&mut self, _: &[u8]) -> io::Result<()> {
-            Ok(())
+    struct BrokenDisk(Box<dyn Sink>, BreakAt);
+
+    impl Sink for BrokenDisk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            match self.1 {
+                BreakAt::Write => {
+                    self.0.write(&bytes[..bytes.len() / 2])?;
+                    Err(io::ErrorKind::StorageFull.into())
+                }
+                BreakAt::Sync => self.0.write(bytes),
+            }
         }
 
         fn sync(&mut self) -> io::Result<()> {
@@ -273,10 +287,23 @@ pub(super) mod tests {
         }
     }
 
+    struct NoDisk;
+
+    impl Sink for NoDisk {
+        fn write(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     impl Commits {
-        /// Every sync from here on fails.
-        pub(in super::super) fn fail_syncs(&mut self) {
-            self.sink = Box::new(FailingSync);
+        /// Everything from here on fails.
+        pub(in super::super) fn break_disk(&mut self, at: BreakAt) {
+            let disk = std::mem::replace(&mut self.sink, Box::new(NoDisk));
+            self.sink = Box::new(BrokenDisk(disk, at));
         }
 
         /// The next append begins a segment.

@@ -263,7 +263,7 @@ fn replaced_checkpoint_is_refused() {
 fn failed_sync_poisons_the_log() {
     let folder = log_of(3);
     let (log, _) = open(&folder);
-    lock(&log.commits).fail_syncs();
+    log.break_disk(BreakAt::Sync);
     for _ in 0..2 {
         let refusal = log.append(entries(3..4)).unwrap_err();
         assert!(

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::config::layout::Layout;
 use crate::domain::record::{Kind, Record};
+#[cfg(test)]
+use crate::store::ledger::BreakAt;
 use crate::store::ledger::subject_keys::{
     DekId, FileSubjectKeys, Payload, RetentionClass, Subject, SubjectKeys as _, open_entry, seal_entry,
 };
@@ -113,10 +115,14 @@ impl Ledger {
         tokio::task::spawn_blocking(move || inner.read(first, end)).await?
     }
 
-    /// Which of these entries exist. They are recent, so the search goes back from the end and stops when all are found.
-    pub(crate) async fn find_entries(&self, wanted: Vec<EntryId>) -> anyhow::Result<BTreeSet<EntryId>> {
+    /// Which of these entries exist from `first` on.
+    pub(crate) async fn find_entries(
+        &self,
+        first: u64,
+        wanted: Vec<EntryId>,
+    ) -> anyhow::Result<BTreeSet<EntryId>> {
         let inner = Arc::clone(&self.inner);
-        tokio::task::spawn_blocking(move || inner.find(&wanted)).await?
+        tokio::task::spawn_blocking(move || inner.find(first, &wanted)).await?
     }
 
     /// Where the ledger stands: its size and root.
@@ -182,6 +188,14 @@ impl Ledger {
     /// States something about the ledger under its key.
     pub(crate) fn state(&self, kind: &str, line: &str) -> anyhow::Result<String> {
         Ok(self.inner.signer.state(kind, line)?)
+    }
+}
+
+#[cfg(test)]
+impl Ledger {
+    /// What fails from here on is the disk.
+    pub(crate) fn break_disk(&self, break_at: BreakAt) {
+        self.inner.files.break_disk(break_at);
     }
 }
 
@@ -272,23 +286,19 @@ impl Inner {
             .collect()
     }
 
-    fn find(&self, wanted: &[EntryId]) -> anyhow::Result<BTreeSet<EntryId>> {
+    fn find(&self, first: u64, wanted: &[EntryId]) -> anyhow::Result<BTreeSet<EntryId>> {
         let mut found = BTreeSet::new();
-        let mut end = self.files.size();
-        while end > 0 && found.len() < wanted.len() {
-            let first = end.saturating_sub(READ_ENTRIES);
-            for bytes in self.files.entries(first..end).context("cannot read the ledger")? {
-                let id = EntryId::from_bytes(
-                    Entry::decode(&bytes)
-                        .context("an entry cannot be read")?
-                        .header
-                        .entry_id,
-                );
+        let (mut next, size) = (first, self.files.size());
+        while next < size && found.len() < wanted.len() {
+            let end = size.min(next.saturating_add(READ_ENTRIES));
+            for bytes in self.files.entries(next..end).context("cannot read the ledger")? {
+                let entry = Entry::decode(&bytes).context("an entry cannot be read")?;
+                let id = EntryId::from_bytes(entry.header.entry_id);
                 if wanted.contains(&id) {
                     found.insert(id);
                 }
             }
-            end = first;
+            next = end;
         }
         Ok(found)
     }
@@ -317,9 +327,11 @@ fn retention(kind: Kind) -> RetentionClass {
         | Kind::DeviceRevoke
         | Kind::DeviceRejoin
         | Kind::Audience
+        | Kind::NoEffect
         | Kind::Bundle
         | Kind::PolicyRejected
         | Kind::Clock
+        | Kind::Space
         | Kind::LogRead
         | Kind::LogExport
         | Kind::LogOpen
