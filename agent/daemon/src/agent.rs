@@ -1,7 +1,7 @@
 //! The running agent: its state, shared by the sync loop, the compose way, the outbox and the
 //! local API.
 //!
-//! Lock order: `member`, then `directory`. Both are held across the network only while a commit
+//! Lock order: `sealing`, then `directory`. Both are held across the network only while a commit
 //! is on its way, so that nothing of the group's log is processed between.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ use crate::local::peer::Connections;
 use crate::local::program::Programs;
 use crate::local::tamper::{self, Tamper};
 use crate::local::wire::TamperCause;
+use crate::sealing::Sealing;
 use crate::uplink::client::Gateway;
 use crate::uplink::directory::Follower;
 use crate::uplink::identity;
@@ -48,7 +49,7 @@ pub(crate) struct Agent {
     pub signer: FileDeviceKey,
     /// SHA-256 of this executable (R11).
     pub build: Digest,
-    pub member: tokio::sync::Mutex<Member>,
+    pub sealing: Sealing,
     pub directory: RwLock<Follower>,
     pub policy: PolicySlot,
     /// The TLS certificate in use (E4).
@@ -143,8 +144,8 @@ impl Agent {
             let mut connection = vault.connection().await?;
             setting::read_number(&mut connection, &vault.cipher, Setting::SignedTime).await?
         };
-        clock.saw_signed(signed_s);
-        clock.saw_signed(validity.starts_s);
+        clock.remember_signed(signed_s);
+        clock.remember_signed(validity.starts_s);
         Ok(Self {
             paths,
             enrollment,
@@ -155,7 +156,7 @@ impl Agent {
             gateway,
             signer,
             build: own_digest()?,
-            member: tokio::sync::Mutex::new(member),
+            sealing: Sealing::new(member),
             directory: RwLock::new(directory),
             policy,
             identity: ArcSwap::from_pointee(validity),

@@ -78,7 +78,11 @@ pub(crate) async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Resu
     policy::stored::begin_run(&agent).await?;
     policy::load_last_good(&agent).await?;
     pending::recover(&agent.vault, agent.now_s()).await?;
-    stories::forget_expired(&agent).await?;
+    if stories::may_forget(&agent).await? {
+        stories::forget_expired(&agent).await?;
+    }
+    // The agent may have died between forgetting and emptying what it had written before (D2).
+    agent.vault.truncate_log().await?;
     let server = server::start(&agent)?;
     let handle = server.handle();
     let served = tokio::spawn(server);
@@ -161,8 +165,9 @@ async fn connect(agent: &Agent) -> anyhow::Result<()> {
     people::refresh(agent).await?;
     rejoin::resume(agent).await?;
     {
-        let mut member = agent.member.lock().await;
-        sync::catch_up(agent, &mut member).await?;
+        let mut member = agent.sealing.change(&agent.vault).await?;
+        let caught_up = sync::catch_up(agent, &mut member).await;
+        member.settled(caught_up)?;
     }
     catch_up_behind(agent).await?;
     key_packages::replenish(agent).await?;
@@ -195,8 +200,9 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
         let joined = !response.inbox.is_empty();
         let directory_moved = response.directory_size != agent.directory.read().await.size();
         {
-            let mut member = agent.member.lock().await;
-            sync::apply(agent, &mut member, response).await?;
+            let mut member = agent.sealing.change(&agent.vault).await?;
+            let applied = sync::apply(agent, &mut member, response).await;
+            member.settled(applied)?;
         }
         catch_up_behind(agent).await?;
         agent.set_link(Link::Online);
@@ -283,8 +289,11 @@ async fn forget(agent: Arc<Agent>) {
         policy::end_if_expired(&agent);
         policy::freshness::look(&agent);
         let done = async {
-            stories::forget_expired(&agent).await?;
-            forget_old(&agent).await
+            if stories::may_forget(&agent).await? {
+                stories::forget_expired(&agent).await?;
+                forget_old(&agent).await?;
+            }
+            anyhow::Ok(())
         };
         if let Err(error) = done.await {
             tracing::error!(error = %format!("{error:#}"), "what expired could not be forgotten");

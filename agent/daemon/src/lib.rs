@@ -30,6 +30,7 @@ mod limits;
 mod local;
 mod outbox;
 mod print;
+mod sealing;
 mod spool;
 mod uplink;
 mod vault;

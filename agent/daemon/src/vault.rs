@@ -16,7 +16,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Sqlite, SqliteConnection, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction};
 
 use crate::config::paths::Paths;
 
@@ -122,6 +122,8 @@ async fn open_pool(file: &Path) -> anyhow::Result<SqlitePool> {
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new()
         .max_connections(4)
+        // A commit that the disk let down leaves its connection inside a transaction that SQLite has ended.
+        .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
         .connect_with(options)
         .await
         .with_context(|| format!("cannot open `{}`", file.display()))?;

@@ -99,11 +99,23 @@ async fn attempt(
     header: &ShareHeader,
     offline: Offline,
 ) -> anyhow::Result<(Attempt, Facts)> {
-    let mut member = agent.member.lock().await;
-    membership::settle(agent, &mut member, audience.id).await?;
+    let mut member = agent.sealing.change(&agent.vault).await?;
+    let attempted = attempt_with(agent, &mut member, audience, judged, header, offline).await;
+    member.settled(attempted)
+}
+
+async fn attempt_with(
+    agent: &Agent,
+    member: &mut Member,
+    audience: &Audience,
+    judged: &Judged,
+    header: &ShareHeader,
+    offline: Offline,
+) -> anyhow::Result<(Attempt, Facts)> {
+    membership::settle(agent, member, audience.id).await?;
     let follower = agent.directory.read().await;
     let directory = follower.directory();
-    let facts = facts::for_audience(agent, &member, directory, audience.id, &header.labels)?;
+    let facts = facts::for_audience(agent, member, directory, audience.id, &header.labels)?;
     let permit = match judged.permit(&facts, header) {
         Ok(permit) => permit,
         Err(outcome) => return Ok((Attempt::Held(outcome), facts)),
@@ -124,7 +136,7 @@ async fn attempt(
         ttl_s: header.ttl_s.unwrap_or(STORY_TTL_S),
     };
     let sealed = match seal(
-        &mut member,
+        member,
         permit,
         &parts(judged),
         composition,
@@ -148,7 +160,7 @@ async fn attempt(
         entry: waits(audience, judged, &facts, cleared.cti(), clearance),
     });
     let frame = draft::to_frame(header, judged.authored())?;
-    persist(agent, &mut member, &cleared, &record, &frame, offline).await?;
+    persist(agent, member, &cleared, &record, &frame, offline).await?;
     let sealed = Attempt::Sealed {
         epoch,
         cleared,
@@ -306,7 +318,7 @@ pub(crate) async fn post_sealed(
         .await;
     match posted {
         Err(error) if error.code() == Some(ErrorCode::StateBehind) => {
-            let _unchanged = agent.member.lock().await;
+            let _unchanged = agent.sealing.look(&agent.vault).await.map_err(CallError::State)?;
             let state = state_mark(agent).await?;
             agent
                 .gateway

@@ -176,14 +176,19 @@ pub(crate) async fn current_facts(
     audience: &Audience,
     header: &ShareHeader,
 ) -> anyhow::Result<Facts> {
-    let member = agent.member.lock().await;
+    let member = agent.sealing.look(&agent.vault).await?;
     let follower = agent.directory.read().await;
     facts::for_audience(agent, &member, follower.directory(), audience.id, &header.labels)
 }
 
 /// Names of those who will be able to read it.
 async fn readers(agent: &Agent, audience: &Audience) -> anyhow::Result<Vec<String>> {
-    let roster = agent.member.lock().await.audience_state(audience.id)?.roster;
+    let roster = agent
+        .sealing
+        .look(&agent.vault)
+        .await?
+        .audience_state(audience.id)?
+        .roster;
     Ok(roster
         .persons
         .iter()

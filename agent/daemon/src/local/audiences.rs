@@ -51,8 +51,9 @@ pub(crate) async fn change(
         }
         AudienceChange::Leave { name } => {
             let audience = agent.audience(&name).await?;
-            let mut member = agent.member.lock().await;
-            membership::leave(&agent, &mut member, audience.id).await?;
+            let mut member = agent.sealing.change(&agent.vault).await?;
+            let left = membership::leave(&agent, &mut member, audience.id).await;
+            member.settled(left)?;
             name
         }
     };
@@ -67,13 +68,14 @@ pub(crate) async fn change(
 
 async fn edit(agent: &Agent, name: &str, change: impl Fn(&mut Roster) + Send + Sync) -> anyhow::Result<()> {
     let audience = agent.audience(name).await?;
-    let mut member = agent.member.lock().await;
-    membership::change_roster(agent, &mut member, audience.id, |roster| {
+    let mut member = agent.sealing.change(&agent.vault).await?;
+    let changed = membership::change_roster(agent, &mut member, audience.id, |roster| {
         let mut edited = roster.clone();
         change(&mut edited);
         Ok((edited != *roster).then_some(edited))
     })
-    .await
+    .await;
+    member.settled(changed)
 }
 
 /// What to know about an audience: who is listed and has no device in it yet.
@@ -113,7 +115,7 @@ async fn view(agent: &Agent, known: Audience) -> anyhow::Result<AudienceView> {
             people: Vec::new(),
         });
     }
-    let member = agent.member.lock().await;
+    let member = agent.sealing.look(&agent.vault).await?;
     let follower = agent.directory.read().await;
     let directory = follower.directory();
     let state = member.audience_state(known.id)?;

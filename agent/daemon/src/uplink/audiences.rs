@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use agent_seal::Member;
 use gateway_api::v1::groups::Create;
 use policies::roster::Roster;
 use policies::terms::{AudienceId, PersonId};
@@ -44,13 +45,27 @@ pub(crate) async fn create(
     let mut id = [0; 16];
     rand::rng().fill_bytes(&mut id);
     let id = AudienceId::from_bytes(id);
-    let mut member = agent.member.lock().await;
-    super::sync::catch_up(agent, &mut member).await?;
+    let mut member = agent.sealing.change(&agent.vault).await?;
+    let found = found(agent, &mut member, id, name, &roster).await;
+    member.settled(found)?;
+    tracing::info!(group = %id, people = roster.persons.len(), "audience created");
+    agent.changed();
+    Ok(id)
+}
+
+async fn found(
+    agent: &Agent,
+    member: &mut Member,
+    id: AudienceId,
+    name: &str,
+    roster: &Roster,
+) -> anyhow::Result<()> {
+    super::sync::catch_up(agent, member).await?;
     let created = {
         let follower = agent.directory.read().await;
-        member.create_audience(id, &roster, follower.directory())?
+        member.create_audience(id, roster, follower.directory())?
     };
-    membership::persist(agent, &mut member).await?;
+    membership::persist(agent, member).await?;
     let request = Create {
         group_info: created.group_info.into(),
         ratchet_tree: created.ratchet_tree.into(),
@@ -66,10 +81,7 @@ pub(crate) async fn create(
     audience::put(&mut transaction, &agent.vault.cipher, &entered).await?;
     renewal::put(&mut transaction, id, agent.now_s()).await?;
     transaction.commit().await?;
-    membership::settle(agent, &mut member, id).await?;
-    tracing::info!(group = %id, people = roster.persons.len(), "audience created");
-    agent.changed();
-    Ok(id)
+    membership::settle(agent, member, id).await
 }
 
 fn fit(name: &str) -> Result<(), LocalProblem> {

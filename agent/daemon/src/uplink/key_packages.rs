@@ -5,7 +5,7 @@ use gateway_api::v1::key_packages::Upload;
 
 use crate::agent::Agent;
 use crate::limits::{KEY_PACKAGES_LOW, KEY_PACKAGES_TARGET};
-use crate::vault::mls_record;
+use crate::uplink::membership;
 
 /// Uploads fresh ones when few are left; they are persisted before they leave (M6).
 ///
@@ -18,29 +18,24 @@ pub(crate) async fn replenish(agent: &Agent) -> anyhow::Result<()> {
         return Ok(());
     }
     let upload = {
-        let mut member = agent.member.lock().await;
-        let upload = make(
-            &mut member,
-            KEY_PACKAGES_TARGET.saturating_sub(left),
-            agent.now_s(),
-        )?;
-        let mut transaction = agent.vault.begin().await?;
-        mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
-        transaction.commit().await?;
-        upload
+        let mut member = agent.sealing.change(&agent.vault).await?;
+        let made = make(agent, &mut member, KEY_PACKAGES_TARGET.saturating_sub(left)).await;
+        member.settled(made)?
     };
     let stock = agent.gateway.upload_key_packages(&upload).await?;
     tracing::info!(one_time = stock.one_time, "key packages uploaded");
     Ok(())
 }
 
-fn make(member: &mut Member, count: usize, now_s: u64) -> anyhow::Result<Upload> {
+async fn make(agent: &Agent, member: &mut Member, count: usize) -> anyhow::Result<Upload> {
+    let now_s = agent.now_s();
     let one_time = member
         .key_packages(count, now_s)?
         .into_iter()
         .map(Into::into)
         .collect();
     let last_resort = Some(member.last_resort_key_package(now_s)?.into());
+    membership::persist(agent, member).await?;
     Ok(Upload {
         one_time,
         last_resort,

@@ -76,15 +76,28 @@ pub(crate) fn is_behind(error: &anyhow::Error) -> bool {
 /// # Errors
 /// The gateway's: it cannot be reached, or the device rejoined too often; the store's.
 pub(crate) async fn rejoin(agent: &Agent, loss: Loss) -> anyhow::Result<Outcome> {
-    let mut member = agent.member.lock().await;
-    let answer = log(agent, &loss).await?;
-    let groups: Vec<AudienceId> = match &loss {
+    let mut member = agent.sealing.change(&agent.vault).await?;
+    let outcome = join_again(agent, &mut member, &loss).await;
+    let outcome = member.settled(outcome)?;
+    key_packages::replenish(agent).await?;
+    finish(agent).await?;
+    tracing::info!(
+        joined = outcome.joined.len(),
+        waiting = outcome.waiting.len(),
+        "rejoined"
+    );
+    Ok(outcome)
+}
+
+async fn join_again(agent: &Agent, member: &mut Member, loss: &Loss) -> anyhow::Result<Outcome> {
+    let answer = log(agent, loss).await?;
+    let groups: Vec<AudienceId> = match loss {
         Loss::State => {
-            start_anew(agent, &mut member, answer.log_index).await?;
+            start_anew(agent, member, answer.log_index).await?;
             answer.groups
         }
         Loss::Behind(behind) => {
-            note_entry(agent, &mut member, answer.log_index).await?;
+            note_entry(agent, member, answer.log_index).await?;
             answer
                 .groups
                 .into_iter()
@@ -97,20 +110,12 @@ pub(crate) async fn rejoin(agent: &Agent, loss: Loss) -> anyhow::Result<Outcome>
         ..Outcome::default()
     };
     for group in groups {
-        match enter_again(agent, &mut member, group, answer.log_index).await? {
+        match enter_again(agent, member, group, answer.log_index).await? {
             Way::Joined => outcome.joined.push(group),
             Way::Waits => outcome.waiting.push(group),
             Way::Over => {}
         }
     }
-    drop(member);
-    key_packages::replenish(agent).await?;
-    finish(agent).await?;
-    tracing::info!(
-        joined = outcome.joined.len(),
-        waiting = outcome.waiting.len(),
-        "rejoined"
-    );
     Ok(outcome)
 }
 
@@ -119,26 +124,31 @@ pub(crate) async fn rejoin(agent: &Agent, loss: Loss) -> anyhow::Result<Outcome>
 /// # Errors
 /// As [`rejoin`].
 pub(crate) async fn resume(agent: &Agent) -> anyhow::Result<()> {
-    let mut member = agent.member.lock().await;
-    let waiting = {
-        let mut connection = agent.vault.connection().await?;
-        rejoining::all(&mut connection, &agent.vault.cipher).await?
-    };
-    for Rejoining { audience, request } in waiting {
-        let commit: ExternalCommit = serde_json::from_slice(&request)?;
-        if !send(agent, &mut member, audience, &commit).await?
-            && let Some(entry) = member.rejoined_by()
-        {
-            enter_again(agent, &mut member, audience, entry).await?;
-        }
-    }
-    drop(member);
+    let mut member = agent.sealing.change(&agent.vault).await?;
+    let sent = send_waiting(agent, &mut member).await;
+    member.settled(sent)?;
     let due = {
         let mut connection = agent.vault.connection().await?;
         setting::read_number(&mut connection, &agent.vault.cipher, Setting::RejoinDue).await?
     };
     if due != 0 {
         rejoin(agent, Loss::State).await?;
+    }
+    Ok(())
+}
+
+async fn send_waiting(agent: &Agent, member: &mut Member) -> anyhow::Result<()> {
+    let waiting = {
+        let mut connection = agent.vault.connection().await?;
+        rejoining::all(&mut connection, &agent.vault.cipher).await?
+    };
+    for Rejoining { audience, request } in waiting {
+        let commit: ExternalCommit = serde_json::from_slice(&request)?;
+        if !send(agent, member, audience, &commit).await?
+            && let Some(entry) = member.rejoined_by()
+        {
+            enter_again(agent, member, audience, entry).await?;
+        }
     }
     Ok(())
 }

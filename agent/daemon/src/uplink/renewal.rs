@@ -3,6 +3,7 @@
 
 use std::sync::PoisonError;
 
+use agent_seal::Member;
 use policies::terms::AudienceId;
 
 use super::membership;
@@ -64,14 +65,19 @@ pub(crate) async fn carry_out(agent: &Agent) {
 }
 
 async fn follow(agent: &Agent, group: AudienceId) -> anyhow::Result<()> {
-    let mut member = agent.member.lock().await;
+    let mut member = agent.sealing.change(&agent.vault).await?;
+    let followed = follow_with(agent, &mut member, group).await;
+    member.settled(followed)
+}
+
+async fn follow_with(agent: &Agent, member: &mut Member, group: AudienceId) -> anyhow::Result<()> {
     let known = {
         let mut connection = agent.vault.connection().await?;
         audience::by_id(&mut connection, &agent.vault.cipher, group).await?
     };
     let is_member = known.is_some_and(|known| known.state == AudienceState::Member);
     if is_member && may_follow(last_s(agent, group).await?, agent.now_s()) {
-        membership::renew(agent, &mut member, group).await?;
+        membership::renew(agent, member, group).await?;
         tracing::info!(%group, "keys renewed as the gateway asked");
     }
     Ok(())

@@ -213,6 +213,24 @@ pub(crate) async fn forget(agent: &Agent, group: AudienceId, sequence: u64, cti:
     Ok(())
 }
 
+/// Whether anything may be destroyed by the clock (K19); its owner is told when not.
+///
+/// # Errors
+/// The store's, or the clocks cannot be read.
+pub(crate) async fn may_forget(agent: &Agent) -> anyhow::Result<bool> {
+    const ALARM: &str = "clock";
+    let is_settled = agent.clock.is_settled(&agent.vault).await?;
+    if is_settled {
+        agent.all_clear(ALARM);
+    } else {
+        agent.alarm(
+            ALARM,
+            "this device's clock has jumped: nothing that expires is destroyed until it is set right, or the gateway confirms it",
+        );
+    }
+    Ok(is_settled)
+}
+
 /// Forgets what has expired: rows first, then the keys, then the traces in the log file.
 ///
 /// # Errors

@@ -45,7 +45,7 @@ pub(crate) async fn ask(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncRespon
 pub(crate) async fn wait(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncResponse> {
     match ask(agent, wait_s).await {
         Err(error) if rejoin::is_behind(&error) => {
-            let _unchanged = agent.member.lock().await;
+            let _unchanged = agent.sealing.look(&agent.vault).await?;
             ask(agent, 0).await
         }
         answer => answer,

@@ -41,6 +41,8 @@ pub(crate) enum Setting {
     StateCount,
     /// 1 while the MLS state is to be made anew at the next connection, u64 big-endian (M4).
     RejoinDue,
+    /// Wall and boot clock as last seen, JSON (K19).
+    Clock,
 }
 
 impl Setting {
@@ -62,6 +64,7 @@ impl Setting {
             Self::StateRejoin => "state-rejoin",
             Self::StateCount => "state-count",
             Self::RejoinDue => "rejoin-due",
+            Self::Clock => "clock",
         }
     }
 }

@@ -30,12 +30,12 @@ use crate::limits;
 use crate::relay::wake::Wake;
 use crate::relay::{GroupChange, Queue, Relay, Writer};
 use crate::seam::{Point, Seams};
-use crate::store::{Store, Write};
 use crate::store::audiences::{Audience, LogBody};
 use crate::store::blobs::Objects;
 use crate::store::bucket_keys::{BucketKeys, FileBucketKeys};
 use crate::store::crash::{self, Intent};
 use crate::store::logs::{DirectoryLog, Ledger, NotWritten};
+use crate::store::{Store, Write};
 
 /// Everything that handlers and commands work with.
 pub(crate) struct Gateway {

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::admin::{self, Command};
+use crate::domain::enrollment::{self, Answer};
+use crate::domain::events;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
 use crate::domain::record::Kind;
-use crate::domain::enrollment::{self, Answer};
-use crate::domain::events;
 use crate::jobs;
 use crate::limits;
 use crate::relay::Takeback;

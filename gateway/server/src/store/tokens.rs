@@ -79,11 +79,7 @@ impl Store {
 }
 
 /// Spends one use of a token, if it is live: of two that come at once for the last use, one gets it.
-pub(crate) async fn spend(
-    connection: &mut SqliteConnection,
-    id: [u8; 16],
-    now_s: u64,
-) -> sqlx::Result<bool> {
+pub(crate) async fn spend(connection: &mut SqliteConnection, id: [u8; 16], now_s: u64) -> sqlx::Result<bool> {
     let spent = sqlx::query(
         "UPDATE token SET uses = uses + 1, used_s = $2 WHERE id = $1 AND uses < uses_max AND revoked_s IS NULL \
          AND expires_s > $2",
