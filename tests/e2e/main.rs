@@ -11,6 +11,7 @@
 
 mod auditor;
 mod backup;
+mod crash;
 mod crowd;
 mod day;
 mod deletion;

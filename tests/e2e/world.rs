@@ -148,6 +148,23 @@ impl World {
         self.agents[name].id()
     }
 
+    /// How long a file may become that somebody's agent writes to.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn limit_agent(&self, name: &str, bytes: Option<u64>) {
+        self.agents[name].limit_files(bytes);
+    }
+
+    /// The same for the gateway.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn limit_gateway(&self, bytes: Option<u64>) {
+        self.gateway.as_ref().unwrap().limit_files(bytes);
+    }
+
+    /// The process of the gateway.
+    pub(crate) fn gateway_id(&self) -> u32 {
+        self.gateway.as_ref().unwrap().id()
+    }
+
     pub(crate) fn stop_agent(&mut self, name: &str) {
         self.agents.remove(name).unwrap().stop();
     }
@@ -186,6 +203,11 @@ impl World {
     /// Sends the gateway's process a signal by name, such as `STOP`.
     pub(crate) fn signal_gateway(&self, signal: &str) {
         self.gateway.as_ref().unwrap().signal(signal);
+    }
+
+    /// SIGKILL, as a crash is.
+    pub(crate) fn kill_gateway(&mut self) {
+        drop(self.gateway.take().unwrap());
     }
 
     pub(crate) fn device_url(&self) -> String {

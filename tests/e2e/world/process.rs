@@ -93,8 +93,13 @@ impl Process {
     /// Starts it, its log appended to a file, and awaits the JSON line by which it says that it is ready.
     pub(crate) fn start(name: &str, arguments: &[&str], log: &Path) -> (Self, Value) {
         let log_file = fs::File::options().create(true).append(true).open(log).unwrap();
-        let mut command = Command::new(program(name));
+        let mut command = Command::new("env");
+        if cfg!(target_os = "linux") {
+            // A file that may not grow is an error then, as a full disk is, and no signal.
+            command.arg("--ignore-signal=XFSZ");
+        }
         command
+            .arg(program(name))
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -124,6 +129,15 @@ impl Process {
     pub(crate) fn signal(&self, name: &str) {
         let id = self.0.id().to_string();
         let _ = Command::new("kill").args(["-s", name, &id]).status();
+    }
+
+    /// How long a file may become that it writes to (`RLIMIT_FSIZE`): a disk that is full, and then is not.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &self.0.id().to_string(), &format!("--fsize={limit}:")]);
+        assert!(command.status().unwrap().success());
     }
 
     /// Asks it to end, and waits for it.
