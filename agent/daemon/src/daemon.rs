@@ -1,8 +1,8 @@
 //! `sealgate-agent run`: the loops that make the agent.
 //!
 //! ```text
-//! connect: directory log ─► policy ─► people ─► logs up to date ─► key packages ─► kept drafts
-//! then:    long poll ─► apply ─► whatever it says is newer       (a failure: back off, say offline)
+//! connect: directory log ─► policy ─► people ─► logs up to date ─► key packages
+//! then:    kept drafts ─► long poll ─► apply ─► whatever it says is newer       (a failure: back off, say offline)
 //! beside:  events' upload · renewal of the certificate · forgetting what expired · outbox · local API
 //! ```
 
@@ -173,8 +173,7 @@ async fn connect(agent: &Agent) -> anyhow::Result<()> {
     key_packages::replenish(agent).await?;
     renewal::carry_out(agent).await;
     agent.events_wait.notify_one();
-    foreign::settle(agent).await?;
-    pending::send_waiting(agent).await
+    Ok(())
 }
 
 /// Audiences whose log no longer reaches back to this device are joined again, without asking anybody (M5).
@@ -189,8 +188,9 @@ async fn catch_up_behind(agent: &Agent) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The long poll, until it fails.
+/// Sends what waits, then the long poll, until it fails.
 async fn poll(agent: &Agent) -> anyhow::Result<()> {
+    pending::send_waiting(agent).await?;
     let mut refreshed = Instant::now();
     loop {
         let response = sync::wait(agent, poll_wait_s(agent)).await?;
