@@ -1,5 +1,7 @@
 //! A story is gone after its lifetime, and when its author takes it back.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 
 use crate::world::{PATIENCE, World, contains, files_below};
@@ -11,6 +13,27 @@ fn objects(world: &World) -> usize {
 
 fn shown(world: &World, story: &str) -> Value {
     world.gateway(["story", "show", story]).succeeded().json()
+}
+
+/// Everything that a data folder holds.
+fn everything(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
+    ["gateway", "agent-alice", "agent-bob"]
+        .iter()
+        .flat_map(|name| files_below(&world.path(name)))
+        .collect()
+}
+
+/// Keys of buckets and stored objects, by file.
+fn keys_and_objects(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
+    let is_one = |path: &Path| {
+        let path = path.to_string_lossy();
+        ["/bucket-keys/", "/keys/expiry/", "/blobs/"]
+            .iter()
+            .any(|folder| path.contains(folder))
+    };
+    let mut all = everything(world);
+    all.retain(|(path, _)| is_one(path));
+    all
 }
 
 /// D1, D4, K18: envelope, blob and key at the gateway, text and file at the recipient.
@@ -36,6 +59,7 @@ fn expired_story_is_gone_everywhere() {
         .to_owned();
     assert_eq!(world.received("Bob", &story)["text"], "short-lived marigold");
     assert!(objects(&world) > 0);
+    let before = keys_and_objects(&world);
     world
         .agent(
             "Bob",
@@ -59,14 +83,20 @@ fn expired_story_is_gone_everywhere() {
         (&0.into(), &0.into(), &false.into())
     );
     assert_eq!(objects(&world), 0);
-    for name in ["Alice", "Bob"] {
-        for (path, bytes) in files_below(&world.agent_folder(name)) {
-            assert!(
-                !contains(&bytes, b"short-lived marigold"),
-                "{name}: {}",
-                path.display()
-            );
-        }
+    let left = everything(&world);
+    for (path, bytes) in &left {
+        assert!(!contains(bytes, b"short-lived marigold"), "{}", path.display());
+    }
+    // The object and the keys of its bucket, at the gateway and at both agents, are in no file: no log, no free page.
+    let gone: Vec<_> = before.iter().filter(|(path, _)| !path.exists()).collect();
+    assert!(gone.len() >= 4, "{} files are gone", gone.len());
+    for (path, bytes) in gone {
+        let trace = &bytes[..bytes.len().min(32)];
+        assert!(
+            left.iter().all(|(_, file)| !contains(file, trace)),
+            "{} is still somewhere",
+            path.display()
+        );
     }
 }
 

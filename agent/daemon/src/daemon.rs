@@ -190,6 +190,7 @@ async fn catch_up_behind(agent: &Agent) -> anyhow::Result<()> {
 
 /// Sends what waits, then the long poll, until it fails.
 async fn poll(agent: &Agent) -> anyhow::Result<()> {
+    foreign::settle(agent).await?;
     pending::send_waiting(agent).await?;
     let mut refreshed = Instant::now();
     loop {
@@ -259,15 +260,23 @@ fn note(agent: &Agent, error: &anyhow::Error) {
 }
 
 async fn upload_events(agent: Arc<Agent>) {
+    let mut pause = limits::EVENTS_BACKOFF_FIRST;
     loop {
         tokio::select! {
             () = agent.events_wait.notified() => {}
             () = tokio::time::sleep(EVENTS_PAUSE) => {}
         }
-        if agent.link() == Link::Online
-            && let Err(error) = events::upload(&agent).await
-        {
-            tracing::warn!(error = %format!("{error:#}"), "events wait");
+        if agent.link() != Link::Online {
+            continue;
+        }
+        match events::upload(&agent).await {
+            Ok(()) => pause = limits::EVENTS_BACKOFF_FIRST,
+            Err(error) => {
+                tracing::warn!(error = %format!("{error:#}"), "events wait");
+                let jittered = rand::rng().random_range(Duration::ZERO..=pause);
+                tokio::time::sleep(jittered.max(events::retry_after(&error))).await;
+                pause = pause.saturating_mul(2).min(limits::EVENTS_BACKOFF_MAX);
+            }
         }
     }
 }

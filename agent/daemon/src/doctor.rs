@@ -270,7 +270,7 @@ async fn gateway(paths: &Paths, enrollment: &Enrollment, identity: &TlsIdentity)
     let url = &enrollment.gateway_url;
     match gateway.checkpoint().await {
         Ok(_) => Ok(format!("{url} answers")),
-        Err(error @ (CallError::Unreachable(_) | CallError::Busy(_))) => trouble(
+        Err(error @ (CallError::Unreachable(_) | CallError::Busy(..))) => trouble(
             format!("{url}: {error}"),
             "look at the network, and ask the administrator whether the gateway runs; drafts are kept meanwhile",
         ),

@@ -104,6 +104,12 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Events in one upload (S6).
 pub(crate) const EVENT_BATCH_MAX: i64 = 200;
+/// First pause after a failed upload of events; doubles, with full jitter (S6).
+pub(crate) const EVENTS_BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause after failed uploads, also if the gateway asks for more (S6).
+pub(crate) const EVENTS_BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
+/// Of these, so many are kept for what was blocked and for reports: no story takes them (S4).
+pub(crate) const SPOOL_RESERVE: i64 = SPOOL_EVENTS_MAX / 5;
 /// Events kept while they cannot be uploaded (S4).
 pub(crate) const SPOOL_EVENTS_MAX: i64 = 100_000;
 /// Notices that wait for their owner; the oldest give way. Each costs a device that joined something.

@@ -8,18 +8,23 @@
 
 use gateway_api::v1::events::Event;
 
-use crate::limits::{EVENT_BATCH_MAX, SPOOL_EVENTS_MAX};
+use crate::limits::{EVENT_BATCH_MAX, SPOOL_EVENTS_MAX, SPOOL_RESERVE};
 use crate::vault::{Connection, Vault, event, foreign_sent, outgoing};
 
-/// Makes sure of room for one more event, beside those of stories that are not answered yet.
+/// Makes sure of room for the event of one more story, beside those of stories that are not answered yet, and leaves a
+/// reserve for what is blocked (S4).
 ///
 /// # Errors
 /// The spool is full: then nothing is sealed either, rather than unreported.
-pub(crate) async fn ensure_room(connection: &mut Connection) -> anyhow::Result<()> {
+pub(crate) async fn ensure_room_for_story(connection: &mut Connection) -> anyhow::Result<()> {
+    ensure_room(connection, SPOOL_EVENTS_MAX.saturating_sub(SPOOL_RESERVE)).await
+}
+
+async fn ensure_room(connection: &mut Connection, events_max: i64) -> anyhow::Result<()> {
     let reserved = outgoing::count(connection)
         .await?
         .saturating_add(foreign_sent::count_waiting(connection).await?);
-    if event::count(connection).await?.saturating_add(reserved) >= SPOOL_EVENTS_MAX {
+    if event::count(connection).await?.saturating_add(reserved) >= events_max {
         anyhow::bail!(
             "the spool of events is full: the gateway has acknowledged nothing for long; connect the device"
         );
@@ -36,7 +41,7 @@ pub(crate) async fn append(
     vault: &Vault,
     drafted: Event,
 ) -> anyhow::Result<Event> {
-    ensure_room(connection).await?;
+    ensure_room(connection, SPOOL_EVENTS_MAX).await?;
     append_reserved(connection, vault, drafted).await
 }
 
@@ -123,21 +128,24 @@ mod tests {
         event.sequence
     }
 
+    async fn fill(connection: &mut Connection, events: i64) {
+        sqlx::query(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+             INSERT INTO event (id, at_s, body) SELECT CAST(i AS BLOB), 0, x'' FROM n",
+        )
+        .bind(events)
+        .execute(connection)
+        .await
+        .unwrap();
+    }
+
     /// S1: a story that is not answered yet keeps room for its event.
     #[tokio::test]
     async fn a_full_spool_takes_only_events_that_have_room() {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::open(&Paths::new(folder.path())).await.unwrap();
         let mut transaction = vault.begin().await.unwrap();
-        sqlx::query(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
-             INSERT INTO event (id, at_s, body) SELECT CAST(i AS BLOB), 0, x'' FROM n",
-        )
-        .bind(SPOOL_EVENTS_MAX - 1)
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
-        ensure_room(&mut transaction).await.unwrap();
+        fill(&mut transaction, SPOOL_EVENTS_MAX - 1).await;
         let cti = policies::terms::Cti::from_bytes([1; 16]);
         outgoing::insert(&mut transaction, &vault.cipher, cti, 0, b"")
             .await
@@ -146,6 +154,19 @@ mod tests {
         append_reserved(&mut transaction, &vault, drafted(1))
             .await
             .unwrap();
+    }
+
+    /// S4: a fifth is left for what is blocked and for reports, when stories have filled the rest.
+    #[tokio::test]
+    async fn stories_leave_a_reserve_for_what_is_blocked() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(&Paths::new(folder.path())).await.unwrap();
+        let mut transaction = vault.begin().await.unwrap();
+        fill(&mut transaction, SPOOL_EVENTS_MAX - SPOOL_RESERVE - 1).await;
+        ensure_room_for_story(&mut transaction).await.unwrap();
+        append(&mut transaction, &vault, drafted(1)).await.unwrap();
+        assert!(ensure_room_for_story(&mut transaction).await.is_err());
+        append(&mut transaction, &vault, drafted(2)).await.unwrap();
     }
 
     /// S3: numbers have no gap, also after a transaction that came to nothing, an acknowledgement

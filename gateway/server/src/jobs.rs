@@ -1,6 +1,7 @@
 //! Work that nobody asks for: expiry, old rows, the clocks.
 
 mod purge;
+mod receipts;
 
 use std::sync::Arc;
 

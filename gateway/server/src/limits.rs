@@ -62,6 +62,8 @@ pub(crate) const TOKEN_LIFETIME_S_MAX: u64 = 72 * 3_600;
 pub(crate) const SKEW_S_MAX: u64 = 120;
 /// Time a clearance may be submitted for (`exp - iat`).
 pub(crate) const CLEARANCE_LIFE_S_MAX: u64 = 300;
+/// For how long a receipt of deletion that found something stays on the status page.
+pub(crate) const DELETION_SHOWN_S: u64 = 7 * 24 * 3_600;
 /// A `cti` stays spent this long after the story's end (C1).
 pub(crate) const SPENT_S: u64 = 24 * 3_600;
 /// The longest life of a story (product promise 2).

@@ -153,6 +153,13 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
             "Look at the disk and at the log, then restart.",
         );
     }
+    let since_s = gateway.clock.now_s().saturating_sub(limits::DELETION_SHOWN_S);
+    if gateway.store.is_deletion_wrong(since_s).await.unwrap_or(true) {
+        return trouble(
+            "the receipts of deletion do not agree with what is stored",
+            "See which: sealgate log search --kind deletion-receipt, and --kind deletion-reconciliation. Keep a copy of the data folder, run sealgate verify, and tell your security team.",
+        );
+    }
     if gateway.policy.load().current.is_none() {
         return trouble(
             "no policy is in force: agents seal nothing",

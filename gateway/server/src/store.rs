@@ -20,6 +20,7 @@ pub(crate) mod ledger;
 pub(crate) mod logs;
 pub(crate) mod objects;
 pub(crate) mod people;
+pub(crate) mod receipts;
 pub(crate) mod rejoin;
 pub(crate) mod stories;
 pub(crate) mod tokens;

@@ -349,7 +349,7 @@ pub(crate) async fn share(
         .into());
     }
     Asserted::check_bounds(&sealed.envelope, sealed.ttl_s).map_err(anyhow::Error::from)?;
-    spool::ensure_room(&mut *agent.vault.connection().await?).await?;
+    spool::ensure_room_for_story(&mut *agent.vault.connection().await?).await?;
     let verdict = agent.verdicts.take(&checked.receipt().id);
     let in_force = agent.policy.in_force()?.plan.policy();
     let Some(verdict) = verdict.filter(|verdict| verdict.permit.policy() == in_force) else {

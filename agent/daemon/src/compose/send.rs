@@ -129,7 +129,7 @@ async fn attempt_with(
         &judged.first,
         header.reason.as_deref(),
     )?;
-    spool::ensure_room(&mut *agent.vault.connection().await?).await?;
+    spool::ensure_room_for_story(&mut *agent.vault.connection().await?).await?;
     let composition = Composition {
         audience_name: audience.name.clone().unwrap_or_default(),
         created_s: facts.now_s,

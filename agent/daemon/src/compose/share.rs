@@ -406,7 +406,7 @@ pub(crate) fn refused(error: anyhow::Error) -> anyhow::Error {
             Some(CallError::Refused(problem)) => Some(problem.clone()),
             Some(
                 CallError::Unreachable(_)
-                | CallError::Busy(_)
+                | CallError::Busy(..)
                 | CallError::Unreadable(_)
                 | CallError::State(_),
             )

@@ -71,7 +71,7 @@ fn not_revoked(error: CallError) -> Failure {
             format!("{}: {}", problem.title, problem.detail),
             &problem.help,
         ),
-        CallError::Unreachable(_) | CallError::Busy(_) | CallError::Unreadable(_) | CallError::State(_) => {
+        CallError::Unreachable(_) | CallError::Busy(..) | CallError::Unreadable(_) | CallError::State(_) => {
             LocalProblem::new(
                 Exit::Failed,
                 error.to_string(),

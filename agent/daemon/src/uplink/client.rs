@@ -2,6 +2,7 @@
 //! RFC 9457. An unreachable gateway is a different answer from one that says no.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use gateway_api::error::{ErrorCode, Problem};
 use gateway_api::v1;
 use gateway_api::v1::rejoin::StateMark;
 use policies::terms::{AudienceId, Cti, Digest};
-use reqwest::header::{ETAG, IF_NONE_MATCH};
+use reqwest::header::{ETAG, IF_NONE_MATCH, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,9 +25,9 @@ pub(crate) enum CallError {
     /// No answer: the network, the gateway or its certificate. Trying later helps.
     #[error("the gateway cannot be reached")]
     Unreachable(#[source] reqwest::Error),
-    /// The gateway is overloaded or cannot store. Trying later helps.
+    /// The gateway is overloaded or cannot store. Trying after this time helps (`Retry-After`, RFC 9110).
     #[error("the gateway takes nothing at the moment: {}", .0.detail)]
-    Busy(Box<Problem>),
+    Busy(Box<Problem>, Duration),
     /// The gateway says no.
     #[error("{}: {}", .0.title, .0.detail)]
     Refused(Box<Problem>),
@@ -43,7 +44,7 @@ impl CallError {
     /// that what waits is kept.
     pub(crate) fn is_temporary(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Busy(_) => true,
+            Self::Unreachable(_) | Self::Busy(..) => true,
             Self::Refused(problem) => matches!(
                 problem.code,
                 ErrorCode::StateBehind
@@ -58,8 +59,16 @@ impl CallError {
     /// The gateway's code, where it gave one.
     pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Refused(problem) | Self::Busy(problem) => Some(problem.code),
+            Self::Refused(problem) | Self::Busy(problem, _) => Some(problem.code),
             Self::Unreachable(_) | Self::Unreadable(_) | Self::State(_) => None,
+        }
+    }
+
+    /// How long the gateway asks not to be called.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy(_, pause) => Some(*pause),
+            Self::Refused(_) | Self::Unreachable(_) | Self::Unreadable(_) | Self::State(_) => None,
         }
     }
 }
@@ -412,9 +421,17 @@ async fn succeeded(response: Response) -> Result<Response, CallError> {
     if status.is_success() {
         return Ok(response);
     }
+    let retry_after = response.headers().get(RETRY_AFTER);
+    let retry_after_s = retry_after
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(0);
+    let pause = Duration::from_secs(retry_after_s).min(limits::EVENTS_BACKOFF_MAX);
     let bytes = body(response).await?;
     match serde_json::from_slice::<Problem>(&bytes) {
-        Ok(problem) if status == StatusCode::SERVICE_UNAVAILABLE => Err(CallError::Busy(Box::new(problem))),
+        Ok(problem) if status == StatusCode::SERVICE_UNAVAILABLE => {
+            Err(CallError::Busy(Box::new(problem), pause))
+        }
         Ok(problem) => Err(CallError::Refused(Box::new(problem))),
         Err(_) => Err(CallError::Unreadable(format!(
             "status {} without a problem document",

@@ -23,6 +23,9 @@ pub const SEALED_BYTES_MAX: usize = 2_048;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upload {
+    /// The device's wall clock as the batch leaves, Unix seconds: tells how far it is off (S7).
+    #[serde(default)]
+    pub sent_s: Option<u64>,
     /// At most [`BATCH_MAX`].
     pub events: Vec<Event>,
 }

@@ -256,10 +256,11 @@ async fn certify(
         }
     };
     let certificate_pem = certificate.pem.clone().unwrap_or_default();
-    let mut payload = json!({
+    let payload = json!({
         "device": device.id,
         "person": device.person,
         "class": enrollment.class,
+        "log_index": logged.map(|logged| logged.index),
         "token": hex::encode(enrollment.token),
         "agent_version": agent_version,
         "generation": certificate.generation,
@@ -271,8 +272,7 @@ async fn certify(
         enrollments::finish(&mut write, enrollment.request, &certificate_pem).await?;
     }
     let subject = Some(device.person);
-    if let Some(logged) = logged {
-        payload["log_index"] = logged.index.into();
+    if is_logged {
         let record = gateway.entry(Kind::Enroll, subject, payload)?;
         gateway.record_with(write, vec![record]).await?;
     } else {

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gateway_api::error::ErrorCode;
-use gateway_api::v1::events::{Event, EventKind};
-use serde_json::json;
+use gateway_api::v1::events::{Event, EventKind, Upload};
+use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::gateway::{Device, Gateway};
@@ -18,12 +18,14 @@ use crate::store::events::{self, Known};
 use crate::store::logs::NotWritten;
 
 /// Records what is not known yet. Goes on to its end when the caller does not wait for it any more.
-pub(crate) async fn record(gateway: &Arc<Gateway>, device: Device, events: Vec<Event>) -> Result<(), Fault> {
+///
+/// The record has the gateway's time and how far the device's clock is off; the order is the sequence's (S7).
+pub(crate) async fn record(gateway: &Arc<Gateway>, device: Device, upload: Upload) -> Result<(), Fault> {
     let gateway = Arc::clone(gateway);
     let recording = tokio::spawn(async move {
         let lock = gateway.reports.of(device.id);
         let _one_at_a_time = lock.lock().await;
-        let (ids, records) = hold(&gateway, &device, events).await?;
+        let (ids, records) = hold(&gateway, &device, upload).await?;
         if ids.is_empty() {
             return Ok(());
         }
@@ -53,7 +55,7 @@ pub(crate) async fn record(gateway: &Arc<Gateway>, device: Device, events: Vec<E
 async fn hold(
     gateway: &Gateway,
     device: &Device,
-    events: Vec<Event>,
+    upload: Upload,
 ) -> Result<(Vec<policies::terms::EventId>, Vec<Record>), Fault> {
     let (mut ids, mut records) = (Vec::new(), Vec::new());
     let mut write = gateway.store.write().await?;
@@ -61,7 +63,11 @@ async fn hold(
     let now_s = gateway.clock.now_s();
     let mut last = events::last_sequence(&mut write, device.id).await?.unwrap_or(0);
     let mut seen = BTreeSet::new();
-    for event in events {
+    let times = json!({
+        "received_s": now_s,
+        "device_clock_ahead_s": upload.sent_s.map(|sent_s| i128::from(sent_s) - i128::from(now_s)),
+    });
+    for event in upload.events {
         if !seen.insert(event.id) {
             continue;
         }
@@ -76,7 +82,7 @@ async fn hold(
             records.push(gap(gateway, device, last, event.sequence)?);
         }
         last = last.max(event.sequence);
-        let record = entry(device, &event)?;
+        let record = entry(device, &event, &times)?;
         events::hold(
             &mut write,
             &events::NewEvent {
@@ -96,8 +102,8 @@ async fn hold(
     Ok((ids, records))
 }
 
-fn entry(device: &Device, event: &Event) -> Result<Record, Fault> {
-    let payload = json!({ "device": device.id, "person": device.person, "event": event });
+fn entry(device: &Device, event: &Event, times: &Value) -> Result<Record, Fault> {
+    let payload = json!({ "device": device.id, "person": device.person, "event": event, "times": times });
     let kind = match event.kind {
         EventKind::Blocked | EventKind::Shared | EventKind::Refused => Kind::Event,
         EventKind::FalsePositive => Kind::FalsePositive,

@@ -47,6 +47,8 @@ kinds! {
     Bundle => "bundle";
     PolicyRejected => "policy-rejected";
     Purge => "purge";
+    DeletionReceipt => "deletion-receipt";
+    DeletionReconciliation => "deletion-reconciliation";
     NoEffect => "no-effect";
     Clock => "clock";
     Space => "space";

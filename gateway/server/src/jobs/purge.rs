@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use super::receipts;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
 use crate::domain::record::{Kind, listed};
@@ -21,6 +22,7 @@ pub(super) async fn run(gateway: &Gateway, now_s: u64) -> Result<(), Fault> {
         .destroy_ended(now_s)
         .map_err(|error| gateway.health.stop("an expiry key cannot be destroyed", &error))?;
     if stories.is_empty() && blobs.is_empty() && keys == 0 {
+        receipts::run(gateway, now_s).await?;
         forget(gateway, now_s).await?;
         return Ok(gateway.store.retry_truncate_wal().await?);
     }
@@ -48,6 +50,8 @@ pub(super) async fn run(gateway: &Gateway, now_s: u64) -> Result<(), Fault> {
         removed.map_err(|error| gateway.health.stop("an object cannot be removed", &error))?;
     }
     gateway.seams.reach(Point::ObjectsRemoved).await;
+    // What they count is what is about to be forgotten.
+    receipts::run(gateway, now_s).await?;
     forget(gateway, now_s).await?;
     gateway.store.truncate_wal().await?;
     gateway.wake.purged().notify_waiters();

@@ -189,7 +189,7 @@ async fn admit(gateway: &Gateway, device: DeviceId, person: PersonId) {
     gateway.directory.append(entry).await.unwrap();
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gateway_api::bytes::Bytes;
 use gateway_api::error::ErrorCode;
 use gateway_api::v1::enroll::{EnrollRequest, proof_message};
-use gateway_api::v1::events::{Event, EventKind, SizeBucket};
+use gateway_api::v1::events::{Event, EventKind, SizeBucket, Upload};
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use policies::directory::Directory;
@@ -104,6 +104,10 @@ fn takeback(gateway: &Gateway, number: u8) -> Takeback {
         device: device(),
         record,
     }
+}
+
+fn upload(events: Vec<Event>) -> Upload {
+    Upload { sent_s: None, events }
 }
 
 fn event(number: u8, sequence: u64) -> Event {
@@ -294,16 +298,18 @@ async fn events_survive_death_at_each_step() {
         let batch = || vec![event(1, 1), event(2, 2)];
         let world = world
             .die_at(step, async move |gateway: Arc<Gateway>| {
-                events::record(&gateway, DEVICE, batch()).await
+                events::record(&gateway, DEVICE, upload(batch())).await
             })
             .await;
         world.check().await;
         let recorded = world.entries(Kind::Event).await.len();
         assert_eq!(recorded, if step == Point::EventsHeld { 0 } else { 2 });
         for _ in 0..2 {
-            events::record(&world.gateway, DEVICE, batch()).await.unwrap();
+            events::record(&world.gateway, DEVICE, upload(batch()))
+                .await
+                .unwrap();
         }
-        events::record(&world.gateway, DEVICE, vec![event(3, 3)])
+        events::record(&world.gateway, DEVICE, upload(vec![event(3, 3)]))
             .await
             .unwrap();
         assert_eq!(world.entries(Kind::Event).await.len(), 3, "{step:?}");
@@ -315,7 +321,7 @@ async fn events_survive_death_at_each_step() {
 #[tokio::test]
 async fn events_of_a_caller_who_hangs_up_are_recorded_once() {
     let world = World::new().await;
-    let record = || events::record(&world.gateway, DEVICE, vec![event(1, 1)]);
+    let record = || events::record(&world.gateway, DEVICE, upload(vec![event(1, 1)]));
     tokio::select! {
         biased;
         _ = record() => panic!("the disk is faster than this test thinks"),
@@ -557,10 +563,10 @@ async fn broken_disk_under_the_ledger_stops_everything() {
         assert_eq!(world.state(1).await, Some(StoryState::Deliverable), "{at:?}");
 
         let world = fails(world, broken, async |gateway: Arc<Gateway>| {
-            events::record(&gateway, DEVICE, vec![event(1, 1)]).await
+            events::record(&gateway, DEVICE, upload(vec![event(1, 1)])).await
         })
         .await;
-        events::record(&world.gateway, DEVICE, vec![event(1, 1)])
+        events::record(&world.gateway, DEVICE, upload(vec![event(1, 1)]))
             .await
             .unwrap();
         assert_eq!(world.entries(Kind::Event).await.len(), 1, "{at:?}");
@@ -595,7 +601,7 @@ async fn broken_disk_under_the_database_stops_everything() {
         .await;
         assert_eq!(world.entries(Kind::NoEffect).await.len(), 1);
         let world = fails(world, broken, async |gateway: Arc<Gateway>| {
-            events::record(&gateway, DEVICE, vec![event(1, 1)]).await
+            events::record(&gateway, DEVICE, upload(vec![event(1, 1)])).await
         })
         .await;
         assert!(world.entries(Kind::Event).await.is_empty());

@@ -24,6 +24,6 @@ pub(super) async fn upload(gateway: Data<Arc<Gateway>>, device: Device, mut payl
     }
     gateway.check_open()?;
     let ids = upload.events.iter().map(|event| event.id).collect();
-    events::record(&gateway, device, upload.events).await?;
+    events::record(&gateway, device, upload).await?;
     Ok(HttpResponse::Ok().json(Acknowledged { ids }))
 }

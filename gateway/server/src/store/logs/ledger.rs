@@ -314,7 +314,9 @@ fn retention(kind: Kind) -> RetentionClass {
         | Kind::Event
         | Kind::FalsePositive
         | Kind::EventGap
-        | Kind::Purge => RetentionClass::Sharing,
+        | Kind::Purge
+        | Kind::DeletionReceipt
+        | Kind::DeletionReconciliation => RetentionClass::Sharing,
         Kind::Person
         | Kind::Group
         | Kind::Token
