@@ -82,6 +82,8 @@ pub(crate) struct Agent {
     pub sharing: tokio::sync::Mutex<()>,
     /// Held while a kept draft is sent, resumed, discarded or restored: one thing happens to it at a time.
     pub drafts: tokio::sync::Mutex<()>,
+    /// Held from a story's sealing to its answer, one per audience.
+    turns: Mutex<BTreeMap<AudienceId, Arc<tokio::sync::Mutex<()>>>>,
     /// Audiences whose log no longer reaches back to this device's cursor (M5).
     behind: Mutex<Behind>,
     /// What must be looked at, by cause.
@@ -175,6 +177,7 @@ impl Agent {
             verdicts: Verdicts::default(),
             sharing: tokio::sync::Mutex::default(),
             drafts: tokio::sync::Mutex::default(),
+            turns: Mutex::default(),
             behind: Mutex::default(),
             alarms: Mutex::default(),
             changes: watch::Sender::new(0),
@@ -293,6 +296,15 @@ impl Agent {
             let id = person.to_string();
             format!("person {}", id.get(..8).unwrap_or(&id))
         })
+    }
+
+    /// The turn to seal and send in this audience; it ends with the guard.
+    pub(crate) async fn turn(&self, audience: AudienceId) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(audience).or_default())
+        };
+        turn.lock_owned().await
     }
 
     /// The audience of a name or id.

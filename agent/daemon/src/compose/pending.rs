@@ -3,7 +3,7 @@
 
 use gateway_api::error::ErrorCode;
 use gateway_api::v1::stories::Accepted;
-use policies::terms::Cti;
+use policies::terms::{AudienceId, Cti};
 
 use super::record::{self, Ending};
 use super::share::Offline;
@@ -265,12 +265,33 @@ enum Arrival {
     Unclear,
 }
 
-/// Asks for a story that was sealed and not answered, and finishes its record: the event, the
-/// journal line and the own copy; if the gateway never takes it, its sealing is forgotten.
+/// Settles what was sealed for this audience and not answered, oldest first. Its caller has the audience's turn.
+///
+/// # Errors
+/// The gateway's, or the store's.
+pub(super) async fn settle_earlier(agent: &Agent, audience: AudienceId) -> anyhow::Result<()> {
+    let unanswered = record::unanswered(agent, audience).await?;
+    for cti in unanswered {
+        arrived_in_turn(agent, cti).await?;
+    }
+    Ok(())
+}
+
+/// Whether the story of a kept draft, if it was sealed, is at the gateway.
 async fn arrived(agent: &Agent, sealed: Option<Cti>) -> anyhow::Result<Arrival> {
     let Some(cti) = sealed else {
         return Ok(Arrival::Nothing);
     };
+    let _turn = match record::of(agent, cti).await? {
+        Some((known, _)) => Some(agent.turn(known.audience).await),
+        None => None,
+    };
+    arrived_in_turn(agent, cti).await
+}
+
+/// Asks for a story that was sealed and not answered, and finishes its record: the event, the
+/// journal line and the own copy; if the gateway never takes it, its sealing is forgotten.
+async fn arrived_in_turn(agent: &Agent, cti: Cti) -> anyhow::Result<Arrival> {
     let known = record::of(agent, cti).await?;
     let asked = agent.gateway.story(cti).await?;
     let Some((known, bytes)) = known else {

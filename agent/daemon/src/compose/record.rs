@@ -136,6 +136,21 @@ pub(crate) async fn of(agent: &Agent, cti: Cti) -> anyhow::Result<Option<(Record
         .transpose()
 }
 
+/// Stories of an audience that are not answered yet, oldest first.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn unanswered(agent: &Agent, audience: AudienceId) -> anyhow::Result<Vec<Cti>> {
+    let mut connection = agent.vault.connection().await?;
+    let mut found = Vec::new();
+    for row in outgoing::all(&mut connection, &agent.vault.cipher).await? {
+        if Outgoing::decode(&row.value)?.record.audience == audience {
+            found.push(row.cti);
+        }
+    }
+    Ok(found)
+}
+
 /// Journal lines of the stories that are not answered yet.
 ///
 /// # Errors

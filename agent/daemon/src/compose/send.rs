@@ -17,7 +17,7 @@ use policies::terms::{AudienceId, Cti, Digest, ItemKind};
 use super::judge::Judged;
 use super::record::{self, Record};
 use super::share::Offline;
-use super::{answer, draft, facts, report};
+use super::{answer, draft, facts, pending, report};
 use crate::agent::Agent;
 use crate::limits::{SEAL_ATTEMPTS_MAX, STORY_TTL_S};
 use crate::local::wire::{ActivityEntry, ClearanceView, Outcome, RefusalView, ShareHeader};
@@ -26,7 +26,7 @@ use crate::uplink::client::CallError;
 use crate::uplink::membership;
 use crate::vault::audience::Audience;
 use crate::vault::claim::{self, ClaimId};
-use crate::vault::{mark, mls_record, outgoing, pending};
+use crate::vault::{self, mark, mls_record, outgoing};
 
 /// A sealed story on its way; kept until it is answered.
 pub(crate) struct Sending {
@@ -49,7 +49,9 @@ pub(crate) enum Sent {
     Unanswered { cti: Cti },
 }
 
-/// Settles the audience, decides for it as it then is, seals and posts.
+/// Settles the audience, decides for it as it then is, seals and posts. Stories of an audience leave in the order in
+/// which they were sealed, one that was not answered first: readers destroy the keys of what is overtaken (RFC 9420,
+/// 9.2).
 ///
 /// # Errors
 /// The gateway's before anything was sealed; the store's.
@@ -60,6 +62,8 @@ pub(crate) async fn send(
     header: &ShareHeader,
     offline: Offline,
 ) -> anyhow::Result<(Sent, Facts)> {
+    let _turn = agent.turn(audience.id).await;
+    pending::settle_earlier(agent, audience.id).await?;
     for _ in 0..SEAL_ATTEMPTS_MAX {
         let (attempt, facts) = attempt(agent, audience, judged, header, offline).await?;
         let (epoch, cleared, record) = match attempt {
@@ -220,7 +224,7 @@ async fn persist(
     record::keep(agent, &mut transaction, record, frame, cleared).await?;
     match offline {
         Offline::Keep => {}
-        Offline::Kept(id) => pending::link(&mut transaction, id, cti).await?,
+        Offline::Kept(id) => vault::pending::link(&mut transaction, id, cti).await?,
         Offline::Claimed(id) => {
             claim::update(&mut transaction, &agent.vault.cipher, id, |claim| {
                 claim.story = Some(cti);

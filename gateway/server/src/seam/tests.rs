@@ -576,7 +576,7 @@ async fn broken_disk_under_the_ledger_stops_everything() {
             enrollment::enroll(&gateway, &asked).await
         })
         .await;
-        assert_eq!(world.entries(Kind::Enroll).await.len(), 1, "{at:?}");
+        assert_eq!(world.entries(Kind::Token).await.len(), 1, "{at:?}");
     }
 }
 
