@@ -30,6 +30,7 @@ mod policy;
 mod privacy;
 mod relay;
 mod removal;
+mod spool;
 mod strangers;
 mod unenroll;
 mod upgrade;

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use policies::terms::{AudienceId, Digest, GroupName, PersonId};
 use tokio::sync::{Notify, RwLock, watch};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::compose::foreign::Verdicts;
 use crate::config::enrollment::{Enrollment, Pins};
 use crate::config::paths::Paths;
@@ -187,6 +187,14 @@ impl Agent {
     /// Seconds since 1970.
     pub(crate) fn now_s(&self) -> u64 {
         self.clock.now_s()
+    }
+
+    /// The present as an event tells it (S3).
+    ///
+    /// # Errors
+    /// The boot clock cannot be read.
+    pub(crate) fn moment(&self) -> anyhow::Result<Moment> {
+        self.clock.moment(self.enrollment.device)
     }
 
     pub(crate) fn link(&self) -> Link {

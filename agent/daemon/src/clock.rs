@@ -8,10 +8,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use gateway_api::v1::events::boot_digest;
 use policies::clock::{JUMP_S, Reading, has_jumped};
+use policies::terms::{DeviceId, Digest};
 
 use crate::vault::Vault;
 use crate::vault::setting::{self, Setting};
@@ -25,6 +27,15 @@ pub(crate) struct Clock {
     /// Both clocks when a signed time last agreed with the wall clock.
     agreed: Mutex<Option<Reading>>,
     source: Source,
+}
+
+/// A moment as an event tells it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub boot: Digest,
+    pub since_boot_ns: u64,
+    /// Unix seconds.
+    pub wall_s: u64,
 }
 
 /// Where time comes from.
@@ -100,6 +111,18 @@ impl Clock {
         Ok(true)
     }
 
+    /// Both clocks and the boot as an event tells them (S3).
+    ///
+    /// # Errors
+    /// The boot clock cannot be read.
+    pub(crate) fn moment(&self, device: DeviceId) -> anyhow::Result<Moment> {
+        Ok(Moment {
+            boot: boot_digest(device, &boot_id()),
+            since_boot_ns: u64::try_from(boot()?.as_nanos())?,
+            wall_s: self.wall_s(),
+        })
+    }
+
     /// Whether the wall clock has not moved against the boot clock since a signed time agreed with it.
     fn has_agreed(&self, now: &Reading) -> bool {
         let agreed = self.agreed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,7 +142,7 @@ impl Clock {
             Source::System => Ok(Reading {
                 boot_id: boot_id(),
                 wall_s: wall_s(),
-                boot_s: boot_s()?,
+                boot_s: boot()?.as_secs(),
             }),
             #[cfg(test)]
             Source::Manual(reading) => Ok(reading.lock().unwrap().clone()),
@@ -151,9 +174,10 @@ const BOOT_CLOCK: nix::time::ClockId = nix::time::ClockId::CLOCK_BOOTTIME;
 #[cfg(not(target_os = "linux"))]
 const BOOT_CLOCK: nix::time::ClockId = nix::time::ClockId::CLOCK_MONOTONIC;
 
-fn boot_s() -> anyhow::Result<u64> {
+/// Time since boot.
+fn boot() -> anyhow::Result<Duration> {
     let time = nix::time::clock_gettime(BOOT_CLOCK).context("cannot read the boot clock")?;
-    Ok(u64::try_from(time.tv_sec()).unwrap_or(0))
+    Ok(Duration::from(time))
 }
 
 #[cfg(test)]

@@ -1,15 +1,27 @@
 //! The spool: events on their way to the gateway, durable before anything is said (S1), numbered
-//! without a gap (S3), forgotten only after the gateway acknowledged them (S2).
+//! without a gap and chained (S3), forgotten only after the gateway acknowledged them (S2).
 //!
 //! An event is written in the transaction of the journal line that shows it to the employee, so
 //! that what is reported and what is shown cannot differ (R5). The event of a story is durable with
 //! the MLS state before its bytes leave (`compose::record`), and moves here, numbered, in the
 //! transaction that finishes the story; room for it is made sure of before the story is sealed.
 
-use gateway_api::v1::events::Event;
+use anyhow::Context as _;
+use gateway_api::v1::events::{ChainLink, Event};
+use policies::terms::Digest;
+use serde::{Deserialize, Serialize};
 
+use crate::clock::Moment;
 use crate::limits::{EVENT_BATCH_MAX, SPOOL_EVENTS_MAX, SPOOL_RESERVE};
+use crate::vault::setting::{self, Setting};
 use crate::vault::{Connection, Vault, event, foreign_sent, outgoing};
+
+/// The event that was added last: the next one names it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Last {
+    sequence: u64,
+    digest: Digest,
+}
 
 /// Makes sure of room for the event of one more story, beside those of stories that are not answered yet, and leaves a
 /// reserve for what is blocked (S4).
@@ -32,17 +44,18 @@ async fn ensure_room(connection: &mut Connection, events_max: i64) -> anyhow::Re
     Ok(())
 }
 
-/// Adds an event in the caller's transaction; the event comes back with its sequence number.
+/// Adds an event in the caller's transaction; the event comes back with its sequence number and its link.
 ///
 /// # Errors
 /// The spool is full, or the store's.
 pub(crate) async fn append(
     connection: &mut Connection,
     vault: &Vault,
+    moment: Moment,
     drafted: Event,
 ) -> anyhow::Result<Event> {
     ensure_room(connection, SPOOL_EVENTS_MAX).await?;
-    append_reserved(connection, vault, drafted).await
+    append_reserved(connection, vault, moment, drafted).await
 }
 
 /// Adds the event of a story, for which room was made sure of before it was sealed.
@@ -52,18 +65,43 @@ pub(crate) async fn append(
 pub(crate) async fn append_reserved(
     connection: &mut Connection,
     vault: &Vault,
-    mut drafted: Event,
+    moment: Moment,
+    drafted: Event,
 ) -> anyhow::Result<Event> {
-    let body = serde_json::to_vec(&drafted)?;
-    drafted.sequence = event::append(
+    let cipher = &vault.cipher;
+    let mut event = Event {
+        link: Some(ChainLink {
+            before: last_digest(connection, vault).await?,
+            boot: moment.boot,
+            since_boot_ns: moment.since_boot_ns,
+            wall_s: moment.wall_s,
+        }),
+        ..drafted
+    };
+    let body = serde_json::to_vec(&event)?;
+    event.sequence = event::append(connection, cipher, event.id.as_bytes(), event.at_s, &body).await?;
+    let last = Last {
+        sequence: event.sequence,
+        digest: event.digest()?,
+    };
+    setting::write(
         connection,
-        &vault.cipher,
-        drafted.id.as_bytes(),
-        drafted.at_s,
-        &body,
+        cipher,
+        Setting::LastEvent,
+        &serde_json::to_vec(&last)?,
     )
     .await?;
-    Ok(drafted)
+    Ok(event)
+}
+
+/// The digest of the event before the next; none if that one was added by an agent that keeps no chain: one begins.
+async fn last_digest(connection: &mut Connection, vault: &Vault) -> anyhow::Result<Option<Digest>> {
+    let Some(last) = setting::read(connection, &vault.cipher, Setting::LastEvent).await? else {
+        return Ok(None);
+    };
+    let last: Last = serde_json::from_slice(&last).context("the end of the chain of events is damaged")?;
+    let is_last = last.sequence == event::last_sequence(connection).await?;
+    Ok(is_last.then_some(last.digest))
 }
 
 /// The next batch, in order.
@@ -116,12 +154,23 @@ mod tests {
             features: BTreeMap::new(),
             size: SizeBucket::Small,
             sealed: None,
+            link: None,
+        }
+    }
+
+    fn moment() -> Moment {
+        Moment {
+            boot: Digest::of(b"boot"),
+            since_boot_ns: 5,
+            wall_s: 7,
         }
     }
 
     async fn add(vault: &Vault, id: u8, commit: bool) -> u64 {
         let mut transaction = vault.begin().await.unwrap();
-        let event = append(&mut transaction, vault, drafted(id)).await.unwrap();
+        let event = append(&mut transaction, vault, moment(), drafted(id))
+            .await
+            .unwrap();
         if commit {
             transaction.commit().await.unwrap();
         }
@@ -150,8 +199,12 @@ mod tests {
         outgoing::insert(&mut transaction, &vault.cipher, cti, 0, b"")
             .await
             .unwrap();
-        assert!(append(&mut transaction, &vault, drafted(1)).await.is_err());
-        append_reserved(&mut transaction, &vault, drafted(1))
+        assert!(
+            append(&mut transaction, &vault, moment(), drafted(1))
+                .await
+                .is_err()
+        );
+        append_reserved(&mut transaction, &vault, moment(), drafted(1))
             .await
             .unwrap();
     }
@@ -164,9 +217,13 @@ mod tests {
         let mut transaction = vault.begin().await.unwrap();
         fill(&mut transaction, SPOOL_EVENTS_MAX - SPOOL_RESERVE - 1).await;
         ensure_room_for_story(&mut transaction).await.unwrap();
-        append(&mut transaction, &vault, drafted(1)).await.unwrap();
+        append(&mut transaction, &vault, moment(), drafted(1))
+            .await
+            .unwrap();
         assert!(ensure_room_for_story(&mut transaction).await.is_err());
-        append(&mut transaction, &vault, drafted(2)).await.unwrap();
+        append(&mut transaction, &vault, moment(), drafted(2))
+            .await
+            .unwrap();
     }
 
     /// S3: numbers have no gap, also after a transaction that came to nothing, an acknowledgement
@@ -192,5 +249,51 @@ mod tests {
         assert_eq!(add(&vault, 4, true).await, 3);
         let batch = next_batch(&vault).await.unwrap();
         assert_eq!(batch.iter().map(|event| event.sequence).collect::<Vec<_>>(), [3]);
+    }
+
+    /// S3: each event names the one before it, over a rollback, an acknowledgement and a restart.
+    #[tokio::test]
+    async fn each_event_names_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::new(folder.path());
+        let vault = Vault::open(&paths).await.unwrap();
+        add(&vault, 1, true).await;
+        let first = next_batch(&vault).await.unwrap().remove(0);
+        assert_eq!(first.link.as_ref().unwrap().before, None);
+        add(&vault, 2, false).await;
+        acknowledge(&vault, &[first.id]).await.unwrap();
+        vault.close().await;
+
+        let vault = Vault::open(&paths).await.unwrap();
+        add(&vault, 3, true).await;
+        add(&vault, 4, true).await;
+        let mut before = first;
+        for event in next_batch(&vault).await.unwrap() {
+            let link = event.link.as_ref().unwrap();
+            assert_eq!(link.before, Some(before.digest().unwrap()));
+            assert_eq!((link.since_boot_ns, link.wall_s), (5, 7));
+            before = event;
+        }
+        assert_eq!(before.sequence, 3);
+    }
+
+    /// S3: an agent that keeps no chain wrote in between: a chain begins, rather than one that does not fit.
+    #[tokio::test]
+    async fn a_chain_begins_after_an_event_without_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(&Paths::new(folder.path())).await.unwrap();
+        add(&vault, 1, true).await;
+        let mut connection = vault.connection().await.unwrap();
+        event::append(&mut connection, &vault.cipher, &[2; 16], 7, b"{}")
+            .await
+            .unwrap();
+        drop(connection);
+        acknowledge(&vault, &[EventId::from_bytes([2; 16])])
+            .await
+            .unwrap();
+        add(&vault, 3, true).await;
+        let batch = next_batch(&vault).await.unwrap();
+        assert_eq!(batch[1].sequence, 3);
+        assert_eq!(batch[1].link.as_ref().unwrap().before, None);
     }
 }

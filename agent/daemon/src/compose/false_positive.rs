@@ -137,6 +137,7 @@ fn event(judged: &Judged, facts: &Facts, findings: &[Finding]) -> Event {
         features: super::report::features(findings),
         size: SizeBucket::of(judged.first.items.iter().map(|item| item.size_bytes).sum()),
         sealed: None,
+        link: None,
     }
 }
 
@@ -192,6 +193,7 @@ async fn of_activity(agent: &Agent, request: &FalsePositiveRequest, line: &str) 
             labels: Vec::new(),
             features,
             sealed: None,
+            link: None,
             ..reported
         },
         findings: Vec::new(),
@@ -291,7 +293,7 @@ async fn send(
         ..dispute.event
     };
     let mut transaction = agent.vault.begin().await?;
-    let event = spool::append(&mut transaction, &agent.vault, event).await?;
+    let event = spool::append(&mut transaction, &agent.vault, agent.moment()?, event).await?;
     let entry = ActivityEntry {
         at_s: event.at_s,
         audience: dispute.audience,

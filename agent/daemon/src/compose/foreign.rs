@@ -514,7 +514,13 @@ async fn finish(agent: &Agent, sending: Sending, shared: Shared, kind: EventKind
     };
     let mut transaction = agent.vault.begin().await?;
     if let Some(event) = event {
-        let event = spool::append_reserved(&mut transaction, &agent.vault, Event { kind, ..event }).await?;
+        let event = spool::append_reserved(
+            &mut transaction,
+            &agent.vault,
+            agent.moment()?,
+            Event { kind, ..event },
+        )
+        .await?;
         entry.reported = answer::shown(&event);
     }
     record::write(agent, &mut transaction, &entry).await?;

@@ -204,7 +204,13 @@ pub(crate) async fn finish(agent: &Agent, cti: Cti, ending: Ending) -> anyhow::R
         .await?;
     }
     if let Some(event) = event {
-        let event = spool::append_reserved(&mut transaction, &agent.vault, Event { kind, ..event }).await?;
+        let event = spool::append_reserved(
+            &mut transaction,
+            &agent.vault,
+            agent.moment()?,
+            Event { kind, ..event },
+        )
+        .await?;
         entry.reported = answer::shown(&event);
     }
     write(agent, &mut transaction, &entry).await?;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use agent_seal::seal_report;
-use gateway_api::v1::events::{CountBucket, Event, EventKind, Feature, SizeBucket};
+use gateway_api::v1::events::{ChainLink, CountBucket, Event, EventKind, Feature, SizeBucket};
 use policies::decide::{Facts, ReportLevel, Verdict};
-use policies::terms::{Action, AudienceClass, Confidence, EventId, Evidence, Family, Finding};
+use policies::terms::{Action, AudienceClass, Confidence, Digest, EventId, Evidence, Family, Finding};
 use rand::Rng as _;
 
 use super::facts;
@@ -66,6 +66,7 @@ pub(crate) fn event(
         },
         size: SizeBucket::of(evidence.items.iter().map(|item| item.size_bytes).sum()),
         sealed,
+        link: None,
     }))
 }
 
@@ -88,12 +89,25 @@ pub(crate) fn fields() -> Vec<String> {
         features: BTreeMap::new(),
         size: SizeBucket::Small,
         sealed: None,
+        link: Some(ChainLink {
+            before: None,
+            boot: Digest::of(&[]),
+            since_boot_ns: 0,
+            wall_s: 0,
+        }),
     };
-    let value = serde_json::to_value(&sample).unwrap_or_default();
-    value
-        .as_object()
-        .map(|fields| fields.keys().cloned().collect())
-        .unwrap_or_default()
+    names(&serde_json::to_value(&sample).unwrap_or_default())
+}
+
+/// Names of an object's fields, those of an object within it with a dot.
+fn names(value: &serde_json::Value) -> Vec<String> {
+    let fields = value.as_object().into_iter().flatten();
+    fields
+        .flat_map(|(name, value)| match names(value) {
+            within if within.is_empty() => vec![name.clone()],
+            within => within.iter().map(|field| format!("{name}.{field}")).collect(),
+        })
+        .collect()
 }
 
 /// Findings at the grain of families: bucketed counts, highest confidence.

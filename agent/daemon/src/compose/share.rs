@@ -365,7 +365,7 @@ pub(super) async fn record(
 ) -> anyhow::Result<ShareAnswer> {
     let mut transaction = agent.vault.begin().await?;
     if let Some(event) = event {
-        let event = spool::append(&mut transaction, &agent.vault, event).await?;
+        let event = spool::append(&mut transaction, &agent.vault, agent.moment()?, event).await?;
         answer.reported = answer::shown(&event);
     }
     let entry = ActivityEntry {

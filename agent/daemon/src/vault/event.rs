@@ -30,6 +30,14 @@ pub(crate) async fn append(
     Ok(from_row(row.get(0)))
 }
 
+/// The number of the event that was added last, forgotten ones included; 0 if there was none.
+pub(crate) async fn last_sequence(connection: &mut Connection) -> anyhow::Result<u64> {
+    let last: Option<i64> = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'event'")
+        .fetch_optional(connection)
+        .await?;
+    Ok(last.map_or(0, from_row))
+}
+
 /// The oldest events, in order.
 pub(crate) async fn oldest(
     connection: &mut Connection,

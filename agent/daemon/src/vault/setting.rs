@@ -43,6 +43,8 @@ pub(crate) enum Setting {
     RejoinDue,
     /// Wall and boot clock as last seen, JSON (K19).
     Clock,
+    /// Number and digest of the event that was added last (S3), JSON.
+    LastEvent,
 }
 
 impl Setting {
@@ -65,6 +67,7 @@ impl Setting {
             Self::StateCount => "state-count",
             Self::RejoinDue => "rejoin-due",
             Self::Clock => "clock",
+            Self::LastEvent => "last-event",
         }
     }
 }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use policies::terms::{Action, App, AudienceClass, Confidence, EventId, Family, Label, RuleId};
+use policies::terms::{
+    Action, App, AudienceClass, Confidence, DeviceId, Digest, EventId, Family, Label, RuleId,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
@@ -68,9 +70,45 @@ pub struct Event {
     pub size: SizeBucket,
     /// Exact findings and the justification, sealed to the compliance key (HPKE, padded).
     pub sealed: Option<Bytes>,
+    /// Its link in the chain of what this device reports (S3); none from an agent that keeps no chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<ChainLink>,
+}
+
+/// Ties an event to the one before it, so that none can be removed, altered or moved unseen (S3). Taken as the event got
+/// its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainLink {
+    /// [`Event::digest`] of the event before; none where a chain begins.
+    pub before: Option<Digest>,
+    /// [`boot_digest`] of the running boot: another one after each start of the machine.
+    pub boot: Digest,
+    /// Nanoseconds since that boot, sleep included: nobody sets this clock.
+    pub since_boot_ns: u64,
+    /// The wall clock as it stood, Unix seconds.
+    pub wall_s: u64,
+}
+
+/// What stands for a boot on the wire: tells two boots of a device apart and nothing else, since the id of a boot is
+/// random and the same for every program of the machine.
+#[must_use]
+pub fn boot_digest(device: DeviceId, boot_id: &str) -> Digest {
+    Digest::of(format!("sealgate/boot/1\n{device}\n{boot_id}").as_bytes())
 }
 
 impl Event {
+    /// SHA-256 over `"sealgate/event/1\n"` and the event's JSON, its link included: what the next event names. Fields that
+    /// are added must be absent from the JSON where an agent does not know them, so that both ends get the same digest.
+    ///
+    /// # Errors
+    /// Serde's.
+    pub fn digest(&self) -> serde_json::Result<Digest> {
+        let mut message = b"sealgate/event/1\n".to_vec();
+        serde_json::to_writer(&mut message, self)?;
+        Ok(Digest::of(&message))
+    }
+
     /// Whether each list and the sealed part are as short as a ledger entry needs them.
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
@@ -193,6 +231,12 @@ mod tests {
             features: BTreeMap::new(),
             size: SizeBucket::of(10),
             sealed: None,
+            link: Some(ChainLink {
+                before: None,
+                boot: boot_digest(DeviceId::from_bytes([2; 16]), "boot"),
+                since_boot_ns: 5,
+                wall_s: 7,
+            }),
         }
     }
 
@@ -227,6 +271,7 @@ mod tests {
                 "id",
                 "kind",
                 "labels",
+                "link",
                 "policy_version",
                 "rules",
                 "sealed",
@@ -234,6 +279,47 @@ mod tests {
                 "size"
             ]
         );
+        let link = value.get("link").and_then(serde_json::Value::as_object).unwrap();
+        assert!(link.keys().eq(["before", "boot", "since_boot_ns", "wall_s"]));
+    }
+
+    /// S3: every field counts, and an event of an agent that knows no chain has the bytes, and the digest, that it had.
+    #[test]
+    fn digest_is_of_all_that_an_event_says() {
+        let digest = event().digest().unwrap();
+        let moved = Event {
+            sequence: 2,
+            ..event()
+        };
+        let altered = Event {
+            action: Action::Allow,
+            ..event()
+        };
+        let unlinked = Event {
+            link: None,
+            ..event()
+        };
+        assert!(
+            [moved, altered, unlinked.clone()]
+                .iter()
+                .all(|other| other.digest().unwrap() != digest)
+        );
+
+        let earlier = serde_json::to_string(&unlinked).unwrap();
+        assert!(!earlier.contains("link"), "{earlier}");
+        let read: Event = serde_json::from_str(&earlier).unwrap();
+        assert_eq!(read.digest().unwrap(), unlinked.digest().unwrap());
+    }
+
+    /// S3: neither the boot's own id nor what two devices of one machine would share.
+    #[test]
+    fn boot_is_told_apart_and_not_named() {
+        let [here, there] = [1, 2].map(|n| DeviceId::from_bytes([n; 16]));
+        let boot = boot_digest(here, "b0075");
+        assert_eq!(boot, boot_digest(here, "b0075"));
+        assert_ne!(boot, boot_digest(here, "b0076"));
+        assert_ne!(boot, boot_digest(there, "b0075"));
+        assert!(!boot.to_string().contains("b0075"));
     }
 
     /// K25, R6: the occasions on which anything is collected.

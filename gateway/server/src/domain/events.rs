@@ -6,15 +6,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use gateway_api::error::ErrorCode;
 use gateway_api::v1::events::{Event, EventKind, Upload};
+use policies::terms::Digest;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::gateway::{Device, Gateway};
 use super::record::{Kind, Record};
 use crate::seam::Point;
-use crate::store::events::{self, Known};
+use crate::store::events::{self, Known, Last};
 use crate::store::logs::NotWritten;
 
 /// Records what is not known yet. Goes on to its end when the caller does not wait for it any more.
@@ -61,7 +64,7 @@ async fn hold(
     let mut write = gateway.store.write().await?;
     let held_from = gateway.ledger.size();
     let now_s = gateway.clock.now_s();
-    let mut last = events::last_sequence(&mut write, device.id).await?.unwrap_or(0);
+    let mut last = events::last(&mut write, device.id).await?.unwrap_or_default();
     let mut seen = BTreeSet::new();
     let times = json!({
         "received_s": now_s,
@@ -78,17 +81,22 @@ async fn hold(
             }
             None => {}
         }
-        if event.sequence > last.saturating_add(1) {
-            records.push(gap(gateway, device, last, event.sequence)?);
+        let digest = event.digest().context("an event has no digest")?;
+        if let Some(breach) = Breach::between(&last, &event) {
+            records.push(breach.record(gateway, device, last.sequence, event.sequence)?);
         }
-        last = last.max(event.sequence);
+        last = Last {
+            place: last.place.saturating_add(1),
+            sequence: event.sequence,
+            digest: event.link.is_some().then_some(digest),
+        };
         let record = entry(device, &event, &times)?;
         events::hold(
             &mut write,
             &events::NewEvent {
                 id: event.id,
                 device: device.id,
-                sequence: event.sequence,
+                last,
                 received_s: now_s,
                 entry: record.entry,
                 held_from,
@@ -116,8 +124,45 @@ fn entry(device: &Device, event: &Event, times: &Value) -> Result<Record, Fault>
     )?)
 }
 
-/// Missing numbers are lost or removed events: the auditor sees it (S3).
-fn gap(gateway: &Gateway, device: &Device, last: u64, next: u64) -> Result<Record, Fault> {
-    let payload = json!({ "device": device.id, "person": device.person, "after": last, "before": next });
-    gateway.entry(Kind::EventGap, Some(device.person), payload)
+/// How an event does not follow from the one that came before it: the auditor sees it, and what follows is taken (S3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Breach {
+    /// Numbers between the two were lost or removed.
+    Missing,
+    /// Its number is not above that of the one before: moved, or of a device whose state was put back.
+    OutOfOrder,
+    /// It names another event before it than the one that was reported under that number.
+    Altered,
+    /// It begins a chain anew: the device lost its spool.
+    BegunAnew,
+    /// It has no link, and the one before had one.
+    Unchained,
+}
+
+impl Breach {
+    fn between(last: &Last, event: &Event) -> Option<Self> {
+        let named: Option<Digest> = match (&event.link, last.digest) {
+            (None, Some(_)) => return Some(Self::Unchained),
+            (Some(link), Some(_)) if link.before.is_none() => return Some(Self::BegunAnew),
+            (None, None) => None,
+            (Some(link), _) => link.before,
+        };
+        if event.sequence <= last.sequence {
+            Some(Self::OutOfOrder)
+        } else if event.sequence > last.sequence.saturating_add(1) {
+            Some(Self::Missing)
+        } else if named != last.digest {
+            Some(Self::Altered)
+        } else {
+            None
+        }
+    }
+
+    fn record(self, gateway: &Gateway, device: &Device, last: u64, next: u64) -> Result<Record, Fault> {
+        let payload = json!({
+            "device": device.id, "person": device.person, "what": self, "after": last, "before": next,
+        });
+        gateway.entry(Kind::EventGap, Some(device.person), payload)
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gateway_api::bytes::Bytes;
 use gateway_api::error::ErrorCode;
 use gateway_api::v1::enroll::{EnrollRequest, proof_message};
-use gateway_api::v1::events::{Event, EventKind, SizeBucket, Upload};
+use gateway_api::v1::events::{ChainLink, Event, EventKind, SizeBucket, Upload};
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use policies::directory::Directory;
@@ -125,6 +125,7 @@ fn event(number: u8, sequence: u64) -> Event {
         features: std::collections::BTreeMap::new(),
         size: SizeBucket::Small,
         sealed: None,
+        link: None,
     }
 }
 
@@ -290,26 +291,45 @@ async fn takeback_survives_death_at_each_step() {
     }
 }
 
-/// S2, S3: an event has one entry, however often it is sent and wherever the gateway dies.
+/// The event, linked to the one before it.
+fn chained(event: Event, before: Option<&Event>) -> Event {
+    let link = ChainLink {
+        before: before.map(|before| before.digest().unwrap()),
+        boot: Digest::of(b"boot"),
+        since_boot_ns: 1,
+        wall_s: 7,
+    };
+    Event {
+        link: Some(link),
+        ..event
+    }
+}
+
+/// S2, S3: an event has one entry, however often it is sent and wherever the gateway dies; the chain goes on from the
+/// last one that has.
 #[tokio::test]
 async fn events_survive_death_at_each_step() {
     for step in [Point::EventsHeld, Point::EventsRecorded] {
         let world = World::new().await;
-        let batch = || vec![event(1, 1), event(2, 2)];
+        let first = chained(event(1, 1), None);
+        let second = chained(event(2, 2), Some(&first));
+        let third = chained(event(3, 3), Some(&second));
+        let batch = vec![first, second];
+        let dying = batch.clone();
         let world = world
             .die_at(step, async move |gateway: Arc<Gateway>| {
-                events::record(&gateway, DEVICE, upload(batch())).await
+                events::record(&gateway, DEVICE, upload(dying)).await
             })
             .await;
         world.check().await;
         let recorded = world.entries(Kind::Event).await.len();
         assert_eq!(recorded, if step == Point::EventsHeld { 0 } else { 2 });
         for _ in 0..2 {
-            events::record(&world.gateway, DEVICE, upload(batch()))
+            events::record(&world.gateway, DEVICE, upload(batch.clone()))
                 .await
                 .unwrap();
         }
-        events::record(&world.gateway, DEVICE, upload(vec![event(3, 3)]))
+        events::record(&world.gateway, DEVICE, upload(vec![third]))
             .await
             .unwrap();
         assert_eq!(world.entries(Kind::Event).await.len(), 3, "{step:?}");

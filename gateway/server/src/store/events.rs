@@ -1,9 +1,9 @@
 //! Which events have been recorded: makes ingest idempotent (S2).
 
-use policies::terms::{DeviceId, EntryId, EventId};
+use policies::terms::{DeviceId, Digest, EntryId, EventId};
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{Store, Write, bytes, signed, unsigned};
+use super::{Store, Write, bytes, optional_digest, signed, unsigned};
 
 /// An event that was seen before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +18,22 @@ pub(crate) enum Known {
 pub(crate) struct NewEvent {
     pub(crate) id: EventId,
     pub(crate) device: DeviceId,
-    pub(crate) sequence: u64,
+    /// Where it ends what its device told so far.
+    pub(crate) last: Last,
     pub(crate) received_s: u64,
     pub(crate) entry: EntryId,
     /// The ledger's size: the entry comes no earlier.
     pub(crate) held_from: u64,
+}
+
+/// The event of a device that came last (S3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Last {
+    /// How many came before it, whatever their numbers; 0 for those that came before this was counted.
+    pub(crate) place: u64,
+    pub(crate) sequence: u64,
+    /// None if it has no link: its device kept no chain.
+    pub(crate) digest: Option<Digest>,
 }
 
 /// An event that a crash left held.
@@ -59,26 +70,33 @@ pub(crate) async fn known(connection: &mut SqliteConnection, id: EventId) -> sql
     Ok(held.map(|held| if held { Known::Held } else { Known::Recorded }))
 }
 
-/// The highest sequence number that a device has reported, for gaps (S3).
-pub(crate) async fn last_sequence(
-    connection: &mut SqliteConnection,
-    device: DeviceId,
-) -> sqlx::Result<Option<u64>> {
-    let last = sqlx::query_scalar::<_, Option<i64>>("SELECT MAX(sequence) FROM event WHERE device = $1")
-        .bind(device.as_bytes().as_slice())
-        .fetch_one(connection)
-        .await?;
-    Ok(last.map(unsigned))
+/// The event of a device that came last, for what is missing, altered or out of its order (S3).
+pub(crate) async fn last(connection: &mut SqliteConnection, device: DeviceId) -> sqlx::Result<Option<Last>> {
+    let row = sqlx::query(
+        "SELECT place, sequence, digest FROM event WHERE device = $1 ORDER BY place DESC, sequence DESC LIMIT 1",
+    )
+    .bind(device.as_bytes().as_slice())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Last {
+        place: unsigned(row.try_get("place")?),
+        sequence: unsigned(row.try_get("sequence")?),
+        digest: optional_digest("digest", row.try_get("digest")?)?,
+    }))
 }
 
 /// Holds an event until its entry is in the ledger.
 pub(crate) async fn hold(write: &mut Write, event: &NewEvent) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO event (id, device, sequence, received_s, entry, held_from) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO event (id, device, place, sequence, digest, received_s, entry, held_from)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(event.id.as_bytes().as_slice())
     .bind(event.device.as_bytes().as_slice())
-    .bind(signed(event.sequence))
+    .bind(signed(event.last.place))
+    .bind(signed(event.last.sequence))
+    .bind(event.last.digest.map(|digest| digest.as_bytes().to_vec()))
     .bind(signed(event.received_s))
     .bind(event.entry.as_bytes().as_slice())
     .bind(signed(event.held_from))
