@@ -73,4 +73,6 @@ impl Seams {
 }
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod tests;

@@ -45,6 +45,9 @@ use crate::domain::health::Health;
 /// Readers beside the one writer that SQLite admits.
 const CONNECTIONS: u32 = 8;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// A database up to this size is read whole at a start, and refused if it is damaged; a larger one would make starts slow,
+/// and shows damage when it is used.
+const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -87,16 +90,19 @@ impl Store {
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_with(options)
             .await
-            .with_context(|| format!("cannot open the database `{}`", path.display()))?;
-        MIGRATIONS
-            .run(&pool)
-            .await
-            .context("cannot bring the database to this version's schema")?;
+            .with_context(|| damaged(path))?;
         let store = Self {
             pool,
             wal_waits: Arc::default(),
             health: Arc::default(),
         };
+        if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() <= CHECKED_BYTES_MAX) {
+            store.check_pages().await.with_context(|| damaged(path))?;
+        }
+        MIGRATIONS
+            .run(&store.pool)
+            .await
+            .with_context(|| format!("cannot bring `{}` to this version's schema", path.display()))?;
         store
             .digest_states()
             .await
@@ -123,13 +129,19 @@ impl Store {
         })
     }
 
-    /// Whether every page and reference is sound, and the schema is one that this version knows.
-    pub(crate) async fn check_integrity(&self) -> anyhow::Result<()> {
+    /// Whether every page and index of the file is sound.
+    async fn check_pages(&self) -> anyhow::Result<()> {
         let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
             .fetch_one(&self.pool)
             .await
             .context("the database cannot be read")?;
-        anyhow::ensure!(found == "ok", "the database is damaged");
+        anyhow::ensure!(found == "ok", "the database is damaged: {found}");
+        Ok(())
+    }
+
+    /// Whether every page and reference is sound, and the schema is one that this version knows.
+    pub(crate) async fn check_integrity(&self) -> anyhow::Result<()> {
+        self.check_pages().await?;
         let broken = sqlx::query("PRAGMA foreign_key_check")
             .fetch_all(&self.pool)
             .await?;
@@ -221,6 +233,13 @@ impl DerefMut for Write {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
         &mut self.transaction
     }
+}
+
+fn damaged(path: &Path) -> String {
+    format!(
+        "cannot use the database `{}`; if it is damaged, keep a copy and restore it and the ledger from one backup",
+        path.display()
+    )
 }
 
 /// A column that does not hold what the schema says.

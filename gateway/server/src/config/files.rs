@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
 
 /// Makes a folder with mode 0700; it must not exist.
 pub(crate) fn make_folder(path: &Path) -> anyhow::Result<()> {
@@ -67,6 +68,20 @@ pub(crate) fn sync_parent(path: &Path) -> std::io::Result<()> {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
+}
+
+/// Bytes of a check that tells damage, not forgery.
+pub(crate) const CHECK: usize = 8;
+
+/// The check of what is stored under a label: the first bytes of SHA-256(label || bytes).
+pub(crate) fn check_of(label: &[u8], bytes: &[u8]) -> [u8; CHECK] {
+    let digest = Sha256::new().chain_update(label).chain_update(bytes).finalize();
+    let mut check = [0; CHECK];
+    check
+        .iter_mut()
+        .zip(digest)
+        .for_each(|(check, byte)| *check = byte);
+    check
 }
 
 /// Reads a whole file.

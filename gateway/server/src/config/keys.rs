@@ -68,10 +68,13 @@ impl Keys {
             std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))
         };
         let signing = |name: &str| read_signing_key(&layout.key(name));
+        let restore =
+            |names: &str| format!("{names} cannot be used; restore them from the sealed backup of `keys/`");
         Ok(Self {
-            authority: Authority::load(text(CA_CERTIFICATE)?, &Zeroizing::new(text(CA_KEY)?))?,
+            authority: Authority::load(text(CA_CERTIFICATE)?, &Zeroizing::new(text(CA_KEY)?))
+                .with_context(|| restore("`keys/ca.pem` and `keys/ca.key`"))?,
             server: KeyPair::from_pem(&Zeroizing::new(text(SERVER_KEY)?))
-                .context("the server's key cannot be read")?,
+                .with_context(|| restore("`keys/server.key`"))?,
             ledger: signing(LEDGER_KEY)?,
             directory: signing(DIRECTORY_KEY)?,
             acceptance: signing(ACCEPTANCE_KEY)?,
@@ -243,8 +246,12 @@ pub(crate) fn read_signing_key(path: &Path) -> anyhow::Result<SigningKey> {
     let pem = std::fs::read_to_string(path)
         .map(Zeroizing::new)
         .with_context(|| format!("cannot read the key `{}`", path.display()))?;
-    SigningKey::from_pkcs8_pem(&pem)
-        .map_err(|_| anyhow!("`{}` is not an Ed25519 key in PKCS#8 PEM", path.display()))
+    SigningKey::from_pkcs8_pem(&pem).map_err(|_| {
+        anyhow!(
+            "`{}` is not an Ed25519 key in PKCS#8 PEM; restore it from the backup of its holder",
+            path.display()
+        )
+    })
 }
 
 /// Makes the compliance officer's key: (private, public), 32 bytes each.

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use arc_swap::ArcSwap;
 use gateway_api::error::{ErrorCode, Problem};
 use policies::clock::has_jumped;
@@ -99,6 +99,7 @@ impl Gateway {
         let keys = Arc::new(Keys::load(&layout)?);
         let clock = Arc::new(clock);
         let store = Store::open(&layout.database()).await?;
+        let is_new = store.last_reading().await?.is_none();
         settle_clock(&store, &clock).await?;
         let objects = Objects::open(&layout.blobs())?;
         let bucket_keys: Arc<dyn BucketKeys> = Arc::new(FileBucketKeys::open(&layout.bucket_keys())?);
@@ -111,9 +112,21 @@ impl Gateway {
         let directory = Arc::new(DirectoryLog::open(&layout, &config.tenant, &keys.directory)?);
         // A gateway that is held writes to no log: what is owed to the ledger waits for the start after that.
         let restored = Restored::read(&layout)?;
-        recovery::recover(&store, &ledger, &directory, &keys, restored.is_none())
-            .await
-            .context("what the last run left cannot be settled")?;
+        ensure!(
+            !is_new || ledger.size() == 0 || restored.is_some(),
+            "the database is empty and the ledger is not: put `gateway.db` back as it was, or restore ledger and database \
+             from one backup"
+        );
+        recovery::recover(
+            &store,
+            &ledger,
+            &directory,
+            &keys,
+            clock.now_s(),
+            restored.is_none(),
+        )
+        .await
+        .context("what the last run left cannot be settled")?;
         // A crash may have come between a purge and the end of what it left in the write-ahead log (D2).
         store.truncate_wal().await?;
         let highest = directory.read(Directory::highest_version);

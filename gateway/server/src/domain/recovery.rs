@@ -7,18 +7,22 @@
 //! | a group's change or a takeback that is in the ledger only | the ledger says that it had no effect: it is asked for again |
 //! | an entry of the directory log that the ledger does not know | the ledger gets it |
 //! | a purge that the ledger does not know | the ledger gets it |
+//!
+//! What no crash explains is refused: a ledger that ends before what the database knows of it, and a database without a
+//! story or an event that the ledger says was accepted, or without several changes that it says were made. Either was damaged or put back from a copy, and to go on would lose what was
+//! acknowledged without a word.
 
 use std::collections::BTreeSet;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use policies::terms::EntryId;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::record::{Kind, Record};
 use crate::config::keys::Keys;
 use crate::relay;
 use crate::store::crash::{self, Mark};
-use crate::store::logs::{DirectoryLog, Ledger};
+use crate::store::logs::{DirectoryLog, Ledger, ReadEntry};
 use crate::store::{Store, events};
 
 /// Ledger entries looked at in one go.
@@ -30,9 +34,13 @@ pub(crate) async fn recover(
     ledger: &Ledger,
     directory: &DirectoryLog,
     keys: &Keys,
+    now_s: u64,
     is_open: bool,
 ) -> anyhow::Result<()> {
     let mark = store.mark().await?;
+    if let Some(mark) = mark.filter(|_| is_open) {
+        check_agreement(store, ledger, mark, now_s).await?;
+    }
     let held_from = mark.map_or(0, |mark| mark.held_from);
     let (finished, dropped) = relay::recovery::recover(store, ledger, keys, held_from).await?;
     if finished > 0 || dropped > 0 {
@@ -44,6 +52,57 @@ pub(crate) async fn recover(
     }
     settle_intents(store, ledger, directory).await?;
     settle_changes(store, ledger, mark).await
+}
+
+/// Ledger and database must know of each other what was acknowledged.
+async fn check_agreement(store: &Store, ledger: &Ledger, mark: Mark, now_s: u64) -> anyhow::Result<()> {
+    let (size, known) = (ledger.size(), mark.held_from.max(mark.done_from));
+    ensure!(
+        size >= known,
+        "the ledger has {size} entries and the database knows of {known}: put `ledger/` back as it was, or restore \
+         ledger and database from one backup"
+    );
+    let mut next = mark.held_from;
+    while next < size {
+        let end = size.min(next.saturating_add(STEP));
+        for entry in ledger.entries(next, end).await? {
+            ensure!(
+                is_known(store, &entry, now_s).await?,
+                "{OLDER}: it does not know what entry {} accepted; {PUT_BACK}",
+                entry.index
+            );
+        }
+        next = end;
+    }
+    Ok(())
+}
+
+const OLDER: &str = "the database is older than the ledger";
+const PUT_BACK: &str =
+    "put `gateway.db` and `gateway.db-wal` back as they were, or restore ledger and database from one backup";
+
+/// Whether what an entry accepted is in the database: stories and events are there before their entries.
+async fn is_known(store: &Store, entry: &ReadEntry, now_s: u64) -> anyhow::Result<bool> {
+    let Some(payload) = &entry.payload else {
+        return Ok(true);
+    };
+    let text = |pointer| payload.pointer(pointer).and_then(Value::as_str);
+    let is = |kind: Kind| entry.kind == kind.as_str();
+    if is(Kind::Relay) {
+        let expires_s = payload.get("expires_s").and_then(Value::as_u64);
+        return match text("/cti").and_then(|cti| cti.parse().ok()) {
+            Some(cti) if expires_s.is_some_and(|expires_s| expires_s > now_s) => {
+                Ok(store.story(cti).await?.is_some())
+            }
+            Some(_) | None => Ok(true),
+        };
+    }
+    if (is(Kind::Event) || is(Kind::FalsePositive))
+        && let Some(id) = text("/event/id").and_then(|id| id.parse().ok())
+    {
+        return Ok(store.knows_event(id).await?);
+    }
+    Ok(true)
 }
 
 async fn settle_events(store: &Store, ledger: &Ledger) -> anyhow::Result<()> {
@@ -104,9 +163,15 @@ async fn settle_changes(store: &Store, ledger: &Ledger, mark: Option<Mark>) -> a
         }
         next = end;
     }
+    changes.retain(|entry| !told.contains(entry));
+    // They are carried out one after the other: a crash cuts one short, not more.
+    ensure!(
+        changes.len() <= 1,
+        "{OLDER}: it has not carried out {} changes that were recorded; {PUT_BACK}",
+        changes.len()
+    );
     let records = changes
         .into_iter()
-        .filter(|entry| !told.contains(entry))
         .map(|entry| Record::new(Kind::NoEffect, None, 0, json!({ "entry": entry })))
         .collect::<anyhow::Result<Vec<_>>>()?;
     if !records.is_empty() {

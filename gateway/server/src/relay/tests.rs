@@ -23,7 +23,7 @@ use crate::store::objects::{ObjectKey, Part};
 use crate::store::stories::{self, StoryState};
 
 const GROUP: [u8; 16] = [5; 16];
-const START_S: u64 = 1_800_000_000;
+pub(crate) const START_S: u64 = 1_800_000_000;
 
 /// A gateway with one logged device in one audience.
 pub(crate) struct World {
@@ -73,20 +73,25 @@ impl World {
         }
     }
 
-    /// Ends the process as a crash does, and starts it again on what the disk holds.
-    pub(crate) async fn crash(self) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    /// Starts on what a folder holds.
+    pub(crate) async fn open(folder: TempDir, now_s: u64) -> anyhow::Result<Self> {
         let layout = Layout::new(folder.path().join("gateway"));
-        copy_folder(self.layout.root(), layout.root());
-        self.writer.abort();
-        let clock = Clock::manual(self.gateway.clock.now_s());
-        let (gateway, writer) = Gateway::open_at(layout.clone(), clock).await.unwrap();
-        Self {
+        let clock = Clock::manual(now_s);
+        let (gateway, writer) = Gateway::open_at(layout.clone(), clock).await?;
+        Ok(Self {
             _folder: folder,
             layout,
             gateway,
             writer,
-        }
+        })
+    }
+
+    /// Ends the process as a crash does, and starts it again on what the disk holds.
+    pub(crate) async fn crash(self) -> Self {
+        self.writer.abort();
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(self.layout.root(), &folder.path().join("gateway"));
+        Self::open(folder, self.gateway.clock.now_s()).await.unwrap()
     }
 
     /// Ends the process and starts it again on the same folder.
@@ -104,13 +109,16 @@ impl World {
     }
 
     pub(crate) fn submission(&self, number: u8, epoch: u64) -> Submission {
+        let now_s = self.gateway.clock.now_s();
+        let (cti, expires_s) = (Cti::from_bytes([number; 16]), now_s + 60);
         let record = self
             .gateway
-            .entry(Kind::Relay, Some(person()), json!({ "number": number }))
+            .entry(
+                Kind::Relay,
+                Some(person()),
+                json!({ "cti": cti, "expires_s": expires_s }),
+            )
             .unwrap();
-        let now_s = self.gateway.clock.now_s();
-        let cti = Cti::from_bytes([number; 16]);
-        let expires_s = now_s + 60;
         let bucket = self.gateway.bucket_keys.key(expires_s).unwrap();
         let key = ObjectKey::generate().unwrap();
         let stored = StoredStory {

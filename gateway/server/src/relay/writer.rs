@@ -214,6 +214,7 @@ impl Writer {
         for (audience, epoch) in audiences {
             devices.extend(readers(&mut write, audience, epoch).await?);
         }
+        crash::mark_done(&mut write, self.ledger.size()).await?;
         write.commit().await?;
         Ok((acceptances, devices))
     }

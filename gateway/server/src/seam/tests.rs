@@ -31,7 +31,7 @@ use crate::store::objects::ChunkSealer;
 use crate::store::stories::StoryState;
 use crate::store::tokens::Token;
 
-const DEVICE: Device = Device {
+pub(super) const DEVICE: Device = Device {
     id: DeviceId::from_bytes([1; 16]),
     person: PersonId::from_bytes([2; 16]),
 };
@@ -91,11 +91,11 @@ impl World {
     }
 }
 
-fn commit() -> LogBody {
+pub(super) fn commit() -> LogBody {
     LogBody::Commit(vec![7])
 }
 
-fn takeback(gateway: &Gateway, number: u8) -> Takeback {
+pub(super) fn takeback(gateway: &Gateway, number: u8) -> Takeback {
     let record = gateway
         .entry(Kind::StoryRevoke, Some(person()), json!({}))
         .unwrap();
@@ -106,11 +106,11 @@ fn takeback(gateway: &Gateway, number: u8) -> Takeback {
     }
 }
 
-fn upload(events: Vec<Event>) -> Upload {
+pub(super) fn upload(events: Vec<Event>) -> Upload {
     Upload { sent_s: None, events }
 }
 
-fn event(number: u8, sequence: u64) -> Event {
+pub(super) fn event(number: u8, sequence: u64) -> Event {
     Event {
         id: EventId::from_bytes([number; 16]),
         sequence,
@@ -130,7 +130,7 @@ fn event(number: u8, sequence: u64) -> Event {
 }
 
 /// A person's token, and the request of a device that has it.
-async fn request(gateway: &Gateway, secret: u8) -> EnrollRequest {
+pub(super) async fn request(gateway: &Gateway, secret: u8) -> EnrollRequest {
     let people = gateway.store.people().await.unwrap();
     if people.is_empty() {
         let add = Command::PersonAdd {
@@ -494,7 +494,11 @@ async fn purge_survives_death_at_each_step() {
     }
 }
 
-async fn stored_blob(gateway: &Gateway, digest: Digest, expires_s: u64) -> crate::store::objects::ObjectKey {
+pub(super) async fn stored_blob(
+    gateway: &Gateway,
+    digest: Digest,
+    expires_s: u64,
+) -> crate::store::objects::ObjectKey {
     let object = [3; 16];
     let mut writer = gateway.objects.write(&object).await.unwrap();
     let mut sealer = ChunkSealer::new(crate::store::objects::ObjectKey::generate().unwrap());

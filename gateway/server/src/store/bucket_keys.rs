@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
-use crate::config::files;
+use crate::config::files::{self, CHECK};
 use crate::domain::random;
 
 const SUFFIX: &str = ".key";
@@ -57,12 +57,24 @@ pub(crate) struct FileBucketKeys {
 }
 
 impl FileBucketKeys {
+    /// Opens the folder, or makes it. A key that is not as it was written is refused; one whose destruction a crash cut
+    /// short is destroyed.
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         files::ensure_folder(folder)?;
-        Ok(Self {
+        let keys = Self {
             folder: folder.to_owned(),
             keys_by_end: Mutex::default(),
-        })
+        };
+        for end_s in keys.ends()? {
+            let path = keys.path(end_s);
+            let bytes = Zeroizing::new(files::read(&path)?);
+            if bytes.len() >= 32 && bytes.iter().all(|byte| *byte == 0) {
+                destroy(&path).context("cannot destroy a bucket key")?;
+            } else {
+                keys.load(end_s)?;
+            }
+        }
+        Ok(keys)
     }
 
     fn path(&self, end_s: u64) -> PathBuf {
@@ -75,11 +87,16 @@ impl FileBucketKeys {
             return Ok(None);
         }
         let bytes = Zeroizing::new(files::read(&path)?);
-        let key = bytes
-            .as_slice()
-            .try_into()
-            .with_context(|| format!("`{}` is not a bucket key", path.display()))?;
-        Ok(Some(Arc::new(BucketKey(Zeroizing::new(key)))))
+        let key = bytes.split_first_chunk::<32>();
+        let key = key.filter(|(key, check)| check.is_empty() || *check == check_of(end_s, key));
+        let (key, _) = key.with_context(|| {
+            format!(
+                "the bucket key `{}` is damaged: no story of its bucket can be read any more; move the file away to go on \
+                 without them",
+                path.display()
+            )
+        })?;
+        Ok(Some(Arc::new(BucketKey(Zeroizing::new(*key)))))
     }
 
     fn ends(&self) -> anyhow::Result<Vec<u64>> {
@@ -107,7 +124,8 @@ impl BucketKeys for FileBucketKeys {
             None => {
                 let key = BucketKey(Zeroizing::new(random::bytes()?));
                 // By rename, so that a crash leaves no short key.
-                files::replace(&self.path(end_s), key.as_bytes())?;
+                let file = [key.as_bytes().as_slice(), &check_of(end_s, key.as_bytes())].concat();
+                files::replace(&self.path(end_s), &Zeroizing::new(file))?;
                 Arc::new(key)
             }
         };
@@ -135,10 +153,16 @@ impl BucketKeys for FileBucketKeys {
     }
 }
 
+/// What stands behind a key in its file. Files of before have none.
+fn check_of(end_s: u64, key: &[u8; 32]) -> [u8; CHECK] {
+    let label = [b"sealgate/bucket-key/1".as_slice(), &end_s.to_be_bytes()].concat();
+    files::check_of(&label, key)
+}
+
 /// Overwrites, then unlinks, both durably.
 fn destroy(path: &Path) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
-    file.write_all(&[0; 32])?;
+    file.write_all(&[0; 32 + CHECK])?;
     file.sync_all()?;
     std::fs::remove_file(path)?;
     files::sync_parent(path)
@@ -170,6 +194,26 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
+    /// K18: a crash between the overwriting and the end of the file leaves no key of zeros.
+    #[test]
+    fn half_destroyed_key_is_destroyed() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, length) in [("100.key", 32), ("200.key", 40)] {
+            std::fs::write(folder.path().join(name), vec![0; length]).unwrap();
+        }
+        FileBucketKeys::open(folder.path()).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    /// A folder of before: keys without a check.
+    #[test]
+    fn key_without_a_check_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("100.key"), [7; 32]).unwrap();
+        let keys = FileBucketKeys::open(folder.path()).unwrap();
+        assert_eq!(*keys.key(100).unwrap().as_bytes(), [7; 32]);
+    }
+
     /// K18: what a crash left before the rename is no key, and does not stand in the way of one.
     #[test]
     fn half_written_key_is_written_anew() {
@@ -178,7 +222,11 @@ mod tests {
         let keys = FileBucketKeys::open(folder.path()).unwrap();
         assert!(keys.existing(100).unwrap().is_none());
         let key = *keys.key(100).unwrap().as_bytes();
-        assert_eq!(std::fs::read(folder.path().join("100.key")).unwrap(), key);
+        assert!(
+            std::fs::read(folder.path().join("100.key"))
+                .unwrap()
+                .starts_with(&key)
+        );
         assert!(!folder.path().join("100.new").exists());
     }
 }

@@ -44,6 +44,14 @@ pub(crate) struct HeldEvent {
 }
 
 impl Store {
+    /// Whether an event was ever held.
+    pub(crate) async fn knows_event(&self, id: EventId) -> sqlx::Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM event WHERE id = $1)")
+            .bind(id.as_bytes().as_slice())
+            .fetch_one(&self.pool)
+            .await
+    }
+
     /// Events that a crash left held.
     pub(crate) async fn held_events(&self) -> sqlx::Result<Vec<HeldEvent>> {
         let rows = sqlx::query("SELECT id, entry, held_from FROM event WHERE held_from IS NOT NULL")

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use gateway_ledger::limits::{ENTRY_BYTES_MAX, TILE_WIDTH};
-use gateway_ledger::tile::decode_bundle;
+use gateway_ledger::tile::{decode_bundle, decode_hashes};
 use gateway_ledger::{
     CheckpointSigner, Frontier, Hash, InclusionProof, SignedCheckpoint, TilePath, leaf_hash,
 };
@@ -61,7 +61,7 @@ pub(crate) enum LedgerError {
         fault: String,
     },
     /// The folder belongs to another log.
-    #[error("the log `{}` was written under the key `{found}`; start with that key", .folder.display())]
+    #[error("the log `{}` was written under the key `{found}`; start with that key, or restore the folder from a backup", .folder.display())]
     OtherKey {
         /// The log.
         folder: PathBuf,
@@ -337,19 +337,28 @@ impl LedgerFiles {
 
     /// The entries from `first` to the end of its bundle, or to `end`.
     fn entries_of_bundle(&self, first: u64, end: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
-        let path = TilePath::Entries {
-            index: first / WIDTH,
-            width: 256,
+        let (index, width) = (first / WIDTH, 256);
+        let path = TilePath::Entries { index, width };
+        let hashes_path = TilePath::Hashes {
+            level: 0,
+            index,
+            width,
         };
         let damaged = |fault| LedgerError::Damaged {
             folder: self.folder.clone(),
             fault,
         };
-        let bytes = self
-            .read_file(&path.to_string())?
-            .ok_or_else(|| damaged(format!("`{path}` is missing")))?;
-        let entries = decode_bundle(&bytes, path.width())
+        let read = |path: &TilePath| {
+            let bytes = self.read_file(&path.to_string())?;
+            bytes.ok_or_else(|| damaged(format!("`{path}` is missing")))
+        };
+        let (bytes, hashes) = (read(&path)?, read(&hashes_path)?);
+        let entries = decode_bundle(&bytes, width)
             .ok_or_else(|| damaged(format!("`{path}` is not an entry bundle")))?;
+        // What is not hashed where it is read could have been changed on the disk.
+        if decode_hashes(&hashes) != Some(entries.iter().map(|entry| leaf_hash(entry)).collect()) {
+            return Err(damaged(format!("`{path}` and `{hashes_path}` do not agree")));
+        }
         let skipped = usize::try_from(first % WIDTH).unwrap_or(0);
         let count = usize::try_from(end.saturating_sub(first)).unwrap_or(usize::MAX);
         Ok(entries

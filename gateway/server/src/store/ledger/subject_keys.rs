@@ -15,10 +15,11 @@ use gateway_ledger::{Entry, EntryError, Header};
 use zeroize::Zeroizing;
 
 use super::{LedgerError, disk, lock};
+use crate::config::files::{self, CHECK};
 
 const SUFFIX: &str = ".key";
 const KEY_LEN: usize = 32;
-/// File of a key: key, subject, class, month as years * 12 + months.
+/// File of a key: key, subject, class, month as years * 12 + months; then a check, which files of before do not have.
 const FILE_LEN: usize = KEY_LEN + 16 + 1 + 4;
 
 /// Names a payload key in an entry's header; random, so that it says nothing of the subject.
@@ -167,6 +168,11 @@ impl FileSubjectKeys {
             let path = entry.map_err(disk::io_error(folder))?.path();
             if let Some(id) = id_of(&path) {
                 let bytes = Zeroizing::new(std::fs::read(&path).map_err(disk::io_error(&path))?);
+                if bytes.len() >= FILE_LEN && bytes.iter().all(|byte| *byte == 0) {
+                    // A crash cut its shredding short.
+                    overwrite(&path).map_err(disk::io_error(&path))?;
+                    continue;
+                }
                 let (purpose, key) = decode(id, &bytes).ok_or_else(|| not_a_key(&path))?;
                 keys.id_by_use.insert(purpose, id);
                 keys.by_id.insert(id, Arc::new(key));
@@ -185,11 +191,13 @@ impl FileSubjectKeys {
     fn make(&self, keys: &mut Keys, purpose: Use) -> Result<Arc<SubjectKey>, SubjectKeyError> {
         let id: DekId = random()?;
         let bytes = Zeroizing::new(random::<KEY_LEN>()?);
-        let mut file = Zeroizing::new(Vec::with_capacity(FILE_LEN));
+        let mut file = Zeroizing::new(Vec::with_capacity(FILE_LEN + CHECK));
         file.extend_from_slice(bytes.as_slice());
         file.extend_from_slice(&purpose.subject.0);
         file.push(purpose.class.code());
         file.extend_from_slice(&purpose.month.to_be_bytes());
+        let check = files::check_of(&id, &file);
+        file.extend_from_slice(&check);
         disk::write_atomically(&self.path(&id), &file)?;
         let key =
             Arc::new(SubjectKey::new(id, purpose.subject, bytes.as_slice()).ok_or(SubjectKeyError::Random)?);
@@ -316,7 +324,11 @@ fn id_of(path: &Path) -> Option<DekId> {
 }
 
 fn decode(id: DekId, bytes: &[u8]) -> Option<(Use, SubjectKey)> {
-    let (key, rest) = bytes.split_first_chunk::<KEY_LEN>()?;
+    let (stored, check) = bytes.split_first_chunk::<FILE_LEN>()?;
+    if !check.is_empty() && check != files::check_of(&id, stored) {
+        return None;
+    }
+    let (key, rest) = stored.split_first_chunk::<KEY_LEN>()?;
     let (subject, rest) = rest.split_first_chunk::<16>()?;
     let (class, month) = rest.split_first()?;
     let class = RetentionClass::of_code(*class)?;
@@ -334,7 +346,10 @@ fn decode(id: DekId, bytes: &[u8]) -> Option<(Use, SubjectKey)> {
 fn not_a_key(path: &Path) -> LedgerError {
     LedgerError::Io {
         path: path.to_owned(),
-        error: io::Error::new(io::ErrorKind::InvalidData, "not a payload key"),
+        error: io::Error::new(
+            io::ErrorKind::InvalidData,
+            "damaged, or no payload key; restore it from the backup of `subject-keys/`",
+        ),
     }
 }
 
@@ -342,7 +357,7 @@ fn not_a_key(path: &Path) -> LedgerError {
 fn overwrite(path: &Path) -> io::Result<()> {
     use std::io::Write as _;
     let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
-    file.write_all(&[0; FILE_LEN])?;
+    file.write_all(&[0; FILE_LEN + CHECK])?;
     file.sync_all()?;
     std::fs::remove_file(path)?;
     disk::sync_parent(path)

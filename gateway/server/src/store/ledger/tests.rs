@@ -390,6 +390,26 @@ fn folder_that_is_no_log_is_said_to_be_none() {
     );
 }
 
+/// L8: entries are hashed where they are read, so that a changed one is not taken for good between two verifications.
+#[test]
+fn flipped_byte_in_a_bundle_is_not_read() {
+    for (path, at) in [
+        ("tile/entries/000", 5),
+        ("tile/entries/000", 0),
+        ("tile/0/000", 40),
+    ] {
+        let folder = log_of(600);
+        let (log, _) = open(&folder);
+        assert_eq!(log.entries(0..10).unwrap(), entries(0..10));
+        flip(&folder.path().join(path), at);
+        let refusal = log.entries(0..10).unwrap_err();
+        assert!(
+            matches!(refusal, LedgerError::Damaged { .. }),
+            "{path}: {refusal}"
+        );
+    }
+}
+
 /// A log that is being written can be verified: what is committed behind the checkpoint is no fault.
 #[test]
 fn unpublished_entries_are_no_fault() {
