@@ -13,6 +13,7 @@ mod auditor;
 mod backup;
 mod crash;
 mod crowd;
+mod damage;
 mod day;
 mod deletion;
 mod doctor;

@@ -143,6 +143,20 @@ impl World {
         self.agents.insert(name.to_owned(), process);
     }
 
+    /// Starts somebody's agent, whose log says why it does not.
+    pub(crate) fn try_start_agent(&mut self, name: &str) -> Result<(), String> {
+        let folder = self.agent_folder(name).display().to_string();
+        let arguments = ["run", "--dir", &folder];
+        let (process, _ready) = Process::try_start("sealgate-agent", &arguments, &self.log_path(name))?;
+        self.agents.insert(name.to_owned(), process);
+        Ok(())
+    }
+
+    /// SIGKILL to somebody's agent, if it runs.
+    pub(crate) fn kill_agent_if_any(&mut self, name: &str) {
+        drop(self.agents.remove(name));
+    }
+
     /// The process of somebody's agent.
     pub(crate) fn agent_id(&self, name: &str) -> u32 {
         self.agents[name].id()

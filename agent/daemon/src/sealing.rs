@@ -96,3 +96,73 @@ impl DerefMut for Changing<'_> {
         &mut self.0.member
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agent_seal::FileDeviceKey;
+    use policies::keys::Ed25519PublicKey;
+    use policies::terms::{DeviceId, TenantId};
+
+    use super::*;
+    use crate::config::paths::Paths;
+
+    const NOW_S: u64 = 1_800_000_000;
+
+    /// A state that is written.
+    async fn written(vault: &Vault) -> Sealing {
+        let signer = FileDeviceKey::from_scalar(DeviceId::from_bytes([1; 16]), &[1; 32]).unwrap();
+        // The base point: a key like any other.
+        let mut gateway = [0x66; 32];
+        gateway[0] = 0x58;
+        let gateway = Ed25519PublicKey::from_bytes(&gateway).unwrap();
+        let tenant = TenantId::parse("acme").unwrap();
+        let mut member = Member::create(tenant, gateway, &signer, &mut rand::rng()).unwrap();
+        let mut transaction = vault.begin().await.unwrap();
+        let changes = member.take_changes();
+        mls_record::apply(&mut transaction, &vault.cipher, changes)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        Sealing::new(member)
+    }
+
+    /// M6: a change that failed, or that nobody waited for, is not in memory either; one that was written is.
+    #[tokio::test]
+    async fn memory_is_never_ahead_of_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(&Paths::new(folder.path())).await.unwrap();
+        let sealing = written(&vault).await;
+
+        let mut dropped = sealing.change(&vault).await.unwrap();
+        dropped.key_packages(1, NOW_S).unwrap();
+        drop(dropped);
+        let mut failed = sealing.change(&vault).await.unwrap();
+        assert!(
+            failed.take_changes().is_empty(),
+            "what was dropped is still there"
+        );
+        failed.key_packages(1, NOW_S).unwrap();
+        // Taken to be written, and then not written.
+        assert!(!failed.take_changes().is_empty());
+        let no_room = Err::<(), _>(anyhow::anyhow!("the disk is full"));
+        assert!(failed.settled(no_room).is_err());
+
+        let mut next = sealing.change(&vault).await.unwrap();
+        assert!(next.take_changes().is_empty(), "what failed is still there");
+        next.key_packages(1, NOW_S).unwrap();
+        let mut transaction = vault.begin().await.unwrap();
+        let changes = next.take_changes();
+        mls_record::apply(&mut transaction, &vault.cipher, changes)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        next.settled(Ok(())).unwrap();
+        let records = mls_record::all(&mut vault.connection().await.unwrap(), &vault.cipher)
+            .await
+            .unwrap();
+        let stored = Sealing::new(Member::load(records).unwrap());
+        for sealing in [sealing, stored] {
+            assert!(sealing.change(&vault).await.unwrap().take_changes().is_empty());
+        }
+    }
+}

@@ -59,6 +59,12 @@ pub(crate) struct Vault {
     pub expiry: Arc<ExpiryKeys>,
 }
 
+/// A database up to this size is read whole at a start (S9); a larger one would make starts slow, and shows damage when it
+/// is used.
+const CHECKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const MEND: &str =
+    "\n  help: sealgate-agent rejoin keeps what can be read, and puts a damaged database aside";
+
 impl Vault {
     /// Opens or creates the store of the folder.
     ///
@@ -97,11 +103,7 @@ impl Vault {
 
     /// Whether the file itself is sound, page by page.
     pub(crate) async fn check_integrity(&self) -> anyhow::Result<()> {
-        let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
-            .fetch_one(&self.pool)
-            .await?;
-        anyhow::ensure!(found == "ok", "the state database is damaged");
-        Ok(())
+        check_pages(&self.pool).await
     }
 
     /// Closes all connections after their work is done.
@@ -126,13 +128,24 @@ async fn open_pool(file: &Path) -> anyhow::Result<SqlitePool> {
         .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
         .connect_with(options)
         .await
-        .with_context(|| format!("cannot open `{}`", file.display()))?;
+        .with_context(|| format!("cannot open `{}`{MEND}", file.display()))?;
     files::restrict(file)?;
+    if std::fs::metadata(file).is_ok_and(|metadata| metadata.len() <= CHECKED_BYTES_MAX) {
+        check_pages(&pool).await?;
+    }
     sqlx::migrate!("./migrations")
         .run(&pool)
         .await
         .context("the state database is of another version")?;
     Ok(pool)
+}
+
+async fn check_pages(pool: &SqlitePool) -> anyhow::Result<()> {
+    let found = sqlx::query_scalar::<_, String>("PRAGMA integrity_check(1)");
+    let found = found.fetch_one(pool).await;
+    let damaged = || format!("the state database is damaged{MEND}");
+    anyhow::ensure!(found.with_context(damaged)? == "ok", damaged());
+    Ok(())
 }
 
 /// Whether an error says that the disk is full: SQLite's, or the file system's.

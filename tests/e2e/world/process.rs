@@ -92,6 +92,11 @@ pub(crate) struct Process(Child);
 impl Process {
     /// Starts it, its log appended to a file, and awaits the JSON line by which it says that it is ready.
     pub(crate) fn start(name: &str, arguments: &[&str], log: &Path) -> (Self, Value) {
+        Self::try_start(name, arguments, log).unwrap_or_else(|log| panic!("{name} is not ready: {log}"))
+    }
+
+    /// The same; its log when it ends without that line.
+    pub(crate) fn try_start(name: &str, arguments: &[&str], log: &Path) -> Result<(Self, Value), String> {
         let log_file = fs::File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new("env");
         if cfg!(target_os = "linux") {
@@ -114,11 +119,8 @@ impl Process {
         });
         let process = Self(child);
         match receiver.recv_timeout(READY) {
-            Ok(line) => (process, serde_json::from_str(&line).unwrap()),
-            Err(_) => panic!(
-                "{name} is not ready: {}",
-                fs::read_to_string(log).unwrap_or_default()
-            ),
+            Ok(line) => Ok((process, serde_json::from_str(&line).unwrap())),
+            Err(_) => Err(fs::read_to_string(log).unwrap_or_default()),
         }
     }
 

@@ -1,13 +1,13 @@
 //! What enrollment left: who we are, and the keys that we pinned. None of it is ever taken from
 //! the network afterwards (E2, K6).
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use gateway_api::bytes::Bytes;
 use gateway_api::enrollment::EnrollmentFile;
 use gateway_api::v1::enroll::EnrollResponse;
 use policies::bundle::Trust;
 use policies::keys::Ed25519PublicKey;
-use policies::terms::{AudienceClass, DeviceId, PersonId, TenantId};
+use policies::terms::{AudienceClass, DeviceId, Digest, PersonId, TenantId};
 use serde::{Deserialize, Serialize};
 
 use super::paths::Paths;
@@ -32,6 +32,10 @@ pub(crate) struct Enrollment {
     author_keys: Vec<Bytes>,
     approver_keys: Vec<Bytes>,
     compliance_key: Bytes,
+    /// SHA-256 of the file without this: a pinned key that a disk changed would be a key like any other. Files of before
+    /// have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<Digest>,
 }
 
 /// The pinned keys, parsed.
@@ -65,6 +69,7 @@ impl Enrollment {
             author_keys: file.author_keys.clone(),
             approver_keys: file.approver_keys.clone(),
             compliance_key: file.compliance_key.clone(),
+            check: None,
         }
     }
 
@@ -95,13 +100,29 @@ impl Enrollment {
                 paths.root().display()
             )
         })?;
-        serde_json::from_slice(&bytes)
-            .with_context(|| format!("`{}` is damaged; enrol again", file.display()))
+        let damaged = || format!("`{}` is damaged; restore it, or enrol again", file.display());
+        let enrollment: Self = serde_json::from_slice(&bytes).with_context(damaged)?;
+        let sound = enrollment.check.is_none_or(|check| check == enrollment.digest());
+        ensure!(sound, damaged());
+        Ok(enrollment)
+    }
+
+    fn digest(&self) -> Digest {
+        let bare = Self {
+            check: None,
+            ..self.clone()
+        };
+        // Ids, keys and texts: nothing that could not be written.
+        Digest::of(&serde_json::to_vec(&bare).unwrap_or_default())
     }
 
     /// Writes the file durably.
     pub(crate) fn save(&self, paths: &Paths) -> anyhow::Result<()> {
-        files::write_secret(&paths.enrollment(), &serde_json::to_vec_pretty(self)?)
+        let checked = Self {
+            check: Some(self.digest()),
+            ..self.clone()
+        };
+        files::write_secret(&paths.enrollment(), &serde_json::to_vec_pretty(&checked)?)
     }
 
     /// Parses the pinned keys.

@@ -27,12 +27,14 @@ pub(crate) struct Validity {
     digest: Digest,
 }
 
+const DAMAGED: &str = "the device's certificate and TLS key in `keys/tls.pem` are damaged or do not belong together; \
+                       restore the file, or enrol with `sealgate-agent enroll --again`";
+
 impl TlsIdentity {
     /// # Errors
     /// The PEM holds no certificate.
     pub(crate) fn parse(pem: Zeroizing<Vec<u8>>) -> anyhow::Result<Self> {
-        let certificate =
-            CertificateDer::from_pem_slice(&pem).context("the device's certificate is no PEM")?;
+        let certificate = CertificateDer::from_pem_slice(&pem).context(DAMAGED)?;
         Ok(Self { pem, certificate })
     }
 
@@ -123,7 +125,9 @@ pub(crate) fn request_pem(key_and_request: &[u8]) -> anyhow::Result<String> {
 pub(crate) fn client_config(ca_pem: &str, identity: Option<&TlsIdentity>) -> anyhow::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-        roots.add(certificate.context("the pinned authority is no PEM certificate")?)?;
+        roots.add(certificate.context(
+            "the pinned authority `keys/ca.pem` is damaged; restore the file, or enrol this device again",
+        )?)?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -134,12 +138,10 @@ pub(crate) fn client_config(ca_pem: &str, identity: Option<&TlsIdentity>) -> any
     };
     let chain = CertificateDer::pem_slice_iter(&identity.pem)
         .collect::<Result<Vec<_>, _>>()
-        .context("the device's certificate is no PEM")?;
-    ensure!(!chain.is_empty(), "the device has no certificate; enrol again");
-    let key = PrivateKeyDer::from_pem_slice(&identity.pem).context("the device's TLS key is no PEM")?;
-    builder
-        .with_client_auth_cert(chain, key)
-        .context("the device's certificate and TLS key do not belong together; enrol again")
+        .context(DAMAGED)?;
+    ensure!(!chain.is_empty(), DAMAGED);
+    let key = PrivateKeyDer::from_pem_slice(&identity.pem).context(DAMAGED)?;
+    builder.with_client_auth_cert(chain, key).context(DAMAGED)
 }
 
 /// A configuration that trusts nobody, for the local socket, on which no TLS is spoken.

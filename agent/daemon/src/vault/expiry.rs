@@ -4,12 +4,17 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use agent_seal::sealed_store::STATE_KEY_BYTES;
+use anyhow::{Context as _, bail};
+use policies::terms::Digest;
+use rand::Rng as _;
 use zeroize::Zeroizing;
 
 use super::cipher::StateCipher;
 use super::files;
 use crate::limits::LOCAL_BUCKET_S;
+
+const CHECK_BYTES: usize = 8;
 
 /// The folder of bucket keys, apart from the database.
 #[derive(Debug)]
@@ -38,17 +43,36 @@ impl ExpiryKeys {
 
     /// The bucket's cipher, made (and fsynced) at its first use.
     pub(crate) fn cipher(&self, bucket: u64) -> anyhow::Result<StateCipher> {
-        StateCipher::load_or_create(&self.file(bucket))
+        if let Some(cipher) = self.existing(bucket)? {
+            return Ok(cipher);
+        }
+        let mut key = Zeroizing::new([0; STATE_KEY_BYTES]);
+        rand::rng().fill_bytes(key.as_mut());
+        let bytes = Zeroizing::new([key.as_slice(), &check_of(bucket, key.as_slice())].concat());
+        files::write_secret(&self.file(bucket), &bytes)?;
+        StateCipher::from_key(key.as_slice())
     }
 
     /// The bucket's cipher, if it was not destroyed.
+    ///
+    /// # Errors
+    /// The file is not as it was written.
     pub(crate) fn existing(&self, bucket: u64) -> anyhow::Result<Option<StateCipher>> {
         let file = self.file(bucket);
         if !file.exists() {
             return Ok(None);
         }
-        let key: Zeroizing<Vec<u8>> = files::read_secret(&file)?;
-        StateCipher::from_key(&key).map(Some)
+        let bytes: Zeroizing<Vec<u8>> = files::read_secret(&file)?;
+        let sound = bytes.split_at_checked(STATE_KEY_BYTES);
+        let sound = sound.filter(|(key, check)| check.is_empty() || *check == check_of(bucket, key));
+        let Some((key, _)) = sound else {
+            bail!(
+                "the expiry key `{}` is damaged: the stories that end with it cannot be read any more; move the file away to \
+                 go on without them",
+                file.display()
+            );
+        };
+        StateCipher::from_key(key).map(Some)
     }
 
     /// Destroys the keys of buckets that have ended; how many there were.
@@ -72,6 +96,19 @@ impl ExpiryKeys {
     fn file(&self, bucket: u64) -> PathBuf {
         self.folder.join(format!("{bucket}.key"))
     }
+}
+
+/// What stands behind a key in its file: it tells damage, not forgery. Files of before have none.
+fn check_of(bucket: u64, key: &[u8]) -> [u8; CHECK_BYTES] {
+    let digest = Digest::of(&Zeroizing::new(
+        [b"sealgate/expiry-key/1".as_slice(), &bucket.to_be_bytes(), key].concat(),
+    ));
+    let mut check = [0; CHECK_BYTES];
+    check
+        .iter_mut()
+        .zip(digest.as_bytes())
+        .for_each(|(check, byte)| *check = *byte);
+    check
 }
 
 #[cfg(test)]
@@ -100,6 +137,17 @@ mod tests {
         assert_eq!(keys.destroy_ended(99).unwrap(), 0);
         assert_eq!(keys.destroy_ended(bucket_end_s(bucket)).unwrap(), 1);
         assert!(keys.existing(bucket).unwrap().is_none());
+    }
+
+    /// A folder of before: keys without a check.
+    #[test]
+    fn a_key_without_a_check_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = ExpiryKeys::open(folder.path()).unwrap();
+        files::write_secret(&folder.path().join("7.key"), &[7; STATE_KEY_BYTES]).unwrap();
+        let sealed = keys.cipher(7).unwrap().seal("story", b"id", b"words").unwrap();
+        let bare = StateCipher::from_key(&[7; STATE_KEY_BYTES]).unwrap();
+        assert_eq!(bare.open("story", b"id", &sealed).unwrap().as_slice(), b"words");
     }
 
     #[test]
