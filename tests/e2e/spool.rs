@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use gateway_api::v1::events::{Acknowledged, ChainLink, Event, EventKind, SizeBucket, Upload};
+use gateway_api::error::ErrorCode;
+use gateway_api::v1::events::{
+    Acknowledged, BATCH_BYTES_MAX, ChainLink, Event, EventKind, SizeBucket, TERMS_MAX, Upload,
+};
 use policies::terms::{Action, App, AudienceClass, Digest, EventId};
 use serde_json::Value;
 
+use crate::world::device::problem;
 use crate::world::{BLOCKED, PATIENCE, World};
 
 /// Payloads of all entries of a kind, oldest first.
@@ -200,4 +204,111 @@ fn a_spool_that_was_lost_is_recorded() {
     block(&world, "Bob");
     all_reported(&world, "Bob");
     assert_eq!(breaches(&world), [("begun-anew".to_owned(), 2, 1)]);
+}
+
+/// S6: zstd or plain; a few bytes that become many, or that want a large window, stop where plain ones would.
+#[test]
+fn compressed_events_are_bounded_by_what_they_become() {
+    let world = World::with_team();
+    let alice = world.device("Alice");
+    let upload = Upload {
+        sent_s: None,
+        events: vec![event(1, 1, None)],
+    };
+    let json = serde_json::to_vec(&upload).unwrap();
+    let compressed = |bytes: &[u8]| zstd::bulk::compress(bytes, 19).unwrap();
+    let answer = alice.upload_encoded("zstd", compressed(&json));
+    assert_eq!(answer.json::<Acknowledged>().unwrap().ids, [upload.events[0].id]);
+
+    let padded = |bytes: usize| {
+        let mut padded = json.clone();
+        padded.resize(bytes, b' ');
+        compressed(&padded)
+    };
+    assert!(
+        alice
+            .upload_encoded("zstd", padded(BATCH_BYTES_MAX))
+            .status()
+            .is_success()
+    );
+    let bomb = padded(BATCH_BYTES_MAX + 1);
+    assert!(bomb.len() < 1_000);
+    assert_eq!(
+        problem(alice.upload_encoded("zstd", bomb)).code,
+        ErrorCode::BodyTooLarge
+    );
+    let wide = padded(64 * BATCH_BYTES_MAX);
+    assert_eq!(
+        problem(alice.upload_encoded("zstd", wide)).code,
+        ErrorCode::BadRequest
+    );
+    let mut broken = compressed(&json);
+    broken.truncate(broken.len() / 2);
+    assert_eq!(
+        problem(alice.upload_encoded("zstd", broken)).code,
+        ErrorCode::BadRequest
+    );
+    assert_eq!(
+        problem(alice.upload_encoded("zstd", json.clone())).code,
+        ErrorCode::BadRequest
+    );
+    assert_eq!(
+        problem(alice.upload_encoded("gzip", json)).code,
+        ErrorCode::BadRequest
+    );
+    assert_eq!(entries(&world, "event").len(), 1);
+}
+
+/// S6, S4: an event that the gateway does not take is kept and told, and those behind it arrive.
+#[test]
+fn a_refused_event_is_put_aside_and_told() {
+    let mut world = World::with_team();
+    let file = world.path("policy").join("dlp.toml");
+    let rules = fs::read_to_string(&file).unwrap();
+    let many: String = (0..=TERMS_MAX)
+        .map(|number| {
+            format!(
+                "\n[[rule]]\nid = \"many-{number}\"\nmode = \"enforce\"\naction = \"block\"\nsentence = \"No cards.\"\n\
+                 owner = \"it@acme.example\"\nreport = \"event\"\n[rule.when]\nfindings = [{{ family = \"payment-card\" }}]\n"
+            )
+        })
+        .collect();
+    let publish = |world: &World, version: u64, rules: &str| {
+        fs::write(&file, rules).unwrap();
+        let bundle = world.sign_policy(version);
+        world.gateway(["policy", "publish", &bundle]).succeeded();
+        world
+            .agent(
+                "Alice",
+                [
+                    "status",
+                    "--wait-policy",
+                    &version.to_string(),
+                    "--timeout",
+                    PATIENCE,
+                ],
+            )
+            .succeeded();
+    };
+    publish(&world, 2, &(rules.clone() + &many));
+    block(&world, "Alice");
+    all_reported(&world, "Alice");
+    publish(&world, 3, &rules);
+    block(&world, "Alice");
+    for _ in 0..2 {
+        all_reported(&world, "Alice");
+        let told = [
+            "status",
+            "--wait-alarm",
+            "1 events are put aside",
+            "--timeout",
+            PATIENCE,
+        ];
+        let status = world.agent("Alice", told).succeeded().json();
+        assert_eq!(status["events_aside"], 1, "{status}");
+        assert_eq!(entries(&world, "event").len(), 1);
+        world.stop_agent("Alice");
+        world.start_agent("Alice");
+    }
+    assert_eq!(breaches(&world), [("missing".to_owned(), 0, 2)]);
 }

@@ -135,6 +135,9 @@ fn field(name: &str, value: &Value) -> String {
     if name == "sealed" {
         return "sealed: which detectors, how often, and your reason; only the compliance officer can open it".to_owned();
     }
+    if name == "link" {
+        return "link: a digest of the event before it and one of this boot, the time since boot, the wall clock".to_owned();
+    }
     if let Some(list) = value.as_array() {
         let items: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
         return format!("{name}: {}", items.join(", "));
@@ -314,6 +317,21 @@ mod tests {
         The clearance that goes with the story:
           - none: no story is sealed
         "#);
+    }
+
+    /// R5, S3: each field of an event in words.
+    #[test]
+    fn an_event_is_told_field_by_field() {
+        let event = serde_json::json!({
+            "kind": "blocked", "features": { "payment-card": { "count": "1", "confidence": "high" } },
+            "link": { "before": null, "boot": "b0", "since_boot_ns": 5, "wall_s": 7 }, "labels": [], "sequence": 3,
+        });
+        insta::assert_snapshot!(reported(Some(&event)).join("\n"), @r"
+        features: payment-card 1 (high confidence)
+        kind: blocked
+        link: a digest of the event before it and one of this boot, the time since boot, the wall clock
+        sequence: 3
+        ");
     }
 
     #[test]

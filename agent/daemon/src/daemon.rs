@@ -24,6 +24,7 @@ use crate::config::paths::Paths;
 use crate::limits;
 use crate::local::server;
 use crate::outbox::worker;
+use crate::spool;
 use crate::uplink::client::CallError;
 use crate::uplink::rejoin::Loss;
 use crate::uplink::{
@@ -75,6 +76,7 @@ pub(crate) async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Resu
     }
     let _lock = lock(&paths)?;
     let agent = Arc::new(Agent::open(paths).await?);
+    spool::begin_run(&agent.vault).await?;
     policy::stored::begin_run(&agent).await?;
     policy::load_last_good(&agent).await?;
     pending::recover(&agent.vault, agent.now_s()).await?;

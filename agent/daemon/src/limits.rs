@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gateway_api::v1::events::BATCH_MAX;
+
 /// Longest body that the local socket takes: a draft of ten files and its framing (A8).
 pub(crate) const LOCAL_BODY_BYTES_MAX: usize = 160 * 1024 * 1024;
 /// Connections of one user to the local socket: a desktop's commands and apps, with room (A8).
@@ -102,8 +104,11 @@ pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// Bytes of one answer of the gateway that is no blob.
 pub(crate) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Events in one upload (S6).
-pub(crate) const EVENT_BATCH_MAX: i64 = 200;
+/// Bytes of a batch beside its events (S6): brackets, the clock, a comma and a number for each event.
+pub(crate) const EVENT_BATCH_FRAME_BYTES: usize = 256 + 32 * BATCH_MAX;
+/// Pause between two uploads while more waits, so that a device that comes back leaves room for others (S6): 500 events
+/// a second at most, with jitter.
+pub(crate) const EVENTS_BACKLOG_PAUSE: Duration = Duration::from_secs(1);
 /// First pause after a failed upload of events; doubles, with full jitter (S6).
 pub(crate) const EVENTS_BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause after failed uploads, also if the gateway asks for more (S6).

@@ -7,12 +7,14 @@
 //! transaction that finishes the story; room for it is made sure of before the story is sealed.
 
 use anyhow::Context as _;
-use gateway_api::v1::events::{ChainLink, Event};
+use gateway_api::error::ErrorCode;
+use gateway_api::v1::events::{BATCH_BYTES_MAX, BATCH_MAX, ChainLink, Event};
 use policies::terms::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
-use crate::limits::{EVENT_BATCH_MAX, SPOOL_EVENTS_MAX, SPOOL_RESERVE};
+use crate::limits::{EVENT_BATCH_FRAME_BYTES, SPOOL_EVENTS_MAX, SPOOL_RESERVE};
+use crate::vault::event::Cause;
 use crate::vault::setting::{self, Setting};
 use crate::vault::{Connection, Vault, event, foreign_sent, outgoing};
 
@@ -36,7 +38,10 @@ async fn ensure_room(connection: &mut Connection, events_max: i64) -> anyhow::Re
     let reserved = outgoing::count(connection)
         .await?
         .saturating_add(foreign_sent::count_waiting(connection).await?);
-    if event::count(connection).await?.saturating_add(reserved) >= events_max {
+    let kept = event::count(connection)
+        .await?
+        .saturating_add(event::count_aside(connection).await?);
+    if kept.saturating_add(reserved) >= events_max {
         anyhow::bail!(
             "the spool of events is full: the gateway has acknowledged nothing for long; connect the device"
         );
@@ -104,19 +109,76 @@ async fn last_digest(connection: &mut Connection, vault: &Vault) -> anyhow::Resu
     Ok(is_last.then_some(last.digest))
 }
 
-/// The next batch, in order.
-pub(crate) async fn next_batch(vault: &Vault) -> anyhow::Result<Vec<Event>> {
-    let mut connection = vault.connection().await?;
-    let rows = event::oldest(&mut connection, &vault.cipher, EVENT_BATCH_MAX).await?;
-    let mut events = Vec::with_capacity(rows.len());
+/// What is uploaded at once.
+pub(crate) struct Batch {
+    /// In order, at most [`BATCH_MAX`] and about [`BATCH_BYTES_MAX`].
+    pub events: Vec<Event>,
+    /// Whether others wait behind it.
+    pub more: bool,
+}
+
+/// The next batch. An event that cannot be read is put aside, so that it holds up no other (S9).
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn next_batch(vault: &Vault) -> anyhow::Result<Batch> {
+    let rows = {
+        let mut connection = vault.connection().await?;
+        event::oldest(&mut connection, &vault.cipher, i64::try_from(BATCH_MAX)? + 1).await?
+    };
+    let mut batch = Batch {
+        events: Vec::with_capacity(rows.len()),
+        more: false,
+    };
+    let mut bytes = EVENT_BATCH_FRAME_BYTES;
     for row in rows {
-        let event: Event = serde_json::from_slice(&row.body)?;
-        events.push(Event {
+        let body = row.body.unwrap_or_default();
+        let Ok(event) = serde_json::from_slice::<Event>(&body) else {
+            let mut transaction = vault.begin().await?;
+            event::put_aside(&mut transaction, row.sequence, Cause::Damaged).await?;
+            transaction.commit().await?;
+            tracing::error!(sequence = row.sequence, "an event of the spool cannot be read");
+            continue;
+        };
+        bytes = bytes.saturating_add(body.len());
+        let is_full = batch.events.len() >= BATCH_MAX || bytes > BATCH_BYTES_MAX;
+        if is_full && !batch.events.is_empty() {
+            batch.more = true;
+            break;
+        }
+        batch.events.push(Event {
             sequence: row.sequence,
             ..event
         });
     }
-    Ok(events)
+    Ok(batch)
+}
+
+/// Looks at the spool before the agent runs (S9), and offers the gateway again what it did not take: it may be a later
+/// version.
+///
+/// # Errors
+/// The spool is damaged, or the store's.
+pub(crate) async fn begin_run(vault: &Vault) -> anyhow::Result<()> {
+    let mut transaction = vault.begin().await?;
+    anyhow::ensure!(
+        event::is_sound(&mut transaction).await.unwrap_or(false),
+        "the spool of events is damaged\n  help: `sealgate-agent rejoin` puts the state aside and begins a new one"
+    );
+    event::take_back(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Puts an event aside that the gateway does not take.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn put_aside(vault: &Vault, sequence: u64, code: ErrorCode) -> anyhow::Result<()> {
+    let mut transaction = vault.begin().await?;
+    event::put_aside(&mut transaction, sequence, Cause::Refused(code)).await?;
+    transaction.commit().await?;
+    Ok(())
 }
 
 /// Forgets what the gateway holds.
@@ -133,7 +195,7 @@ pub(crate) async fn acknowledge(vault: &Vault, ids: &[policies::terms::EventId])
 mod tests {
     use std::collections::BTreeMap;
 
-    use gateway_api::v1::events::{EventKind, SizeBucket};
+    use gateway_api::v1::events::{EventKind, SizeBucket, Upload};
     use policies::terms::{Action, App, AudienceClass, EventId};
 
     use super::*;
@@ -242,12 +304,12 @@ mod tests {
         )
         .await
         .unwrap();
-        assert!(next_batch(&vault).await.unwrap().is_empty());
+        assert!(next_batch(&vault).await.unwrap().events.is_empty());
         vault.close().await;
 
         let vault = Vault::open(&paths).await.unwrap();
         assert_eq!(add(&vault, 4, true).await, 3);
-        let batch = next_batch(&vault).await.unwrap();
+        let batch = next_batch(&vault).await.unwrap().events;
         assert_eq!(batch.iter().map(|event| event.sequence).collect::<Vec<_>>(), [3]);
     }
 
@@ -258,7 +320,7 @@ mod tests {
         let paths = Paths::new(folder.path());
         let vault = Vault::open(&paths).await.unwrap();
         add(&vault, 1, true).await;
-        let first = next_batch(&vault).await.unwrap().remove(0);
+        let first = next_batch(&vault).await.unwrap().events.remove(0);
         assert_eq!(first.link.as_ref().unwrap().before, None);
         add(&vault, 2, false).await;
         acknowledge(&vault, &[first.id]).await.unwrap();
@@ -268,7 +330,7 @@ mod tests {
         add(&vault, 3, true).await;
         add(&vault, 4, true).await;
         let mut before = first;
-        for event in next_batch(&vault).await.unwrap() {
+        for event in next_batch(&vault).await.unwrap().events {
             let link = event.link.as_ref().unwrap();
             assert_eq!(link.before, Some(before.digest().unwrap()));
             assert_eq!((link.since_boot_ns, link.wall_s), (5, 7));
@@ -292,8 +354,126 @@ mod tests {
             .await
             .unwrap();
         add(&vault, 3, true).await;
-        let batch = next_batch(&vault).await.unwrap();
+        let batch = next_batch(&vault).await.unwrap().events;
         assert_eq!(batch[1].sequence, 3);
         assert_eq!(batch[1].link.as_ref().unwrap().before, None);
+    }
+
+    /// S6: at most 500 events and 1 MiB, in order; what waits behind is said.
+    #[tokio::test]
+    async fn a_batch_is_bounded_in_events_and_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(&Paths::new(folder.path())).await.unwrap();
+        for (sealed_bytes, events) in [(0, BATCH_MAX), (2_048, 300)] {
+            let mut transaction = vault.begin().await.unwrap();
+            for number in 0..=BATCH_MAX {
+                let mut id = [0; 16];
+                id[..8].copy_from_slice(&number.to_be_bytes());
+                let event = Event {
+                    id: EventId::from_bytes(id),
+                    sealed: Some(vec![7; sealed_bytes].into()),
+                    ..drafted(0)
+                };
+                append(&mut transaction, &vault, moment(), event).await.unwrap();
+            }
+            transaction.commit().await.unwrap();
+            let (mut sizes, mut next) = (Vec::new(), None);
+            loop {
+                let batch = next_batch(&vault).await.unwrap();
+                let Some(first) = batch.events.first() else { break };
+                assert_eq!(first.sequence, *next.get_or_insert(first.sequence));
+                next = batch.events.last().map(|last| last.sequence + 1);
+                let ids: Vec<_> = batch.events.iter().map(|event| event.id).collect();
+                let upload = Upload {
+                    sent_s: Some(u64::MAX),
+                    events: batch.events,
+                };
+                assert!(serde_json::to_vec(&upload).unwrap().len() <= BATCH_BYTES_MAX);
+                acknowledge(&vault, &ids).await.unwrap();
+                let left = event::count(&mut vault.connection().await.unwrap())
+                    .await
+                    .unwrap();
+                assert_eq!(batch.more, left > 0);
+                sizes.push(ids.len());
+            }
+            assert_eq!(sizes.iter().sum::<usize>(), BATCH_MAX + 1);
+            assert!(sizes[0] <= BATCH_MAX && sizes[0] >= events, "{sizes:?}");
+        }
+    }
+
+    /// S9: an event that cannot be read is put aside and kept, and those behind it go on.
+    #[tokio::test]
+    async fn a_damaged_event_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(&Paths::new(folder.path())).await.unwrap();
+        for id in 1..=3 {
+            add(&vault, id, true).await;
+        }
+        let mut connection = vault.connection().await.unwrap();
+        sqlx::query("UPDATE event SET body = x'00' WHERE seq = 2")
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+        let sequences = |batch: Batch| {
+            batch
+                .events
+                .iter()
+                .map(|event| event.sequence)
+                .collect::<Vec<_>>()
+        };
+        for _ in 0..2 {
+            assert_eq!(sequences(next_batch(&vault).await.unwrap()), [1, 3]);
+            assert_eq!(event::count_aside(&mut connection).await.unwrap(), 1);
+            begin_run(&vault).await.unwrap();
+        }
+    }
+
+    /// S6: what the gateway does not take is kept over a start, counts as room taken, and is offered again.
+    #[tokio::test]
+    async fn a_refused_event_is_kept_and_offered_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::new(folder.path());
+        let vault = Vault::open(&paths).await.unwrap();
+        add(&vault, 1, true).await;
+        let refused = next_batch(&vault).await.unwrap().events.remove(0);
+        put_aside(&vault, 1, ErrorCode::BadRequest).await.unwrap();
+        add(&vault, 2, true).await;
+        assert_eq!(next_batch(&vault).await.unwrap().events[0].sequence, 2);
+        vault.close().await;
+
+        let vault = Vault::open(&paths).await.unwrap();
+        assert_eq!(
+            event::count_aside(&mut vault.connection().await.unwrap())
+                .await
+                .unwrap(),
+            1
+        );
+        begin_run(&vault).await.unwrap();
+        let batch = next_batch(&vault).await.unwrap().events;
+        assert_eq!(batch[0], refused);
+        assert_eq!(batch[1].sequence, 2);
+    }
+
+    /// S9: damage of the spool's pages is found before anything is written to them.
+    #[tokio::test]
+    async fn a_damaged_spool_is_not_run_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::new(folder.path());
+        let vault = Vault::open(&paths).await.unwrap();
+        add(&vault, 1, true).await;
+        let page: i64 = sqlx::query_scalar("SELECT rootpage FROM sqlite_schema WHERE name = 'event'")
+            .fetch_one(&mut *vault.connection().await.unwrap())
+            .await
+            .unwrap();
+        begin_run(&vault).await.unwrap();
+        vault.close().await;
+        let mut bytes = std::fs::read(paths.state()).unwrap();
+        let start = usize::try_from(page - 1).unwrap() * 4_096;
+        bytes[start..start + 64].fill(0x55);
+        std::fs::write(paths.state(), bytes).unwrap();
+
+        let vault = Vault::open(&paths).await.unwrap();
+        let refused = begin_run(&vault).await.unwrap_err().to_string();
+        assert!(refused.contains("sealgate-agent rejoin"), "{refused}");
     }
 }

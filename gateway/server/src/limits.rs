@@ -8,8 +8,6 @@ pub(crate) const METADATA_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Body of a key-package upload: 100 packages of about 1 KB.
 pub(crate) const KEY_PACKAGES_BYTES_MAX: usize = 512 * 1024;
-/// Body of an event upload (S6).
-pub(crate) const EVENTS_BYTES_MAX: usize = 1024 * 1024;
 /// An envelope holds a manifest (text, names and keys of files); media are blobs.
 pub(crate) const ENVELOPE_BYTES_MAX: usize = 256 * 1024;
 /// A blob: one attachment after padding.

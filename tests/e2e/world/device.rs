@@ -187,6 +187,15 @@ impl Device {
         self.post_json(events::PATH, events)
     }
 
+    /// Uploads events as these bytes.
+    pub(crate) fn upload_encoded(&self, encoding: &str, body: Vec<u8>) -> Response {
+        let request = self.client.post(format!("{}{}", self.url, events::PATH));
+        let request = request
+            .header("content-type", "application/json")
+            .header("content-encoding", encoding);
+        request.body(body).send().unwrap()
+    }
+
     pub(crate) fn post_json(&self, path: &str, body: &impl serde::Serialize) -> Response {
         let request = self.client.post(format!("{}{path}", self.url));
         request.json(body).send().unwrap()

@@ -79,6 +79,12 @@ fn text(status: &StatusAnswer) -> String {
         format!("waiting    {} events, {} drafts", status.spool, status.pending),
         format!("version    {} (build {})", status.version, status.build),
     ];
+    if status.events_aside > 0 {
+        lines.push(format!(
+            "aside      {} events that do not reach the gateway",
+            status.events_aside
+        ));
+    }
     lines.push(format!("socket     knows {}", status.peers));
     lines.extend(status.tamper.iter().map(|seen| {
         format!(

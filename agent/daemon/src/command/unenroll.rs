@@ -105,7 +105,8 @@ async fn leave(paths: &Paths, enrollment: &Enrollment) -> anyhow::Result<Unenrol
     };
     let mut connection = agent.vault.connection().await?;
     answer.drafts_lost = pending::count(&mut connection).await?;
-    answer.events_lost = event::count(&mut connection).await?;
+    let aside = event::count_aside(&mut connection).await?;
+    answer.events_lost = event::count(&mut connection).await?.saturating_add(aside);
     drop(connection);
     let claims = Claims {
         vault: &agent.vault,

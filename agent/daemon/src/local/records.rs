@@ -101,6 +101,7 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
         directory_size: follower.size(),
         audiences: u64::try_from(members)?,
         spool: u64::try_from(event::count(&mut connection).await?)?,
+        events_aside: u64::try_from(event::count_aside(&mut connection).await?)?,
         pending: u64::try_from(pending::count(&mut connection).await?)?,
         alarms: alarms(agent),
         notices: notices.into_iter().map(|notice| notice.message).collect(),

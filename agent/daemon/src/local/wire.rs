@@ -323,6 +323,9 @@ pub(crate) struct StatusAnswer {
     pub directory_size: u64,
     pub audiences: u64,
     pub spool: u64,
+    /// Events that are kept and not sent: the gateway does not take them, or they cannot be read (S6, S9).
+    #[serde(default)]
+    pub events_aside: u64,
     pub pending: u64,
     /// Every device that the directory log holds for this person, the revoked ones too (K8).
     pub own_devices: Vec<OwnDevice>,

@@ -11,7 +11,7 @@ use gateway_api::error::{ErrorCode, Problem};
 use gateway_api::v1;
 use gateway_api::v1::rejoin::StateMark;
 use policies::terms::{AudienceId, Cti, Digest};
-use reqwest::header::{ETAG, IF_NONE_MATCH, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -373,7 +373,14 @@ impl Gateway {
         &self,
         upload: &v1::events::Upload,
     ) -> Result<v1::events::Acknowledged, CallError> {
-        self.post(v1::events::PATH, upload).await
+        let text = serde_json::to_vec(upload).map_err(|error| CallError::State(error.into()))?;
+        let body = zstd::bulk::compress(&text, 0).map_err(|error| CallError::State(error.into()))?;
+        let request = self
+            .request(Method::POST, v1::events::PATH)
+            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_ENCODING, "zstd")
+            .body(body);
+        json(succeeded(send(request).await?).await?).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -433,11 +440,30 @@ async fn succeeded(response: Response) -> Result<Response, CallError> {
             Err(CallError::Busy(Box::new(problem), pause))
         }
         Ok(problem) => Err(CallError::Refused(Box::new(problem))),
+        // Of a proxy before the gateway: it says when, not what (S6).
+        Err(_) if is_about_time(status) => {
+            let detail = format!("something before it answers {}", status.as_u16());
+            Err(CallError::Busy(
+                Box::new(Problem::new(ErrorCode::Busy, detail)),
+                pause,
+            ))
+        }
         Err(_) => Err(CallError::Unreadable(format!(
             "status {} without a problem document",
             status.as_u16()
         ))),
     }
+}
+
+fn is_about_time(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 async fn json<T: DeserializeOwned>(response: Response) -> Result<T, CallError> {

@@ -60,7 +60,11 @@ async fn read_all(vault: &Vault) -> anyhow::Result<()> {
     outgoing::all(&mut connection, cipher).await?;
     pending::waiting(&mut connection, cipher).await?;
     claim::all(&mut connection, cipher).await?;
-    event::oldest(&mut connection, cipher, i64::MAX).await?;
+    let events = event::oldest(&mut connection, cipher, i64::MAX).await?;
+    anyhow::ensure!(
+        events.iter().all(|event| event.body.is_some()),
+        "an event that waits is damaged; the agent puts it aside at its next upload"
+    );
     journal::latest(&mut connection, cipher, i64::MAX).await?;
     Ok(())
 }

@@ -1,15 +1,37 @@
 //! Events of the spool. The sequence number is the row's key: SQLite gives it inside the
 //! transaction, so that it has no gap and is never used twice (S3).
 
+use gateway_api::error::ErrorCode;
 use sqlx::Row as _;
 
 use super::cipher::StateCipher;
 use super::{Connection, from_row, to_row};
 
-/// A stored event; the body is the caller's JSON.
+/// A stored event.
 pub(crate) struct EventRow {
     pub sequence: u64,
-    pub body: Vec<u8>,
+    /// The caller's JSON; none: it is damaged.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Why an event is put aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The gateway does not take it.
+    Refused(ErrorCode),
+    /// It cannot be read.
+    Damaged,
+}
+
+impl Cause {
+    const DAMAGED: &str = "damaged";
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused(code) => code.as_str(),
+            Self::Damaged => Self::DAMAGED,
+        }
+    }
 }
 
 /// Adds an event and tells its sequence number.
@@ -53,7 +75,10 @@ pub(crate) async fn oldest(
         let id: &[u8] = row.get(1);
         events.push(EventRow {
             sequence: from_row(row.get(0)),
-            body: cipher.open("event", id, row.get(2))?.to_vec(),
+            body: cipher
+                .open("event", id, row.get(2))
+                .ok()
+                .map(|body| body.to_vec()),
         });
     }
     Ok(events)
@@ -74,4 +99,54 @@ pub(crate) async fn count(connection: &mut Connection) -> anyhow::Result<i64> {
         .fetch_one(connection)
         .await?;
     Ok(row.get(0))
+}
+
+/// Puts an event aside; its bytes stay as they are.
+pub(crate) async fn put_aside(
+    connection: &mut Connection,
+    sequence: u64,
+    cause: Cause,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "INSERT INTO dead_event (seq, id, at_s, cause, body) SELECT seq, id, at_s, $2, body FROM event WHERE seq = $1",
+    )
+    .bind(to_row(sequence))
+    .bind(cause.as_str())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM event WHERE seq = $1")
+        .bind(to_row(sequence))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes back, under their old numbers, the events that were put aside since the gateway did not take them.
+pub(crate) async fn take_back(connection: &mut Connection) -> anyhow::Result<()> {
+    sqlx::query(
+        "INSERT INTO event (seq, id, at_s, body) SELECT seq, id, at_s, body FROM dead_event WHERE cause <> $1",
+    )
+    .bind(Cause::Damaged.as_str())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM dead_event WHERE cause <> $1")
+        .bind(Cause::Damaged.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// How many are put aside.
+pub(crate) async fn count_aside(connection: &mut Connection) -> anyhow::Result<i64> {
+    Ok(sqlx::query_scalar("SELECT COUNT(*) FROM dead_event")
+        .fetch_one(connection)
+        .await?)
+}
+
+/// Whether the table's pages and its index are sound (S9).
+pub(crate) async fn is_sound(connection: &mut Connection) -> anyhow::Result<bool> {
+    let found: String = sqlx::query_scalar("PRAGMA quick_check(event)")
+        .fetch_one(connection)
+        .await?;
+    Ok(found == "ok")
 }

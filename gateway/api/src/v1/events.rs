@@ -14,6 +14,10 @@ use crate::bytes::Bytes;
 pub const PATH: &str = "/v1/events";
 /// Events in one batch.
 pub const BATCH_MAX: usize = 500;
+/// Bytes of one batch, as JSON and as it is sent: zstd (RFC 8878, `Content-Encoding: zstd`), or the JSON itself (S6).
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Binary logarithm of the largest zstd window: a batch fits it, and a stranger's frame claims no more memory.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 20;
 /// Rules, and families, that one event names: keeps it far below what a ledger entry takes.
 pub const TERMS_MAX: usize = 64;
 /// Labels of one event.

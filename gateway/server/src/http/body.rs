@@ -1,8 +1,14 @@
 //! Request bodies, with a size and a deadline each: actix sets no deadline on slow ones (H3).
 
+use std::io::Read as _;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::CONTENT_ENCODING;
 use actix_web::web::Payload;
+use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use gateway_api::error::ErrorCode;
+use gateway_api::v1::events::ZSTD_WINDOW_LOG_MAX;
 use serde::de::DeserializeOwned;
 
 use crate::domain::fault::Fault;
@@ -15,10 +21,7 @@ pub(super) async fn read(payload: &mut Payload, bytes_max: usize) -> Result<Vec<
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Fault::bad_request("the body broke off"))?;
             if body.len().saturating_add(chunk.len()) > bytes_max {
-                return Err(Fault::new(
-                    ErrorCode::BodyTooLarge,
-                    format!("this route takes {bytes_max} bytes"),
-                ));
+                return Err(too_large(bytes_max));
             }
             body.extend_from_slice(&chunk);
         }
@@ -29,10 +32,58 @@ pub(super) async fn read(payload: &mut Payload, bytes_max: usize) -> Result<Vec<
         .map_err(|_| Fault::bad_request("the body took too long"))?
 }
 
+fn too_large(bytes_max: usize) -> Fault {
+    Fault::new(
+        ErrorCode::BodyTooLarge,
+        format!("this route takes {bytes_max} bytes"),
+    )
+}
+
 /// Reads a JSON body. What serde says about it may quote values, so only the place is told.
 pub(super) async fn json<T: DeserializeOwned>(payload: &mut Payload, bytes_max: usize) -> Result<T, Fault> {
+    parse(&read(payload, bytes_max).await?)
+}
+
+/// Reads a JSON body that may be compressed with zstd; `bytes_max` holds for what is sent and for what comes out of it.
+pub(super) async fn encoded_json<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    bytes_max: usize,
+) -> Result<T, Fault> {
     let body = read(payload, bytes_max).await?;
-    serde_json::from_slice(&body).map_err(|error| {
+    match request
+        .headers()
+        .get(CONTENT_ENCODING)
+        .map(|name| name.as_bytes())
+    {
+        None => parse(&body),
+        Some(b"zstd") => parse(&decompress(&body, bytes_max)?),
+        Some(_) => Err(Fault::bad_request(
+            "this route takes `zstd` or no content encoding",
+        )),
+    }
+}
+
+/// Stops at `bytes_max`, however much a few bytes would become.
+fn decompress(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Fault> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(body).context("zstd cannot be started")?;
+    decoder
+        .window_log_max(ZSTD_WINDOW_LOG_MAX)
+        .context("zstd cannot be started")?;
+    let mut text = Vec::new();
+    let stop = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    decoder
+        .take(stop)
+        .read_to_end(&mut text)
+        .map_err(|_| Fault::bad_request("the body is not zstd, or its window is too large"))?;
+    if text.len() > bytes_max {
+        return Err(too_large(bytes_max));
+    }
+    Ok(text)
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body).map_err(|error| {
         Fault::bad_request(format!(
             "the body is not the expected JSON (line {}, column {})",
             error.line(),

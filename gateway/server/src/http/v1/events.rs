@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpResponse;
 use actix_web::web::{Data, Payload};
-use gateway_api::v1::events::{Acknowledged, BATCH_MAX, Event, Upload};
+use actix_web::{HttpRequest, HttpResponse};
+use gateway_api::v1::events::{Acknowledged, BATCH_BYTES_MAX, BATCH_MAX, Event, Upload};
 
 use crate::domain::events;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
 use crate::http::body;
 use crate::http::problem::ApiResult;
-use crate::limits;
 
-pub(super) async fn upload(gateway: Data<Arc<Gateway>>, device: Device, mut payload: Payload) -> ApiResult {
-    let upload: Upload = body::json(&mut payload, limits::EVENTS_BYTES_MAX).await?;
+pub(super) async fn upload(
+    gateway: Data<Arc<Gateway>>,
+    device: Device,
+    request: HttpRequest,
+    mut payload: Payload,
+) -> ApiResult {
+    let upload: Upload = body::encoded_json(&request, &mut payload, BATCH_BYTES_MAX).await?;
     if upload.events.len() > BATCH_MAX {
         return Err(Fault::bad_request(format!("upload at most {BATCH_MAX} events")).into());
     }
