@@ -37,10 +37,13 @@ fn breaches(world: &World) -> Vec<(String, u64, u64)> {
 }
 
 fn block(world: &World, name: &str) {
+    block_text(world, name, "my credit card 4556737586899855");
+}
+
+fn block_text(world: &World, name: &str, text: &str) {
     // By its id: only who made an audience knows its name at once.
     let audiences = world.agent("Alice", ["audience", "list"]).succeeded().json();
     let team = audiences["audiences"][0]["audience"].as_str().unwrap();
-    let text = "my credit card 4556737586899855";
     world
         .agent(name, ["share", "--audience", team, "--text", text])
         .ended_with(BLOCKED);
@@ -231,8 +234,13 @@ fn compressed_events_are_bounded_by_what_they_become() {
             .status()
             .is_success()
     );
-    let bomb = padded(BATCH_BYTES_MAX + 1);
-    assert!(bomb.len() < 1_000);
+    // Frame after frame: each keeps within the window.
+    let bomb = [
+        padded(BATCH_BYTES_MAX),
+        compressed(&vec![b' '; BATCH_BYTES_MAX]).repeat(1_000),
+    ]
+    .concat();
+    assert!(bomb.len() < 100_000);
     assert_eq!(
         problem(alice.upload_encoded("zstd", bomb)).code,
         ErrorCode::BodyTooLarge
@@ -263,37 +271,28 @@ fn compressed_events_are_bounded_by_what_they_become() {
 #[test]
 fn a_refused_event_is_put_aside_and_told() {
     let mut world = World::with_team();
+    let detector = "id = \"e2e\"\nversion = 1\ntitle = \"Own words\"\n[[detector]]\nid = \"e2e-word\"\nfamily = \"secret\"\n\
+                    name = \"Code word\"\nfinds = \"A code word.\"\nlocale = [\"*\"]\npattern = '''marzipan'''\nconfidence = \"high\"\n\
+                    examples = [\"marzipan\"]\ncounter_examples = [\"nothing\"]\nreferences = [\"test\"]\n";
+    fs::write(world.path("policy").join("detectors/e2e.toml"), detector).unwrap();
     let file = world.path("policy").join("dlp.toml");
     let rules = fs::read_to_string(&file).unwrap();
     let many: String = (0..=TERMS_MAX)
         .map(|number| {
             format!(
-                "\n[[rule]]\nid = \"many-{number}\"\nmode = \"enforce\"\naction = \"block\"\nsentence = \"No cards.\"\n\
-                 owner = \"it@acme.example\"\nreport = \"event\"\n[rule.when]\nfindings = [{{ family = \"payment-card\" }}]\n"
+                "\n[[rule]]\nid = \"many-{number}\"\nmode = \"enforce\"\naction = \"block\"\nsentence = \"It stays inside.\"\n\
+                 owner = \"it@acme.example\"\nreport = \"event\"\n[rule.when]\nfindings = [{{ detector = \"e2e-word\" }}]\n"
             )
         })
         .collect();
-    let publish = |world: &World, version: u64, rules: &str| {
-        fs::write(&file, rules).unwrap();
-        let bundle = world.sign_policy(version);
-        world.gateway(["policy", "publish", &bundle]).succeeded();
-        world
-            .agent(
-                "Alice",
-                [
-                    "status",
-                    "--wait-policy",
-                    &version.to_string(),
-                    "--timeout",
-                    PATIENCE,
-                ],
-            )
-            .succeeded();
-    };
-    publish(&world, 2, &(rules.clone() + &many));
-    block(&world, "Alice");
+    fs::write(file, rules + &many).unwrap();
+    let bundle = world.sign_policy(2);
+    world.gateway(["policy", "publish", &bundle]).succeeded();
+    world
+        .agent("Alice", ["status", "--wait-policy", "2", "--timeout", PATIENCE])
+        .succeeded();
+    block_text(&world, "Alice", "about marzipan");
     all_reported(&world, "Alice");
-    publish(&world, 3, &rules);
     block(&world, "Alice");
     for _ in 0..2 {
         all_reported(&world, "Alice");

@@ -321,7 +321,7 @@ mod tests {
 
     /// R5, S3: each field of an event in words.
     #[test]
-    fn an_event_is_told_field_by_field() {
+    fn an_event_with_a_link_is_told_in_words() {
         let event = serde_json::json!({
             "kind": "blocked", "features": { "payment-card": { "count": "1", "confidence": "high" } },
             "link": { "before": null, "boot": "b0", "since_boot_ns": 5, "wall_s": 7 }, "labels": [], "sequence": 3,

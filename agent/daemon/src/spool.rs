@@ -154,17 +154,12 @@ pub(crate) async fn next_batch(vault: &Vault) -> anyhow::Result<Batch> {
     Ok(batch)
 }
 
-/// Looks at the spool before the agent runs (S9), and offers the gateway again what it did not take: it may be a later
-/// version.
+/// Offers the gateway again what it did not take, as the agent starts: it may be a later version.
 ///
 /// # Errors
-/// The spool is damaged, or the store's.
+/// The store's.
 pub(crate) async fn begin_run(vault: &Vault) -> anyhow::Result<()> {
     let mut transaction = vault.begin().await?;
-    anyhow::ensure!(
-        event::is_sound(&mut transaction).await.unwrap_or(false),
-        "the spool of events is damaged\n  help: `sealgate-agent rejoin` puts the state aside and begins a new one"
-    );
     event::take_back(&mut transaction).await?;
     transaction.commit().await?;
     Ok(())
@@ -452,28 +447,5 @@ mod tests {
         let batch = next_batch(&vault).await.unwrap().events;
         assert_eq!(batch[0], refused);
         assert_eq!(batch[1].sequence, 2);
-    }
-
-    /// S9: damage of the spool's pages is found before anything is written to them.
-    #[tokio::test]
-    async fn a_damaged_spool_is_not_run_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let paths = Paths::new(folder.path());
-        let vault = Vault::open(&paths).await.unwrap();
-        add(&vault, 1, true).await;
-        let page: i64 = sqlx::query_scalar("SELECT rootpage FROM sqlite_schema WHERE name = 'event'")
-            .fetch_one(&mut *vault.connection().await.unwrap())
-            .await
-            .unwrap();
-        begin_run(&vault).await.unwrap();
-        vault.close().await;
-        let mut bytes = std::fs::read(paths.state()).unwrap();
-        let start = usize::try_from(page - 1).unwrap() * 4_096;
-        bytes[start..start + 64].fill(0x55);
-        std::fs::write(paths.state(), bytes).unwrap();
-
-        let vault = Vault::open(&paths).await.unwrap();
-        let refused = begin_run(&vault).await.unwrap_err().to_string();
-        assert!(refused.contains("sealgate-agent rejoin"), "{refused}");
     }
 }

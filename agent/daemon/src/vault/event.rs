@@ -142,11 +142,3 @@ pub(crate) async fn count_aside(connection: &mut Connection) -> anyhow::Result<i
         .fetch_one(connection)
         .await?)
 }
-
-/// Whether the table's pages and its index are sound (S9).
-pub(crate) async fn is_sound(connection: &mut Connection) -> anyhow::Result<bool> {
-    let found: String = sqlx::query_scalar("PRAGMA quick_check(event)")
-        .fetch_one(connection)
-        .await?;
-    Ok(found == "ok")
-}
