@@ -16,8 +16,9 @@ enum Damage {
 }
 
 /// Stored files, and what a refusal says of them: which, and what to do.
-const KINDS: [(&str, &[&str]); 10] = [
+const KINDS: [(&str, &[&str]); 11] = [
     ("enrollment.json", &["enrollment.json", "enrol again"]),
+    ("emergency", &["emergency", "remove it"]),
     ("agent.toml", &["agent.toml", "is not valid"]),
     ("state.db-wal", &["state", "rejoin"]),
     ("state.db", &["state", "rejoin"]),

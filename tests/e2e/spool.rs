@@ -72,6 +72,7 @@ fn event(id: u8, sequence: u64, link: Option<ChainLink>) -> Event {
         size: SizeBucket::Small,
         sealed: None,
         link,
+        unrecorded: None,
     }
 }
 
@@ -310,4 +311,54 @@ fn a_refused_event_is_put_aside_and_told() {
         world.start_agent("Alice");
     }
     assert_eq!(breaches(&world), [("missing".to_owned(), 0, 2)]);
+}
+
+/// Files of a process on a full disk: less than any database, and what of the emergency file is written.
+#[cfg(target_os = "linux")]
+const FULL: Option<u64> = Some(4096);
+
+/// S5: on a full disk a block is a block; it is counted, over a crash too, told, and reported once there is room.
+#[cfg(target_os = "linux")]
+#[test]
+fn blocks_on_a_full_disk_are_counted_and_reported_later() {
+    let mut world = World::with_team();
+    block(&world, "Alice");
+    all_reported(&world, "Alice");
+    for crash in [true, false] {
+        world.limit_agent("Alice", FULL);
+        for _ in 0..3 {
+            block(&world, "Alice");
+        }
+        let told = [
+            "status",
+            "--wait-alarm",
+            "3 blocked drafts could not be recorded",
+            "--timeout",
+            PATIENCE,
+        ];
+        let status = world.agent("Alice", told).succeeded().json();
+        assert_eq!(status["unrecorded"], 3, "{status}");
+        if crash {
+            world.kill_agent("Alice");
+            world.start_agent("Alice");
+        } else {
+            world.limit_agent("Alice", None);
+            // Hurries it.
+            block(&world, "Alice");
+        }
+        all_reported(&world, "Alice");
+        let status = world.agent("Alice", ["status"]).succeeded().json();
+        assert_eq!(status["unrecorded"], 0, "{status}");
+        assert!(status["alarms"].as_array().unwrap().is_empty(), "{status}");
+    }
+    let events = entries(&world, "event");
+    let unrecorded: Vec<_> = events
+        .iter()
+        .map(|payload| payload["event"]["unrecorded"]["others"].as_u64())
+        .collect();
+    let told = unrecorded.iter().flatten().collect::<Vec<_>>();
+    assert_eq!((told, events.len()), (vec![&2, &2], 4), "{unrecorded:?}");
+    assert!(breaches(&world).is_empty());
+    let activity = world.agent("Alice", ["activity"]).succeeded().json();
+    assert_eq!(activity["entries"].as_array().unwrap().len(), 4);
 }

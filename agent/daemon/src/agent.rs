@@ -19,6 +19,7 @@ use crate::compose::foreign::Verdicts;
 use crate::config::enrollment::{Enrollment, Pins};
 use crate::config::paths::Paths;
 use crate::config::settings::Settings;
+use crate::emergency::Emergency;
 use crate::local::peer::Connections;
 use crate::local::program::Programs;
 use crate::local::tamper::{self, Tamper};
@@ -74,6 +75,8 @@ pub(crate) struct Agent {
     pub connections: Arc<Connections>,
     /// Program files of apps, by what they hold (A10).
     pub programs: Arc<Programs>,
+    /// Counts blocks while nothing else can be written (S5).
+    pub emergency: tokio::sync::Mutex<Emergency>,
     /// What the local socket refused (A8).
     pub tamper: Tamper,
     /// Verdicts that wait for what an app seals under them (A12).
@@ -133,6 +136,7 @@ impl Agent {
         let signer =
             FileDeviceKey::from_pkcs8_der(enrollment.device, &files::read_secret(&paths.device_key())?)?;
         let vault = Vault::open(&paths).await?;
+        let emergency = Emergency::open(&paths.emergency(), &vault.cipher)?;
         let identity = identity::load(&paths)?;
         let validity = identity.validity()?;
         let gateway = gateway(&paths, &enrollment, &identity)?;
@@ -173,6 +177,7 @@ impl Agent {
             stop: Notify::new(),
             connections: Arc::default(),
             programs: Arc::default(),
+            emergency: tokio::sync::Mutex::new(emergency),
             tamper: Tamper::default(),
             verdicts: Verdicts::default(),
             sharing: tokio::sync::Mutex::default(),

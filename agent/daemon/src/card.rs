@@ -80,7 +80,15 @@ pub(crate) fn render(answer: &ShareAnswer, tense: Tense) -> String {
     section(
         &mut card,
         tense.title(),
-        reported(answer.reported.as_ref()).into_iter(),
+        if answer.counted {
+            vec![
+                "it could not be recorded; it is counted, and reported once there is room on the disk"
+                    .to_owned(),
+            ]
+        } else {
+            reported(answer.reported.as_ref())
+        }
+        .into_iter(),
     );
     section(
         &mut card,
@@ -134,6 +142,14 @@ pub(crate) fn clearance(clearance: Option<&ClearanceView>) -> Vec<String> {
 fn field(name: &str, value: &Value) -> String {
     if name == "sealed" {
         return "sealed: which detectors, how often, and your reason; only the compliance officer can open it".to_owned();
+    }
+    if name == "unrecorded" {
+        let number = |field: &str| value.get(field).and_then(Value::as_u64).unwrap_or_default();
+        return format!(
+            "unrecorded: {} other blocks since {} could not be recorded",
+            number("others"),
+            number("from_s")
+        );
     }
     if name == "link" {
         return "link: a digest of the event before it and one of this boot, the time since boot, the wall clock".to_owned();
@@ -270,6 +286,7 @@ mod tests {
             readers: Vec::new(),
             policy_version: 1,
             expires_at_s: None,
+            counted: false,
         }
     }
 
@@ -324,13 +341,14 @@ mod tests {
     fn an_event_with_a_link_is_told_in_words() {
         let event = serde_json::json!({
             "kind": "blocked", "features": { "payment-card": { "count": "1", "confidence": "high" } },
-            "link": { "before": null, "boot": "b0", "since_boot_ns": 5, "wall_s": 7 }, "labels": [], "sequence": 3,
+            "unrecorded": { "others": 2, "from_s": 7 }, "link": { "before": null, "boot": "b0", "since_boot_ns": 5, "wall_s": 7 }, "labels": [], "sequence": 3,
         });
         insta::assert_snapshot!(reported(Some(&event)).join("\n"), @r"
         features: payment-card 1 (high confidence)
         kind: blocked
         link: a digest of the event before it and one of this boot, the time since boot, the wall clock
         sequence: 3
+        unrecorded: 2 other blocks since 7 could not be recorded
         ");
     }
 

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::agent::{Agent, Link};
 use crate::compose::{foreign, pending};
 use crate::config::paths::Paths;
+use crate::emergency;
 use crate::limits;
 use crate::local::server;
 use crate::outbox::worker;
@@ -77,6 +78,7 @@ pub(crate) async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Resu
     let _lock = lock(&paths)?;
     let agent = Arc::new(Agent::open(paths).await?);
     spool::begin_run(&agent.vault).await?;
+    emergency::tell(&agent, agent.emergency.lock().await.count());
     policy::stored::begin_run(&agent).await?;
     policy::load_last_good(&agent).await?;
     pending::recover(&agent.vault, agent.now_s()).await?;
@@ -267,6 +269,9 @@ async fn upload_events(agent: Arc<Agent>) {
         tokio::select! {
             () = agent.events_wait.notified() => {}
             () = tokio::time::sleep(EVENTS_PAUSE) => {}
+        }
+        if let Err(error) = emergency::settle(&agent).await {
+            tracing::warn!(error = %format!("{error:#}"), "blocks are counted and cannot be recorded yet");
         }
         if agent.link() != Link::Online {
             continue;

@@ -22,6 +22,7 @@ mod compose;
 mod config;
 mod daemon;
 mod doctor;
+mod emergency;
 mod exit;
 #[cfg(test)]
 #[path = "../../../tests/fuzz/agent.rs"]
@@ -68,6 +69,8 @@ fn start_log() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Told on standard error, and a panic where that cannot be written: a full disk.
+        .log_internal_errors(false)
         .with_ansi(false)
         .init();
 }

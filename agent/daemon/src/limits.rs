@@ -104,6 +104,8 @@ pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// Bytes of one answer of the gateway that is no blob.
 pub(crate) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Bytes of the file that counts blocks when nothing else can be written (S5): the longest event, with room.
+pub(crate) const EMERGENCY_BYTES: u64 = 32 * 1024;
 /// Bytes of a batch beside its events (S6): brackets, the clock, a comma and a number for each event.
 pub(crate) const EVENT_BATCH_FRAME_BYTES: usize = 256 + 32 * BATCH_MAX;
 /// Pause between two uploads while more waits, so that a device that comes back leaves room for others (S6): 500 events

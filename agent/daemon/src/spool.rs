@@ -212,6 +212,7 @@ mod tests {
             size: SizeBucket::Small,
             sealed: None,
             link: None,
+            unrecorded: None,
         }
     }
 

@@ -79,6 +79,12 @@ fn text(status: &StatusAnswer) -> String {
         format!("waiting    {} events, {} drafts", status.spool, status.pending),
         format!("version    {} (build {})", status.version, status.build),
     ];
+    if status.unrecorded > 0 {
+        lines.push(format!(
+            "counted    {} blocked drafts that could not be recorded",
+            status.unrecorded
+        ));
+    }
     if status.events_aside > 0 {
         lines.push(format!(
             "aside      {} events that do not reach the gateway",

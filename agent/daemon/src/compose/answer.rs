@@ -40,6 +40,7 @@ pub(crate) fn of(judged: &Judged, facts: &Facts, outcome: Outcome) -> ShareAnswe
         readers: Vec::new(),
         policy_version: verdict.policy().version,
         expires_at_s: None,
+        counted: false,
     }
 }
 

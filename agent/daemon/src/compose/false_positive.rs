@@ -138,6 +138,7 @@ fn event(judged: &Judged, facts: &Facts, findings: &[Finding]) -> Event {
         size: SizeBucket::of(judged.first.items.iter().map(|item| item.size_bytes).sum()),
         sealed: None,
         link: None,
+        unrecorded: None,
     }
 }
 
@@ -194,6 +195,7 @@ async fn of_activity(agent: &Agent, request: &FalsePositiveRequest, line: &str) 
             features,
             sealed: None,
             link: None,
+            unrecorded: None,
             ..reported
         },
         findings: Vec::new(),

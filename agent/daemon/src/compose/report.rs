@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use agent_seal::seal_report;
-use gateway_api::v1::events::{ChainLink, CountBucket, Event, EventKind, Feature, SizeBucket};
+use gateway_api::v1::events::{ChainLink, CountBucket, Event, EventKind, Feature, SizeBucket, Unrecorded};
 use policies::decide::{Facts, ReportLevel, Verdict};
 use policies::terms::{Action, AudienceClass, Confidence, Digest, EventId, Evidence, Family, Finding};
 use rand::Rng as _;
@@ -67,6 +67,7 @@ pub(crate) fn event(
         size: SizeBucket::of(evidence.items.iter().map(|item| item.size_bytes).sum()),
         sealed,
         link: None,
+        unrecorded: None,
     }))
 }
 
@@ -95,6 +96,7 @@ pub(crate) fn fields() -> Vec<String> {
             since_boot_ns: 0,
             wall_s: 0,
         }),
+        unrecorded: Some(Unrecorded { others: 0, from_s: 0 }),
     };
     names(&serde_json::to_value(&sample).unwrap_or_default())
 }

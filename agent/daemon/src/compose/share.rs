@@ -1,6 +1,7 @@
 //! `share` and `check`: from a frame to an answer.
 
 use agent_inspect::Draft;
+use anyhow::Context as _;
 use gateway_api::receipt::Acceptance;
 use gateway_api::v1::events::{Event, EventKind};
 use gateway_api::v1::preflight::{Decision, PreflightRequest};
@@ -14,6 +15,7 @@ use super::send::{self, Sending, Sent};
 use super::{answer, draft, facts, pending, report};
 use crate::agent::{Agent, Link};
 use crate::card::{self, Tense};
+use crate::emergency;
 use crate::exit::Exit;
 use crate::local::wire::{ActivityEntry, LocalProblem, OutboxState, Outcome, ShareAnswer, ShareHeader};
 use crate::spool;
@@ -355,19 +357,17 @@ fn shown_name(audience: &Audience) -> String {
     audience.name.clone().unwrap_or_else(|| audience.id.to_string())
 }
 
-/// One transaction: the event, the journal line that shows it, and the end of the claim.
+/// Records what became of a draft. A block whose event cannot be recorded is a block all the same: it is counted (S5).
+///
+/// # Errors
+/// The store's; of a block that somebody waits for, only if it cannot even be counted.
 pub(super) async fn record(
     agent: &Agent,
     audience: &str,
-    mut answer: ShareAnswer,
+    answer: ShareAnswer,
     event: Option<Event>,
     offline: Offline,
 ) -> anyhow::Result<ShareAnswer> {
-    let mut transaction = agent.vault.begin().await?;
-    if let Some(event) = event {
-        let event = spool::append(&mut transaction, &agent.vault, agent.moment()?, event).await?;
-        answer.reported = answer::shown(&event);
-    }
     let entry = ActivityEntry {
         at_s: agent.now_s(),
         audience: audience.to_owned(),
@@ -380,6 +380,39 @@ pub(super) async fn record(
         id: None,
         dispute: None,
     };
+    let failed = match write_down(agent, entry.clone(), answer.clone(), event.clone(), offline).await {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
+    };
+    let Some(event) =
+        event.filter(|_| answer.outcome == Outcome::Blocked && matches!(offline, Offline::Keep))
+    else {
+        return Err(failed);
+    };
+    tracing::error!(error = %format!("{failed:#}"), "a block cannot be recorded");
+    emergency::count(agent, entry, event)
+        .await
+        .context("a block can be neither recorded nor counted: is the disk full?")?;
+    Ok(ShareAnswer {
+        counted: true,
+        ..answer
+    })
+}
+
+/// One transaction: the event, the journal line that shows it, and the end of the claim.
+async fn write_down(
+    agent: &Agent,
+    mut entry: ActivityEntry,
+    mut answer: ShareAnswer,
+    event: Option<Event>,
+    offline: Offline,
+) -> anyhow::Result<ShareAnswer> {
+    let mut transaction = agent.vault.begin().await?;
+    if let Some(event) = event {
+        let event = spool::append(&mut transaction, &agent.vault, agent.moment()?, event).await?;
+        answer.reported = answer::shown(&event);
+        entry.reported.clone_from(&answer.reported);
+    }
     record::write(agent, &mut transaction, &entry).await?;
     if let Some(id) = offline.claim()
         && answer.outcome != Outcome::Kept

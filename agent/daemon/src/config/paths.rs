@@ -5,6 +5,7 @@
 //! A/agent.toml             optional behaviour
 //! A/agent.sock             the local API
 //! A/state.db               everything that changes, encrypted per record
+//! A/emergency              counts blocks while nothing else can be written
 //! A/keys/                  0700: ca.pem, device.key, tls.pem, tls-next.pem, leaf.key, state.key, expiry/
 //! A/policy/                the bundle that decides, and the one before, by their versions
 //! A/outbox/                drop folders, one per audience
@@ -44,6 +45,11 @@ impl Paths {
 
     pub(crate) fn state(&self) -> PathBuf {
         self.root.join("state.db")
+    }
+
+    /// Room that is taken already, for a full disk (S5).
+    pub(crate) fn emergency(&self) -> PathBuf {
+        self.root.join("emergency")
     }
 
     pub(crate) fn lock(&self) -> PathBuf {

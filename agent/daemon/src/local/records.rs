@@ -70,6 +70,8 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
         .iter()
         .filter(|audience| audience.state == AudienceState::Member)
         .count();
+    // Before the events: what is settled in between is counted twice rather than not at all.
+    let unrecorded = agent.emergency.lock().await.count();
     let link = agent.link();
     let follower = agent.directory.read().await;
     let own = follower
@@ -100,7 +102,8 @@ async fn current(agent: &Agent) -> anyhow::Result<StatusAnswer> {
         policy_freshness: freshness::current(agent),
         directory_size: follower.size(),
         audiences: u64::try_from(members)?,
-        spool: u64::try_from(event::count(&mut connection).await?)?,
+        spool: u64::try_from(event::count(&mut connection).await?)?.saturating_add(unrecorded.min(1)),
+        unrecorded,
         events_aside: u64::try_from(event::count_aside(&mut connection).await?)?,
         pending: u64::try_from(pending::count(&mut connection).await?)?,
         alarms: alarms(agent),

@@ -151,6 +151,9 @@ pub(crate) struct ShareAnswer {
     pub readers: Vec<String>,
     pub policy_version: u64,
     pub expires_at_s: Option<u64>,
+    /// The event of this block could not be recorded: it is counted, and reported once there is room (S5).
+    #[serde(default)]
+    pub counted: bool,
 }
 
 /// The clearance that goes with every story to the gateway, in plain words.
@@ -326,6 +329,9 @@ pub(crate) struct StatusAnswer {
     /// Events that are kept and not sent: the gateway does not take them, or they cannot be read (S6, S9).
     #[serde(default)]
     pub events_aside: u64,
+    /// Blocks that could not be recorded, and are counted (S5); they make up one of the events that wait.
+    #[serde(default)]
+    pub unrecorded: u64,
     pub pending: u64,
     /// Every device that the directory log holds for this person, the revoked ones too (K8).
     pub own_devices: Vec<OwnDevice>,

@@ -29,7 +29,12 @@ pub(crate) fn remove(paths: &Paths) -> anyhow::Result<()> {
     if paths.policy().exists() {
         std::fs::remove_dir_all(paths.policy()).context("the policy folder cannot be removed")?;
     }
-    for file in [paths.socket(), paths.lock(), paths.enrollment()] {
+    for file in [
+        paths.socket(),
+        paths.lock(),
+        paths.emergency(),
+        paths.enrollment(),
+    ] {
         remove_file(&file)?;
     }
     File::open(paths.root())?.sync_all()?;
@@ -75,6 +80,7 @@ mod tests {
         files::write_secret(&paths.enrollment(), b"{}").unwrap();
         std::fs::create_dir(paths.outbox()).unwrap();
         std::fs::write(paths.state(), "database").unwrap();
+        files::write_secret(&paths.emergency(), b"count").unwrap();
         remove_file(&folder.path().join("state.db-wal")).unwrap();
         assert!(paths.enrollment().exists());
         remove(&paths).unwrap();

@@ -45,6 +45,8 @@ pub(crate) enum Setting {
     Clock,
     /// Number and digest of the event that was added last (S3), JSON.
     LastEvent,
+    /// Id of the event that last came out of the emergency file (S5).
+    EmergencySettled,
 }
 
 impl Setting {
@@ -68,6 +70,7 @@ impl Setting {
             Self::RejoinDue => "rejoin-due",
             Self::Clock => "clock",
             Self::LastEvent => "last-event",
+            Self::EmergencySettled => "emergency-settled",
         }
     }
 }

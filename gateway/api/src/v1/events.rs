@@ -77,6 +77,19 @@ pub struct Event {
     /// Its link in the chain of what this device reports (S3); none from an agent that keeps no chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<ChainLink>,
+    /// It is the last of several blocks that could not be recorded as they happened (S5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrecorded: Option<Unrecorded>,
+}
+
+/// Blocks that have no event of their own: the device's disk or spool was full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unrecorded {
+    /// How many, beside the one that tells of them.
+    pub others: u64,
+    /// When the first was, device time, Unix seconds.
+    pub from_s: u64,
 }
 
 /// Ties an event to the one before it, so that none can be removed, altered or moved unseen (S3). Taken as the event got
@@ -241,6 +254,7 @@ mod tests {
                 since_boot_ns: 5,
                 wall_s: 7,
             }),
+            unrecorded: Some(Unrecorded { others: 2, from_s: 1 }),
         }
     }
 
@@ -280,7 +294,8 @@ mod tests {
                 "rules",
                 "sealed",
                 "sequence",
-                "size"
+                "size",
+                "unrecorded"
             ]
         );
         let link = value.get("link").and_then(serde_json::Value::as_object).unwrap();
@@ -301,6 +316,7 @@ mod tests {
         };
         let unlinked = Event {
             link: None,
+            unrecorded: None,
             ..event()
         };
         assert!(
@@ -310,7 +326,10 @@ mod tests {
         );
 
         let earlier = serde_json::to_string(&unlinked).unwrap();
-        assert!(!earlier.contains("link"), "{earlier}");
+        assert!(
+            !earlier.contains("link") && !earlier.contains("unrecorded"),
+            "{earlier}"
+        );
         let read: Event = serde_json::from_str(&earlier).unwrap();
         assert_eq!(read.digest().unwrap(), unlinked.digest().unwrap());
     }

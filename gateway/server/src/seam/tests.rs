@@ -126,6 +126,7 @@ pub(super) fn event(number: u8, sequence: u64) -> Event {
         size: SizeBucket::Small,
         sealed: None,
         link: None,
+        unrecorded: None,
     }
 }
 
