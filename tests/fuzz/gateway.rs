@@ -4,15 +4,11 @@ use std::path::Path;
 
 use super::*;
 use crate::config::Config;
+use crate::edits::edited;
 use crate::store::audiences;
 use crate::store::bucket_keys::{BucketKeys as _, FileBucketKeys};
 use crate::store::ledger::subject_keys::FileSubjectKeys;
 use crate::store::objects::{ChunkOpener, ObjectKey};
-
-#[path = "edits.rs"]
-mod edits;
-
-use edits::edited;
 
 /// A group of Alice and Bob as the gateway follows it, and what Alice could upload next.
 struct Uploads {

@@ -13,6 +13,9 @@
 //! A **pin** is a checkpoint with its key in a file that the auditor keeps where the gateway's operator has no say.
 
 pub(crate) mod export;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/auditor.rs"]
+mod fuzz;
 pub(crate) mod manifest;
 pub(crate) mod pin;
 pub(crate) mod verify;

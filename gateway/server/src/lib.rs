@@ -23,6 +23,9 @@ mod config;
 mod demo;
 mod doctor;
 mod domain;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/edits.rs"]
+mod edits;
 mod evidence;
 mod http;
 mod jobs;

@@ -51,7 +51,18 @@ pub(crate) async fn recover(
         return Ok(());
     }
     settle_intents(store, ledger, directory).await?;
-    settle_changes(store, ledger, mark).await
+    // They are carried out one after the other: a crash cuts one short, not more.
+    settle_changes(store, ledger, mark, 1).await
+}
+
+/// After a restore: the database of a backup is older than its ledger and has no stories. What the ledger says beyond it
+/// is said to be undone, and is not looked for again.
+pub(crate) async fn settle_restored(store: &Store, ledger: &Ledger) -> anyhow::Result<()> {
+    settle_changes(store, ledger, store.mark().await?, usize::MAX).await?;
+    let mut write = store.write().await?;
+    crash::mark_held(&mut write, ledger.size()).await?;
+    write.commit().await?;
+    Ok(())
 }
 
 /// Ledger and database must know of each other what was acknowledged.
@@ -144,8 +155,13 @@ async fn settle_intents(store: &Store, ledger: &Ledger, directory: &DirectoryLog
     Ok(())
 }
 
-/// Entries of changes behind the last one that was carried out had no effect.
-async fn settle_changes(store: &Store, ledger: &Ledger, mark: Option<Mark>) -> anyhow::Result<()> {
+/// Entries of changes behind the last one that was carried out had no effect: at most so many.
+async fn settle_changes(
+    store: &Store,
+    ledger: &Ledger,
+    mark: Option<Mark>,
+    most: usize,
+) -> anyhow::Result<()> {
     let size = ledger.size();
     let first = mark.map_or(size, |mark| mark.done_from);
     let (mut changes, mut told) = (Vec::new(), BTreeSet::new());
@@ -164,9 +180,8 @@ async fn settle_changes(store: &Store, ledger: &Ledger, mark: Option<Mark>) -> a
         next = end;
     }
     changes.retain(|entry| !told.contains(entry));
-    // They are carried out one after the other: a crash cuts one short, not more.
     ensure!(
-        changes.len() <= 1,
+        changes.len() <= most,
         "{OLDER}: it has not carried out {} changes that were recorded; {PUT_BACK}",
         changes.len()
     );

@@ -21,6 +21,7 @@ use super::fault::Fault;
 use super::gateway::Gateway;
 use super::policy::PolicyInForce;
 use super::record::Kind;
+use super::recovery;
 use crate::config::files;
 use crate::config::layout::Layout;
 
@@ -152,6 +153,7 @@ pub(crate) async fn confirm(gateway: &Gateway) -> Result<(), Fault> {
             .hold(restored.sentence(gateway.directory.vkey(), size)?);
         return Err(fault);
     }
+    recovery::settle_restored(&gateway.store, &gateway.ledger).await?;
     files::remove(&gateway.layout.restored())?;
     if let Err(error) = gateway.reload_policy().await {
         tracing::error!(

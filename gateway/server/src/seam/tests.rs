@@ -14,15 +14,17 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::admin::{self, Command};
+use crate::config::layout::Layout;
 use crate::domain::enrollment::{self, Answer};
 use crate::domain::events;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
 use crate::domain::record::Kind;
+use crate::domain::restored::{self, Restored};
 use crate::jobs;
 use crate::limits;
 use crate::relay::Takeback;
-use crate::relay::tests::{World, device, group, person};
+use crate::relay::tests::{START_S, World, copy_folder, device, group, person};
 use crate::status;
 use crate::store::audiences::LogBody;
 use crate::store::ledger::BreakAt;
@@ -781,4 +783,43 @@ async fn clock_that_jumps_a_year_shreds_nothing() {
             );
         }
     }
+}
+
+/// K12, L4: a database that is older than its ledger is refused, for what was acknowledged since would be lost without a
+/// word; after a restore that is known, and the ledger says what did not happen.
+#[tokio::test]
+async fn database_older_than_its_ledger_is_refused_unless_it_was_restored() {
+    let world = World::new().await;
+    world.gateway.store.truncate_wal().await.unwrap();
+    let early = std::fs::read(world.layout.database()).unwrap();
+    world.gateway.relay.submit(world.submission(1, 0)).await.unwrap();
+    for epoch in 0..2 {
+        let change = world.change(Some(epoch), epoch + 1, Some(commit()));
+        world.gateway.relay.change(change).await.unwrap();
+    }
+    let older = || {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("gateway");
+        copy_folder(world.layout.root(), &root);
+        let layout = Layout::new(root);
+        std::fs::write(layout.database(), &early).unwrap();
+        std::fs::remove_file(layout.root().join("gateway.db-wal")).unwrap();
+        (folder, layout)
+    };
+    let refusal = World::open(older().0, START_S).await.err().unwrap();
+    let refusal = format!("{refusal:#}");
+    assert!(
+        refusal.contains("older than the ledger") && refusal.contains("restore"),
+        "{refusal}"
+    );
+
+    let (folder, layout) = older();
+    Restored::default().write(&layout).unwrap();
+    let restored = World::open(folder, START_S).await.unwrap();
+    restored::confirm(&restored.gateway).await.unwrap();
+    assert_eq!(restored.entries(Kind::NoEffect).await.len(), 2);
+    let again = restored.crash().await;
+    again.check().await;
+    assert_eq!(again.entries(Kind::NoEffect).await.len(), 2);
+    again.gateway.relay.submit(again.submission(2, 0)).await.unwrap();
 }
