@@ -318,11 +318,36 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show_logs();
+        }
         for (_, agent) in std::mem::take(&mut self.agents) {
             agent.stop();
         }
         if let Some(gateway) = self.gateway.take() {
             gateway.stop();
+        }
+    }
+}
+
+/// Lines of each log that a failed test shows.
+const SHOWN_LINES: usize = 40;
+
+impl World {
+    /// The ends of all logs, for whoever looks for the cause of a failure.
+    fn show_logs(&self) {
+        let files = std::fs::read_dir(self.folder.path())
+            .into_iter()
+            .flatten()
+            .flatten();
+        let logs = files
+            .map(|file| file.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "log"));
+        for log in logs {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let end = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+            println!("--- {}\n{}", log.display(), end.join("\n"));
         }
     }
 }
