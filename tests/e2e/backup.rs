@@ -370,7 +370,7 @@ fn restored_gateway_does_not_fork_what_agents_have_followed() {
     world.gateway(["policy", "publish", &older]).ended_with(1);
     world.gateway(["policy", "publish", &second]).succeeded();
     restart_agents(&mut world);
-    let after = world.share("Alice", "team", "under the second policy");
+    let after = world.share_at_last("Alice", "team", "under the second policy");
     assert_eq!(world.received("Bob", &after)["text"], "under the second policy");
 }
 

@@ -258,6 +258,19 @@ impl World {
         answer.json()["story"].as_str().unwrap().to_owned()
     }
 
+    /// As [`Self::share`], where the agent may still be on its way back to the gateway: a draft that is kept meanwhile is
+    /// waited for.
+    pub(crate) fn share_at_last(&self, name: &str, audience: &str, text: &str) -> String {
+        let answer = self.agent(name, ["share", "--audience", audience, "--text", text]);
+        if answer.code != KEPT {
+            return answer.succeeded().json()["story"].as_str().unwrap().to_owned();
+        }
+        let kept = answer.json()["kept"].as_str().unwrap().to_owned();
+        let wait = ["pending", "--wait", &kept, "--timeout", PATIENCE];
+        let waited = self.agent(name, wait).succeeded().json();
+        waited["drafts"][0]["story"].as_str().unwrap().to_owned()
+    }
+
     /// The story in somebody's feed, once it is there.
     pub(crate) fn received(&self, name: &str, story: &str) -> Value {
         let feed = self

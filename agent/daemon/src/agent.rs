@@ -64,6 +64,8 @@ pub(crate) struct Agent {
     pub compliance: CompliancePublicKey,
     /// Ends the pause after a failure: something changed that lets the gateway be tried again.
     pub hurry: Notify,
+    /// A draft was kept: if the gateway is within reach, it is tried again soon.
+    pub kept: Notify,
     /// Audiences in which the gateway asked this device to renew its keys (M9).
     pub asked_renewals: Mutex<BTreeSet<AudienceId>>,
     /// Hurries the upload of events.
@@ -171,6 +173,7 @@ impl Agent {
             people,
             compliance,
             hurry: Notify::new(),
+            kept: Notify::new(),
             asked_renewals: Mutex::default(),
             events_wait: Notify::new(),
             link: watch::Sender::new(Link::Starting),

@@ -195,10 +195,22 @@ async fn catch_up_behind(agent: &Agent) -> anyhow::Result<()> {
 /// Sends what waits, then the long poll, until it fails.
 async fn poll(agent: &Agent) -> anyhow::Result<()> {
     foreign::settle(agent).await?;
-    pending::send_waiting(agent).await?;
+    let mut unsent = pending::send_waiting(agent).await?;
     let mut refreshed = Instant::now();
     loop {
-        let response = sync::wait(agent, poll_wait_s(agent)).await?;
+        let wait_s = if unsent {
+            limits::UNSENT_POLL_S
+        } else {
+            poll_wait_s(agent)
+        };
+        let response = tokio::select! {
+            response = sync::wait(agent, wait_s) => response?,
+            () = agent.kept.notified() => {
+                tokio::time::sleep(limits::BACKOFF_FIRST).await;
+                unsent = pending::send_waiting(agent).await?;
+                continue;
+            }
+        };
         agent.clock.saw_gateway(response.now_s);
         let offered = response.policy_version;
         let policy_is_newer = offered > agent.policy.asked_version();
@@ -228,7 +240,7 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
             refreshed = Instant::now();
         }
         foreign::settle(agent).await?;
-        pending::send_waiting(agent).await?;
+        unsent = pending::send_waiting(agent).await?;
     }
 }
 

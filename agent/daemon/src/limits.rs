@@ -79,6 +79,8 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the gateway may hold a long poll (seconds, B9): below the idle limits of proxies.
 pub(crate) const LONG_POLL_S: u32 = 55;
+/// The same while drafts wait that a gateway within reach did not take yet.
+pub(crate) const UNSENT_POLL_S: u32 = 5;
 /// By how much a poll may be shorter, so that a fleet does not come back at once after a restart of the gateway (B9).
 pub(crate) const LONG_POLL_JITTER_S: u32 = 10;
 /// Crashes after which an agent returns to the bundle before (B7).

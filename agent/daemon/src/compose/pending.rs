@@ -55,6 +55,7 @@ pub(crate) async fn keep(agent: &Agent, at_s: u64, draft: Draft<'_>) -> anyhow::
     transaction.commit().await?;
     tracing::info!(id = hex::encode(id), "draft kept for later");
     agent.changed();
+    agent.kept.notify_one();
     Ok(())
 }
 
@@ -108,11 +109,13 @@ pub(crate) async fn recover(vault: &Vault, now_s: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Decides again and sends what waits; stops at the first sign that the gateway is gone again.
+/// Decides again and sends what waits; stops at the first sign that the gateway is gone again. Whether something waits
+/// on for the gateway.
 ///
 /// # Errors
 /// The gateway's, or the store's; what waits stays.
-pub(crate) async fn send_waiting(agent: &Agent) -> anyhow::Result<()> {
+pub(crate) async fn send_waiting(agent: &Agent) -> anyhow::Result<bool> {
+    let mut waits_on = false;
     let waiting = {
         let mut connection = agent.vault.connection().await?;
         pending::waiting(&mut connection, &agent.vault.cipher).await?
@@ -124,9 +127,9 @@ pub(crate) async fn send_waiting(agent: &Agent) -> anyhow::Result<()> {
         }
         match arrived(agent, row.sealed).await? {
             Arrival::Accepted(cti) => settle(agent, row.id, PendingState::Sent, Some(cti)).await?,
-            Arrival::Unclear => {}
+            Arrival::Unclear => waits_on = true,
             Arrival::Nothing => match share::share_kept(agent, row.id, &row.value).await {
-                Ok(answer) if answer.outcome == Outcome::Kept => return Ok(()),
+                Ok(answer) if answer.outcome == Outcome::Kept => return Ok(true),
                 Ok(answer) => decided(agent, row.id, &answer).await?,
                 // The draft stays: what failed here says nothing about it.
                 Err(error) => {
@@ -139,7 +142,7 @@ pub(crate) async fn send_waiting(agent: &Agent) -> anyhow::Result<()> {
             },
         }
     }
-    Ok(())
+    Ok(waits_on)
 }
 
 /// Shares a held draft, with the answers that its rules ask for.
