@@ -5,6 +5,7 @@ pub(crate) mod authority;
 pub(crate) mod clearance;
 pub(crate) mod device_lists;
 pub(crate) mod enrollment;
+pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod fault;
 pub(crate) mod gateway;

@@ -126,3 +126,5 @@ pub(crate) const AUTHORITY_DAYS_MIN: u64 = 180;
 pub(crate) const POLICY_DAYS_MIN: u64 = 3;
 /// A Unix socket's path, bytes (sun_path with its end).
 pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// JSON of a record that is owed to the ledger: an entry has 65,535 B (K27), header and tag included.
+pub(crate) const RECORD_BYTES_MAX: usize = 60 * 1024;

@@ -76,7 +76,7 @@ async fn live() -> HttpResponse {
 }
 
 async fn ready(gateway: Data<Arc<Gateway>>) -> HttpResponse {
-    match trouble(&gateway).await {
+    match stopping(&gateway).await {
         None => HttpResponse::Ok().body("ready"),
         Some(trouble) => HttpResponse::ServiceUnavailable().body(trouble.what),
     }
@@ -97,26 +97,27 @@ async fn page(gateway: Data<Arc<Gateway>>) -> HttpResponse {
         .body(body.into_string())
 }
 
-/// The worst thing first, and only that.
-pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
-    let trouble = |what: &str, mend: &str| {
-        Some(Trouble {
-            what: what.to_owned(),
-            mend: mend.to_owned(),
-        })
-    };
+fn found(what: &str, mend: &str) -> Option<Trouble> {
+    Some(Trouble {
+        what: what.to_owned(),
+        mend: mend.to_owned(),
+    })
+}
+
+/// What keeps the gateway from its work for everybody, the worst first; readiness is that there is none.
+async fn stopping(gateway: &Gateway) -> Option<Trouble> {
     if let Some(what) = gateway.health.stopped() {
-        return trouble(
+        return found(
             &what,
             "Look at the disk (space, errors) and at the log, then restart: recovery settles what was in flight.",
         );
     }
     if let Some(why) = gateway.health.held() {
         let (what, mend) = why.split_once(". ").unwrap_or((&why, ""));
-        return trouble(what, mend);
+        return found(what, mend);
     }
     if let Some(free_bytes) = gateway.health.low_space() {
-        return trouble(
+        return found(
             "the disk is nearly full: nothing new is accepted, what is there is delivered and shredded",
             &format!(
                 "Make room on the disk of the data folder: {} MiB are left, {} MiB are needed. The gateway goes on by itself.",
@@ -126,10 +127,25 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
         );
     }
     if gateway.clock.is_unsettled() {
-        return trouble(
+        return found(
             "the clock has jumped: nothing is accepted or shredded",
             "Set the clock right. If it is right now, confirm it: sealgate clock confirm --dir DIR",
         );
+    }
+    if gateway.store.people().await.is_err() {
+        return found(
+            "the database does not answer",
+            "Look at the disk and at the log, then restart.",
+        );
+    }
+    None
+}
+
+/// The worst thing first, and only that.
+pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
+    let stopping = stopping(gateway).await;
+    if stopping.is_some() {
+        return stopping;
     }
     let is_revoked = |device| {
         gateway
@@ -147,21 +163,15 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
             ),
         });
     }
-    if gateway.store.people().await.is_err() {
-        return trouble(
-            "the database does not answer",
-            "Look at the disk and at the log, then restart.",
-        );
-    }
     let since_s = gateway.clock.now_s().saturating_sub(limits::DELETION_SHOWN_S);
     if gateway.store.is_deletion_wrong(since_s).await.unwrap_or(true) {
-        return trouble(
+        return found(
             "the receipts of deletion do not agree with what is stored",
             "See which: sealgate log search --kind deletion-receipt, and --kind deletion-reconciliation. Keep a copy of the data folder, run sealgate verify, and tell your security team.",
         );
     }
     if gateway.policy.load().current.is_none() {
-        return trouble(
+        return found(
             "no policy is in force: agents seal nothing",
             "Sign and publish one: sealgate policy sign FOLDER --key KEY --version 1 --out F, a second signature, then sealgate policy publish F",
         );
@@ -174,7 +184,7 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
     });
     let rejecting = rejecting.count();
     if rejecting > 0 {
-        return trouble(
+        return found(
             &format!(
                 "{rejecting} devices do not accept version {current} of the policy, and decide by an earlier one"
             ),
@@ -185,7 +195,7 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
         .directory
         .read(|directory| directory.devices().next().is_none())
     {
-        return trouble(
+        return found(
             "no device is enrolled yet",
             "Make a token: sealgate token add --person NAME --out FILE",
         );

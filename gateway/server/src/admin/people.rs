@@ -5,12 +5,13 @@ use policies::terms::{DeviceId, GroupName, PersonId};
 use serde_json::json;
 
 use super::{Reply, lines};
+use crate::domain::erasure;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
 use crate::domain::random;
 use crate::domain::record::{Kind, listed};
 use crate::limits;
-use crate::store::people::Person;
+use crate::store::people::{self, Person};
 
 pub(super) async fn add(
     gateway: &Gateway,
@@ -26,23 +27,16 @@ pub(super) async fn add(
         )));
     }
     let id = PersonId::from_bytes(random::bytes()?);
-    // The record says who by id alone: names live in the directory (K28).
-    gateway
-        .record(
-            Kind::Person,
-            Some(id),
-            json!({ "person": id, "added": true, "groups": groups }),
-        )
-        .await?;
-    if !gateway
-        .store
-        .add_person(id, name, address, groups, gateway.clock.now_s())
-        .await?
-    {
+    let mut write = gateway.store.write().await?;
+    if !people::add(&mut write, id, name, address, groups, gateway.clock.now_s()).await? {
         return Err(Fault::bad_request(
             "somebody of this name is in the directory; add something that tells them apart",
         ));
     }
+    // The record says who by id alone: names live in the directory (K28).
+    let payload = json!({ "person": id, "added": true, "groups": listed(groups) });
+    let record = gateway.entry(Kind::Person, Some(id), payload)?;
+    gateway.record_with(write, vec![record]).await?;
     reload(gateway).await?;
     Ok(Reply::new(json!({ "person": id }), format!("added person {id}")))
 }
@@ -82,18 +76,12 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Reply, Fault> {
 /// Devices first, the person last: what a failure leaves undone can be done by asking again.
 pub(super) async fn revoke(gateway: &Gateway, name: &str) -> Result<Reply, Fault> {
     let person = find(gateway, name).await?;
-    gateway
-        .record(
-            Kind::Person,
-            Some(person.id),
-            json!({ "person": person.id, "revoked": true }),
-        )
-        .await?;
     let mut devices = revoke_devices(gateway, person.id).await?;
-    gateway
-        .store
-        .revoke_person(person.id, gateway.clock.now_s())
-        .await?;
+    let mut write = gateway.store.write().await?;
+    people::revoke(&mut write, person.id, gateway.clock.now_s()).await?;
+    let payload = json!({ "person": person.id, "revoked": true });
+    let record = gateway.entry(Kind::Person, Some(person.id), payload)?;
+    gateway.record_with(write, vec![record]).await?;
     // One may have been enrolled in between.
     devices.extend(revoke_devices(gateway, person.id).await?);
     reload(gateway).await?;
@@ -119,12 +107,7 @@ pub(super) async fn erase(gateway: &Gateway, name: &str) -> Result<Reply, Fault>
         )
     };
     let person = person.ok_or_else(unknown)?.id;
-    let keys = gateway.ledger.keys_of(person);
-    let names: Vec<String> = keys.iter().map(hex::encode).collect();
-    gateway
-        .record(Kind::Shred, None, json!({ "person": person, "keys": names }))
-        .await?;
-    let shredded = gateway.ledger.shred(keys).await?;
+    let shredded = erasure::erase(gateway, person).await?;
     Ok(Reply::new(
         json!({ "person": person, "keys": shredded }),
         format!(
@@ -152,20 +135,17 @@ pub(super) async fn add_group(
     for person in people {
         members.push(find(gateway, person).await?.id);
     }
-    gateway
-        .record(
-            Kind::Group,
-            None,
-            json!({ "group": name, "members": listed(&members), "added": true }),
-        )
-        .await?;
-    let added = gateway.store.add_group(name, gateway.clock.now_s()).await?;
+    let mut write = gateway.store.write().await?;
+    let added = people::add_group(&mut write, name, gateway.clock.now_s()).await?;
     if !added && members.is_empty() {
         return Err(Fault::bad_request("a group of this name exists"));
     }
     for member in &members {
-        gateway.store.join_group(*member, name).await?;
+        people::join_group(&mut write, *member, name).await?;
     }
+    let payload = json!({ "group": name, "members": listed(&members), "added": true });
+    let record = gateway.entry(Kind::Group, None, payload)?;
+    gateway.record_with(write, vec![record]).await?;
     reload(gateway).await?;
     let text = format!("group {} has {} more people", name.as_str(), members.len());
     Ok(Reply::new(json!({ "group": name, "members": members }), text))
@@ -187,12 +167,12 @@ pub(super) async fn list_groups(gateway: &Gateway) -> Result<Reply, Fault> {
 }
 
 pub(super) async fn revoke_group(gateway: &Gateway, name: &GroupName) -> Result<Reply, Fault> {
-    gateway
-        .record(Kind::Group, None, json!({ "group": name, "revoked": true }))
-        .await?;
-    if !gateway.store.remove_group(name).await? {
+    let mut write = gateway.store.write().await?;
+    if !people::remove_group(&mut write, name).await? {
         return Err(Fault::new(ErrorCode::NotFound, "there is no group of this name"));
     }
+    let record = gateway.entry(Kind::Group, None, json!({ "group": name, "revoked": true }))?;
+    gateway.record_with(write, vec![record]).await?;
     reload(gateway).await?;
     Ok(Reply::new(
         json!({ "group": name }),

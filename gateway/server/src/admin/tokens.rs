@@ -14,7 +14,7 @@ use crate::domain::gateway::Gateway;
 use crate::domain::random;
 use crate::domain::record::Kind;
 use crate::limits;
-use crate::store::tokens::Token;
+use crate::store::tokens::{self, Token};
 
 /// What a token is to be.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,8 +65,10 @@ pub(super) async fn add(gateway: &Gateway, new: NewToken) -> Result<Reply, Fault
         "uses": token.uses_max, "bound_to_host": token.host.is_some(), "bound_to_serial": token.serial.is_some(),
         "approval": token.approval, "made": true,
     });
-    gateway.record(Kind::Token, Some(person.id), payload).await?;
-    gateway.store.add_token(&token, now_s).await?;
+    let record = gateway.entry(Kind::Token, Some(person.id), payload)?;
+    let mut write = gateway.store.write().await?;
+    tokens::add(&mut write, &token, now_s).await?;
+    gateway.record_with(write, vec![record]).await?;
     let file = toml::to_string(&enrollment_file(gateway, &secret, &token)).map_err(anyhow::Error::from)?;
     let json = json!({ "token": hex::encode(token.id), "expires_s": expires_s, "file": file });
     let text = format!(
@@ -133,19 +135,16 @@ pub(super) async fn revoke(gateway: &Gateway, id: &str) -> Result<Reply, Fault> 
         .ok()
         .and_then(|id| id.try_into().ok())
         .ok_or_else(|| Fault::bad_request("a token's id has 32 hex digits"))?;
-    gateway
-        .record(
-            Kind::Token,
-            None,
-            json!({ "token": hex::encode(id), "revoked": true }),
-        )
-        .await?;
-    if !gateway.store.revoke_token(&id, gateway.clock.now_s()).await? {
+    let mut write = gateway.store.write().await?;
+    if !tokens::revoke(&mut write, &id, gateway.clock.now_s()).await? {
         return Err(Fault::new(
             ErrorCode::NotFound,
             "there is no live token of this id",
         ));
     }
+    let payload = json!({ "token": hex::encode(id), "revoked": true });
+    let record = gateway.entry(Kind::Token, None, payload)?;
+    gateway.record_with(write, vec![record]).await?;
     Ok(Reply::new(
         json!({ "token": hex::encode(id) }),
         format!("revoked token {}", hex::encode(id)),

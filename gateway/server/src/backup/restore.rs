@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use gateway_ledger::{CheckpointSigner, Entry, verify_log_entries};
 use policies::terms::Digest;
-use serde::Deserialize;
 
 use super::seal::{BackupKey, Part};
 use super::{CONFIG, DATABASE, KEYS, LOGS, MANIFEST, Manifest, SIGNATURE, STATEMENT, copy_file, files_below};
@@ -14,6 +13,7 @@ use crate::config::Config;
 use crate::config::files;
 use crate::config::keys::Keys;
 use crate::config::layout::Layout;
+use crate::domain::erasure;
 use crate::domain::record::Kind;
 use crate::domain::restored::Restored;
 use crate::evidence::manifest::FileDigest;
@@ -114,19 +114,12 @@ fn replay_shreds(layout: &Layout, signer: &CheckpointSigner) -> anyhow::Result<(
         let Payload::Clear(payload) = open_entry(&keys, &bytes)?.1 else {
             continue;
         };
-        let shred: Shred = serde_json::from_slice(&payload).context("a record of erasure cannot be read")?;
-        for name in shred.keys {
-            let id = hex::decode(&name).ok().and_then(|id| id.try_into().ok());
-            keys.shred(&id.with_context(|| format!("`{name}` names no key"))?)?;
+        let payload = serde_json::from_slice(&payload).context("a record of erasure cannot be read")?;
+        for id in erasure::keys(&payload)? {
+            keys.shred(&id)?;
         }
     }
     Ok(())
-}
-
-/// The part of an entry of the kind `shred` that counts here.
-#[derive(Deserialize)]
-struct Shred {
-    keys: Vec<String>,
 }
 
 /// Of the logs, in their order.

@@ -74,13 +74,13 @@ pub(crate) async fn decide(gateway: &Gateway, shown: &str, approve: bool) -> Res
         "fingerprint": shown,
         "approved": approve,
     });
-    gateway
-        .record(Kind::EnrollDecision, Some(enrollment.person), payload)
-        .await?;
-    Ok(gateway
-        .store
-        .decide_enrollment(enrollment.request, approve)
-        .await?)
+    let record = gateway.entry(Kind::EnrollDecision, Some(enrollment.person), payload)?;
+    let mut write = gateway.store.write().await?;
+    if !enrollments::decide(&mut write, enrollment.request, approve).await? {
+        return Ok(false);
+    }
+    gateway.record_with(write, vec![record]).await?;
+    Ok(true)
 }
 
 /// What makes two requests the same one.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use gateway_api::error::ErrorCode;
 use gateway_api::v1::events::{Event, EventKind, Upload};
-use policies::terms::Digest;
+use policies::terms::{Digest, EventId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -45,13 +45,23 @@ pub(crate) async fn record(gateway: &Arc<Gateway>, device: Device, upload: Uploa
         }
         recorded.map_err(|error| gateway.storage_fault(&error))?;
         gateway.seams.reach(Point::EventsRecorded).await;
-        let mut write = gateway.store.write().await?;
-        for id in &ids {
-            events::release(&mut write, *id).await?;
-        }
-        Ok(write.commit().await?)
+        // In the ledger and not known here: only the next start can tell.
+        let released = release(&gateway, &ids).await;
+        released.map_err(|error| {
+            gateway
+                .health
+                .stop("what was reported cannot be settled", &error.into())
+        })
     });
     recording.await.map_err(anyhow::Error::from)?
+}
+
+async fn release(gateway: &Gateway, ids: &[EventId]) -> sqlx::Result<()> {
+    let mut write = gateway.store.write().await?;
+    for id in ids {
+        events::release(&mut write, *id).await?;
+    }
+    write.commit().await
 }
 
 /// First transaction: the events that are new, held, and the entries that they become.
@@ -59,7 +69,7 @@ async fn hold(
     gateway: &Gateway,
     device: &Device,
     upload: Upload,
-) -> Result<(Vec<policies::terms::EventId>, Vec<Record>), Fault> {
+) -> Result<(Vec<EventId>, Vec<Record>), Fault> {
     let (mut ids, mut records) = (Vec::new(), Vec::new());
     let mut write = gateway.store.write().await?;
     let held_from = gateway.ledger.size();

@@ -254,6 +254,16 @@ impl Gateway {
         self.health.check_writable()
     }
 
+    /// Whether the wall clock agrees with the boot clock at this moment, and not only when it was last looked at (K19).
+    pub(crate) async fn is_clock_settled(&self) -> anyhow::Result<bool> {
+        if self.clock.is_unsettled() {
+            return Ok(false);
+        }
+        let now = self.clock.reading()?;
+        let before = self.store.last_reading().await?;
+        Ok(before.is_none_or(|before| !has_jumped(&before, &now)))
+    }
+
     /// Whether an enrollment may be tried (E1).
     pub(crate) fn check_enrollment_rate(&self) -> Result<(), Fault> {
         let minute = self.clock.now_s() / 60;
@@ -367,12 +377,7 @@ impl Gateway {
     pub(crate) async fn record_with(&self, mut write: Write, records: Vec<Record>) -> Result<(), Fault> {
         self.health.check_writable()?;
         for record in &records {
-            let intent = Intent {
-                record: record.clone(),
-                ledger_from: self.ledger.size(),
-                directory_index: None,
-            };
-            crash::intend(&mut write, &intent).await?;
+            crash::intend(&mut write, &self.intent(record)?).await?;
         }
         let (store, ledger) = (self.store.clone(), Arc::clone(&self.ledger));
         let seams = Arc::clone(&self.seams);
@@ -389,6 +394,27 @@ impl Gateway {
         });
         let done = work.await.map_err(anyhow::Error::from)?;
         done.map_err(|error| self.health.stop("what was done cannot be recorded", &error))
+    }
+
+    /// Owes an entry to the ledger from now on, whose doing a start then ends.
+    pub(crate) async fn owe(&self, record: &Record) -> Result<(), Fault> {
+        let mut write = self.store.write().await?;
+        crash::intend(&mut write, &self.intent(record)?).await?;
+        Ok(write.commit().await?)
+    }
+
+    fn intent(&self, record: &Record) -> Result<Intent, Fault> {
+        // What the ledger would refuse must not be owed to it: no start would get past it.
+        if serde_json::to_vec(record).map_err(anyhow::Error::from)?.len() > limits::RECORD_BYTES_MAX {
+            return Err(Fault::bad_request(
+                "this is too much for one entry of the ledger; do it in parts",
+            ));
+        }
+        Ok(Intent {
+            record: record.clone(),
+            ledger_from: self.ledger.size(),
+            directory_index: None,
+        })
     }
 
     pub(crate) fn entry(

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::fault::Fault;
 use super::gateway::{Device, Gateway};
 use super::record::Kind;
+use crate::store::identity;
 
 /// What showed that a device exists twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,13 +91,10 @@ impl Quarantine {
 pub(crate) async fn shut_out(gateway: &Gateway, device: &Device, cause: Cause) -> Result<Fault, Fault> {
     gateway.quarantine.insert(device.id, cause);
     let payload = json!({ "device": device.id, "person": device.person, "cause": cause.as_str() });
-    gateway
-        .record(Kind::DeviceQuarantine, Some(device.person), payload)
-        .await?;
-    gateway
-        .store
-        .quarantine(device.id, cause, gateway.clock.now_s())
-        .await?;
+    let record = gateway.entry(Kind::DeviceQuarantine, Some(device.person), payload)?;
+    let mut write = gateway.store.write().await?;
+    identity::quarantine(&mut write, device.id, cause, gateway.clock.now_s()).await?;
+    gateway.record_with(write, vec![record]).await?;
     gateway.wake.everyone();
     tracing::error!(device = %device.id, cause = cause.as_str(), "device quarantined");
     Ok(fault(cause))
@@ -110,10 +108,10 @@ pub(crate) async fn release(gateway: &Gateway, device: DeviceId) -> Result<bool,
         return Ok(false);
     }
     let payload = json!({ "device": device, "person": logged.person });
-    gateway
-        .record(Kind::DeviceRelease, Some(logged.person), payload)
-        .await?;
-    gateway.store.release(device, gateway.clock.now_s()).await?;
+    let record = gateway.entry(Kind::DeviceRelease, Some(logged.person), payload)?;
+    let mut write = gateway.store.write().await?;
+    identity::release(&mut write, device, gateway.clock.now_s()).await?;
+    gateway.record_with(write, vec![record]).await?;
     gateway.quarantine.remove(device);
     Ok(true)
 }

@@ -6,11 +6,12 @@
 //! | an event that is held | likewise |
 //! | a group's change or a takeback that is in the ledger only | the ledger says that it had no effect: it is asked for again |
 //! | an entry of the directory log that the ledger does not know | the ledger gets it |
-//! | a purge that the ledger does not know | the ledger gets it |
+//! | anything else that was done and is owed to the ledger, as a purge | the ledger gets it |
+//! | an erasure | its keys are destroyed |
 //!
 //! What no crash explains is refused: a ledger that ends before what the database knows of it, and a database without a
-//! story or an event that the ledger says was accepted, or without several changes that it says were made. Either was damaged or put back from a copy, and to go on would lose what was
-//! acknowledged without a word.
+//! story or an event that the ledger says was accepted, or without several changes that it says were made. Either was
+//! damaged or put back from a copy, and to go on would lose what was acknowledged without a word.
 
 use std::collections::BTreeSet;
 
@@ -18,6 +19,7 @@ use anyhow::{Context as _, ensure};
 use policies::terms::EntryId;
 use serde_json::{Value, json};
 
+use super::erasure;
 use super::record::{Kind, Record};
 use crate::config::keys::Keys;
 use crate::relay;
@@ -74,11 +76,12 @@ async fn check_agreement(store: &Store, ledger: &Ledger, mark: Mark, now_s: u64)
          ledger and database from one backup"
     );
     let mut next = mark.held_from;
+    let ended_s = now_s.max(mark.forgotten_s);
     while next < size {
         let end = size.min(next.saturating_add(STEP));
         for entry in ledger.entries(next, end).await? {
             ensure!(
-                is_known(store, &entry, now_s).await?,
+                is_known(store, &entry, ended_s).await?,
                 "{OLDER}: it does not know what entry {} accepted; {PUT_BACK}",
                 entry.index
             );
@@ -92,8 +95,9 @@ const OLDER: &str = "the database is older than the ledger";
 const PUT_BACK: &str =
     "put `gateway.db` and `gateway.db-wal` back as they were, or restore ledger and database from one backup";
 
-/// Whether what an entry accepted is in the database: stories and events are there before their entries.
-async fn is_known(store: &Store, entry: &ReadEntry, now_s: u64) -> anyhow::Result<bool> {
+/// Whether what an entry accepted is in the database: stories and events are there before their entries. Of stories that
+/// ended by `ended_s` nothing is asked.
+async fn is_known(store: &Store, entry: &ReadEntry, ended_s: u64) -> anyhow::Result<bool> {
     let Some(payload) = &entry.payload else {
         return Ok(true);
     };
@@ -102,7 +106,7 @@ async fn is_known(store: &Store, entry: &ReadEntry, now_s: u64) -> anyhow::Resul
     if is(Kind::Relay) {
         let expires_s = payload.get("expires_s").and_then(Value::as_u64);
         return match text("/cti").and_then(|cti| cti.parse().ok()) {
-            Some(cti) if expires_s.is_some_and(|expires_s| expires_s > now_s) => {
+            Some(cti) if expires_s.is_some_and(|expires_s| expires_s > ended_s) => {
                 Ok(store.story(cti).await?.is_some())
             }
             Some(_) | None => Ok(true),
@@ -139,6 +143,7 @@ async fn settle_events(store: &Store, ledger: &Ledger) -> anyhow::Result<()> {
 async fn settle_intents(store: &Store, ledger: &Ledger, directory: &DirectoryLog) -> anyhow::Result<()> {
     for intent in store.intents().await? {
         let entry = intent.record.entry;
+        let erased = (intent.record.kind == Kind::Shred).then(|| intent.record.payload.clone());
         let is_owed = intent
             .directory_index
             .is_none_or(|index| index < directory.size());
@@ -149,6 +154,9 @@ async fn settle_intents(store: &Store, ledger: &Ledger, directory: &DirectoryLog
                 .append(vec![intent.record])
                 .await
                 .context("what the last run did cannot be recorded")?;
+        }
+        if let Some(payload) = erased {
+            ledger.shred(erasure::keys(&payload)?).await?;
         }
         store.settle_intent(entry).await?;
     }

@@ -62,10 +62,10 @@ pub(crate) async fn renew(
                 "generation": generation,
                 "certificate": Digest::of(next.pem.as_deref().unwrap_or_default().as_bytes()),
             });
-            gateway.record(Kind::Renew, Some(device.person), payload).await?;
+            let record = gateway.entry(Kind::Renew, Some(device.person), payload)?;
             let mut write = gateway.store.write().await?;
             identity::add_certificate(&mut write, device.id, &next).await?;
-            write.commit().await?;
+            gateway.record_with(write, vec![record]).await?;
             tracing::info!(device = %device.id, generation, "certificate renewed");
             Ok(RenewResponse {
                 certificate_pem: next.pem.unwrap_or_default(),

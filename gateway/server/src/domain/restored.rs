@@ -146,15 +146,13 @@ pub(crate) async fn confirm(gateway: &Gateway) -> Result<(), Fault> {
         "ledger_size": gateway.ledger.size(),
         "directory_size": size,
     });
-    gateway.health.release();
-    if let Err(fault) = gateway.record(Kind::Restore, None, payload).await {
-        gateway
-            .health
-            .hold(restored.sentence(gateway.directory.vkey(), size)?);
-        return Err(fault);
-    }
+    // All while nothing else is let in: what is settled here must not move.
     recovery::settle_restored(&gateway.store, &gateway.ledger).await?;
+    let record = gateway.entry(Kind::Restore, None, payload)?;
+    let recorded = gateway.ledger.append(vec![record]).await;
+    recorded.map_err(|error| gateway.storage_fault(&error))?;
     files::remove(&gateway.layout.restored())?;
+    gateway.health.release();
     if let Err(error) = gateway.reload_policy().await {
         tracing::error!(
             error = format!("{error:#}"),

@@ -62,7 +62,11 @@ async fn half_day(gateway: &Gateway, end_s: u64) -> Result<Option<Receipt>, Faul
         return Ok(None);
     }
     let from_s = end_s.saturating_sub(RECONCILED_EVERY_S);
-    let (within, around) = recorded(gateway, from_s, end_s).await?;
+    let Recorded {
+        within,
+        around,
+        restored,
+    } = recorded(gateway, from_s, end_s).await?;
     let stored = gateway.store.accepted_entries(from_s, end_s).await?;
     let known = gateway
         .store
@@ -72,29 +76,38 @@ async fn half_day(gateway: &Gateway, end_s: u64) -> Result<Option<Receipt>, Faul
     let unaccounted = within.difference(&known).count() as u64;
     let payload = json!({
         "from_s": from_s, "end_s": end_s, "recorded": within.len(), "stored": stored.len(),
-        "unrecorded": unrecorded, "unaccounted": unaccounted,
+        "unrecorded": unrecorded, "unaccounted": unaccounted, "restored": restored,
     });
+    // The database of a backup is older than its ledger.
+    let unaccounted = if restored { 0 } else { unaccounted };
     let record = gateway.entry(Kind::DeletionReconciliation, None, payload)?;
     Ok(Some((record, unrecorded.saturating_add(unaccounted))))
 }
 
-/// Entries of relayed stories: of the half day, and of it with [`SLACK_S`] around.
-async fn recorded(
-    gateway: &Gateway,
-    from_s: u64,
-    end_s: u64,
-) -> Result<(BTreeSet<EntryId>, BTreeSet<EntryId>), Fault> {
-    let (mut within, mut around) = (BTreeSet::new(), BTreeSet::new());
+/// What the ledger has of a half day.
+#[derive(Default)]
+struct Recorded {
+    /// Entries of relayed stories.
+    within: BTreeSet<EntryId>,
+    /// Those, and others in [`SLACK_S`] around.
+    around: BTreeSet<EntryId>,
+    /// A backup was put back since.
+    restored: bool,
+}
+
+async fn recorded(gateway: &Gateway, from_s: u64, end_s: u64) -> Result<Recorded, Fault> {
+    let mut found = Recorded::default();
     let mut end = gateway.ledger.size();
     while end > 0 {
         let first = end.saturating_sub(STEP);
         let entries = gateway.ledger.entries(first, end).await?;
+        found.restored |= entries.iter().any(|entry| entry.kind == Kind::Restore.as_str());
         for entry in entries.iter().filter(|entry| entry.kind == Kind::Relay.as_str()) {
             if (from_s..end_s).contains(&entry.at_s) {
-                within.insert(entry.entry);
+                found.within.insert(entry.entry);
             }
             if (from_s.saturating_sub(SLACK_S)..end_s.saturating_add(SLACK_S)).contains(&entry.at_s) {
-                around.insert(entry.entry);
+                found.around.insert(entry.entry);
             }
         }
         // The ledger's order is that of time, but for a clock that was set.
@@ -104,7 +117,7 @@ async fn recorded(
         }
         end = first;
     }
-    Ok((within, around))
+    Ok(found)
 }
 
 /// Notes how far the receipts are, and writes them.

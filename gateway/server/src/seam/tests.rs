@@ -9,13 +9,16 @@ use gateway_api::v1::events::{ChainLink, Event, EventKind, SizeBucket, Upload};
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use policies::directory::Directory;
-use policies::terms::{Action, App, AudienceClass, Cti, DeviceId, Digest, EntryId, EventId, PersonId};
+use policies::terms::{
+    Action, App, AudienceClass, Cti, DeviceId, Digest, EntryId, EventId, GroupName, PersonId,
+};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::admin::{self, Command};
 use crate::config::layout::Layout;
 use crate::domain::enrollment::{self, Answer};
+use crate::domain::erasure;
 use crate::domain::events;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
@@ -31,7 +34,7 @@ use crate::store::ledger::BreakAt;
 use crate::store::ledger::verify::verify_folder;
 use crate::store::objects::ChunkSealer;
 use crate::store::stories::StoryState;
-use crate::store::tokens::Token;
+use crate::store::tokens::{self, Token};
 
 pub(super) const DEVICE: Device = Device {
     id: DeviceId::from_bytes([1; 16]),
@@ -158,7 +161,9 @@ pub(super) async fn request(gateway: &Gateway, secret: u8) -> EnrollRequest {
         approval: false,
         revoked_s: None,
     };
-    gateway.store.add_token(&token, now_s).await.unwrap();
+    let mut write = gateway.store.write().await.unwrap();
+    tokens::add(&mut write, &token, now_s).await.unwrap();
+    write.commit().await.unwrap();
     let tls = rcgen::KeyPair::generate().unwrap();
     let csr = rcgen::CertificateParams::default()
         .serialize_request(&tls)
@@ -822,4 +827,88 @@ async fn database_older_than_its_ledger_is_refused_unless_it_was_restored() {
     again.check().await;
     assert_eq!(again.entries(Kind::NoEffect).await.len(), 2);
     again.gateway.relay.submit(again.submission(2, 0)).await.unwrap();
+}
+
+/// K19: a gateway starts by a clock that was set back behind stories that it rightly forgot; it accepts nothing then.
+#[tokio::test]
+async fn clock_that_is_set_back_behind_forgotten_stories_does_not_stop_a_start() {
+    let world = World::new().await;
+    world.gateway.relay.submit(world.submission(1, 0)).await.unwrap();
+    for _ in 0..2 {
+        world.gateway.clock.advance(3 * 86_400);
+        jobs::round(&world.gateway).await;
+    }
+    assert_eq!(world.state(1).await, None);
+    for confirmed in [false, true] {
+        world.gateway.clock.jump_to(START_S);
+        if confirmed {
+            admin::run(&world.gateway, Command::ClockConfirm).await.unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(world.layout.root(), &folder.path().join("gateway"));
+        let again = World::open(folder, START_S).await.unwrap();
+        assert_eq!(again.gateway.clock.is_unsettled(), !confirmed);
+    }
+}
+
+/// K19: a jump is known at the moment at which something depends on it, and not only at the next look.
+#[tokio::test]
+async fn clock_that_jumped_is_known_at_once() {
+    let world = World::new().await;
+    jobs::round(&world.gateway).await;
+    assert!(world.gateway.is_clock_settled().await.unwrap());
+    world.gateway.clock.jump_to(START_S + YEAR_S);
+    assert!(!world.gateway.is_clock_settled().await.unwrap());
+}
+
+/// L4: what was not done is not recorded.
+#[tokio::test]
+async fn acts_that_change_nothing_are_not_recorded() {
+    let world = World::new().await;
+    let add = || Command::PersonAdd {
+        name: "Carol".to_owned(),
+        address: None,
+        groups: Vec::new(),
+    };
+    admin::run(&world.gateway, add()).await.unwrap();
+    admin::run(&world.gateway, add()).await.unwrap_err();
+    let name = GroupName::parse("nosuch").unwrap();
+    admin::run(&world.gateway, Command::GroupRevoke { name })
+        .await
+        .unwrap_err();
+    let id = "00".repeat(16);
+    admin::run(&world.gateway, Command::TokenRevoke { id })
+        .await
+        .unwrap_err();
+    world.check().await;
+    assert_eq!(world.entries(Kind::Person).await.len(), 1);
+    assert!(world.entries(Kind::Group).await.is_empty());
+    assert!(world.entries(Kind::Token).await.is_empty());
+}
+
+/// W1: an erasure that was recorded is carried out, whenever the gateway dies.
+#[tokio::test]
+async fn erasure_survives_death_at_each_step() {
+    for step in [Point::Owed, Point::OwedRecorded] {
+        let world = World::new().await;
+        world.gateway.relay.submit(world.submission(1, 0)).await.unwrap();
+        assert!(!world.gateway.ledger.keys_of(person()).is_empty());
+        let world = world
+            .die_at(step, async move |gateway: Arc<Gateway>| {
+                erasure::erase(&gateway, person()).await
+            })
+            .await;
+        world.check().await;
+        assert!(world.gateway.ledger.keys_of(person()).is_empty(), "{step:?}");
+        assert_eq!(world.entries(Kind::Shred).await.len(), 1, "{step:?}");
+    }
+}
+
+/// L5: what is wrong for some does not take the gateway from everybody: it is told on the page alone.
+#[tokio::test]
+async fn readiness_is_of_what_stops_everybody() {
+    let world = World::new().await;
+    let (ready, page) = status_of(&world).await;
+    assert_eq!(ready, 200);
+    assert!(page.contains("no policy is in force"), "{page}");
 }

@@ -13,6 +13,8 @@ pub(crate) struct Mark {
     pub(crate) held_from: u64,
     /// Entries of changes that come later had no effect.
     pub(crate) done_from: u64,
+    /// Stories that ended by then, Unix seconds, may have been forgotten.
+    pub(crate) forgotten_s: u64,
 }
 
 /// An entry that the ledger must get.
@@ -27,13 +29,14 @@ pub(crate) struct Intent {
 
 impl Store {
     pub(crate) async fn mark(&self) -> sqlx::Result<Option<Mark>> {
-        let row = sqlx::query("SELECT held_from, done_from FROM mark WHERE id = 1")
+        let row = sqlx::query("SELECT held_from, done_from, forgotten_s FROM mark WHERE id = 1")
             .fetch_optional(&self.pool)
             .await?;
         row.map(|row| {
             Ok(Mark {
                 held_from: unsigned(row.try_get("held_from")?),
                 done_from: unsigned(row.try_get("done_from")?),
+                forgotten_s: unsigned(row.try_get("forgotten_s")?),
             })
         })
         .transpose()
@@ -103,4 +106,13 @@ pub(crate) async fn mark_done(write: &mut Write, ledger_size: u64) -> sqlx::Resu
     .execute(&mut **write)
     .await
     .map(drop)
+}
+
+/// Stories are being forgotten that ended by now; a clock that is set back does not make them alive again (K19).
+pub(crate) async fn mark_forgotten(write: &mut Write, now_s: u64) -> sqlx::Result<()> {
+    sqlx::query("UPDATE mark SET forgotten_s = MAX(forgotten_s, $1) WHERE id = 1")
+        .bind(signed(now_s))
+        .execute(&mut **write)
+        .await
+        .map(drop)
 }

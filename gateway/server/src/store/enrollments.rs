@@ -65,18 +65,21 @@ impl Store {
         let rows = sqlx::query(sql).fetch_all(&self.pool).await?;
         rows.iter().map(enrollment).collect()
     }
+}
 
-    /// Decides on one that waits; false when it does not.
-    pub(crate) async fn decide_enrollment(&self, request: Digest, approve: bool) -> sqlx::Result<bool> {
-        let state = if approve { State::Approved } else { State::Denied };
-        let changed =
-            sqlx::query("UPDATE enrollment SET state = $2 WHERE request = $1 AND state = 'waiting'")
-                .bind(request.as_bytes().as_slice())
-                .bind(state.name())
-                .execute(&self.pool)
-                .await?;
-        Ok(changed.rows_affected() > 0)
-    }
+/// Decides on one that waits; false when it does not.
+pub(crate) async fn decide(
+    connection: &mut SqliteConnection,
+    request: Digest,
+    approve: bool,
+) -> sqlx::Result<bool> {
+    let state = if approve { State::Approved } else { State::Denied };
+    let changed = sqlx::query("UPDATE enrollment SET state = $2 WHERE request = $1 AND state = 'waiting'")
+        .bind(request.as_bytes().as_slice())
+        .bind(state.name())
+        .execute(&mut *connection)
+        .await?;
+    Ok(changed.rows_affected() > 0)
 }
 
 /// Notes that the enrollment is over.

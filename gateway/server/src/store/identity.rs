@@ -127,34 +127,6 @@ impl Store {
             .collect()
     }
 
-    pub(crate) async fn quarantine(&self, device: DeviceId, cause: Cause, now_s: u64) -> sqlx::Result<()> {
-        sqlx::query(
-            "INSERT INTO quarantine (device, cause, since_s) VALUES ($1, $2, $3) ON CONFLICT (device) DO UPDATE \
-             SET cause = excluded.cause, since_s = excluded.since_s, released_s = NULL",
-        )
-        .bind(device.as_bytes().as_slice())
-        .bind(cause.as_str())
-        .bind(signed(now_s))
-        .execute(&self.pool)
-        .await
-        .map(drop)
-    }
-
-    /// Ends the quarantine: where the device ran is forgotten, and its next renewal may start from any certificate.
-    pub(crate) async fn release(&self, device: DeviceId, now_s: u64) -> sqlx::Result<()> {
-        let mut write = self.write().await?;
-        sqlx::query("UPDATE quarantine SET released_s = $2 WHERE device = $1")
-            .bind(device.as_bytes().as_slice())
-            .bind(signed(now_s))
-            .execute(&mut *write)
-            .await?;
-        sqlx::query("DELETE FROM device_origin WHERE device = $1")
-            .bind(device.as_bytes().as_slice())
-            .execute(&mut *write)
-            .await?;
-        write.commit().await
-    }
-
     /// Whether the device was released and has not renewed since.
     pub(crate) async fn is_released(&self, device: DeviceId) -> sqlx::Result<bool> {
         let found = sqlx::query_scalar::<_, i64>(
@@ -165,6 +137,43 @@ impl Store {
         .await?;
         Ok(found.is_some())
     }
+}
+
+/// Shuts a device out.
+pub(crate) async fn quarantine(
+    connection: &mut SqliteConnection,
+    device: DeviceId,
+    cause: Cause,
+    now_s: u64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO quarantine (device, cause, since_s) VALUES ($1, $2, $3) ON CONFLICT (device) DO UPDATE \
+         SET cause = excluded.cause, since_s = excluded.since_s, released_s = NULL",
+    )
+    .bind(device.as_bytes().as_slice())
+    .bind(cause.as_str())
+    .bind(signed(now_s))
+    .execute(&mut *connection)
+    .await
+    .map(drop)
+}
+
+/// Ends the quarantine: where the device ran is forgotten, and its next renewal may start from any certificate.
+pub(crate) async fn release(
+    connection: &mut SqliteConnection,
+    device: DeviceId,
+    now_s: u64,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE quarantine SET released_s = $2 WHERE device = $1")
+        .bind(device.as_bytes().as_slice())
+        .bind(signed(now_s))
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("DELETE FROM device_origin WHERE device = $1")
+        .bind(device.as_bytes().as_slice())
+        .execute(&mut *connection)
+        .await?;
+    Ok(())
 }
 
 /// Adds the device's next certificate; those before keep no text, and a release is used up.

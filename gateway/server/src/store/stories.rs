@@ -4,7 +4,7 @@
 use policies::terms::{AudienceId, Cti, DeviceId, Digest, EntryId};
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{Store, Write, bytes, corrupt, inbox, signed, unsigned};
+use super::{Store, Write, bytes, corrupt, crash, inbox, signed, unsigned};
 
 /// Where a story stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,11 +117,16 @@ impl Store {
 
     /// Forgets ids that may be drawn again (C1).
     pub(crate) async fn forget_stories(&self, now_s: u64) -> sqlx::Result<()> {
-        sqlx::query("DELETE FROM story WHERE state IN ('expired', 'revoked') AND forget_s <= $1 AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.cti = story.cti)")
+        let mut write = self.write().await?;
+        let forgotten = sqlx::query("DELETE FROM story WHERE state IN ('expired', 'revoked') AND forget_s <= $1 AND NOT EXISTS (SELECT 1 FROM blob b WHERE b.cti = story.cti)")
             .bind(signed(now_s))
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            .execute(&mut *write)
+            .await?;
+        if forgotten.rows_affected() == 0 {
+            return Ok(());
+        }
+        crash::mark_forgotten(&mut write, now_s).await?;
+        write.commit().await
     }
 }
 

@@ -28,26 +28,6 @@ pub(crate) struct Token {
 const COLUMNS: &str = "id, hash, person, class, expires_s, uses_max, uses, host, serial, approval, revoked_s";
 
 impl Store {
-    pub(crate) async fn add_token(&self, token: &Token, now_s: u64) -> sqlx::Result<()> {
-        sqlx::query(
-            "INSERT INTO token (id, hash, person, class, created_s, expires_s, uses_max, host, serial, approval) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        )
-        .bind(token.id.as_slice())
-        .bind(token.hash.as_bytes().as_slice())
-        .bind(token.person.as_bytes().as_slice())
-        .bind(class_text(token.class))
-        .bind(signed(now_s))
-        .bind(signed(token.expires_s))
-        .bind(signed(token.uses_max))
-        .bind(token.host.map(|digest| digest.as_bytes().to_vec()))
-        .bind(token.serial.map(|digest| digest.as_bytes().to_vec()))
-        .bind(token.approval)
-        .execute(&self.pool)
-        .await
-        .map(drop)
-    }
-
     /// Every token, newest first.
     pub(crate) async fn tokens(&self) -> sqlx::Result<Vec<Token>> {
         let sql = sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM token ORDER BY created_s DESC, id"));
@@ -64,18 +44,43 @@ impl Store {
             .await?;
         row.as_ref().map(token).transpose()
     }
+}
 
-    /// Revokes a token that has uses left; false when there is none of this id.
-    pub(crate) async fn revoke_token(&self, id: &[u8; 16], now_s: u64) -> sqlx::Result<bool> {
-        let revoked = sqlx::query_scalar::<_, i64>(
-            "UPDATE token SET revoked_s = $2 WHERE id = $1 AND uses < uses_max AND revoked_s IS NULL RETURNING 1",
-        )
-        .bind(id.as_slice())
-        .bind(signed(now_s))
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(revoked.is_some())
-    }
+/// Adds a token.
+pub(crate) async fn add(connection: &mut SqliteConnection, token: &Token, now_s: u64) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO token (id, hash, person, class, created_s, expires_s, uses_max, host, serial, approval) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(token.id.as_slice())
+    .bind(token.hash.as_bytes().as_slice())
+    .bind(token.person.as_bytes().as_slice())
+    .bind(class_text(token.class))
+    .bind(signed(now_s))
+    .bind(signed(token.expires_s))
+    .bind(signed(token.uses_max))
+    .bind(token.host.map(|digest| digest.as_bytes().to_vec()))
+    .bind(token.serial.map(|digest| digest.as_bytes().to_vec()))
+    .bind(token.approval)
+    .execute(&mut *connection)
+    .await
+    .map(drop)
+}
+
+/// Revokes a token that has uses left; false when there is none of this id.
+pub(crate) async fn revoke(
+    connection: &mut SqliteConnection,
+    id: &[u8; 16],
+    now_s: u64,
+) -> sqlx::Result<bool> {
+    let revoked = sqlx::query_scalar::<_, i64>(
+        "UPDATE token SET revoked_s = $2 WHERE id = $1 AND uses < uses_max AND revoked_s IS NULL RETURNING 1",
+    )
+    .bind(id.as_slice())
+    .bind(signed(now_s))
+    .fetch_optional(&mut *connection)
+    .await?;
+    Ok(revoked.is_some())
 }
 
 /// Spends one use of a token, if it is live: of two that come at once for the last use, one gets it.

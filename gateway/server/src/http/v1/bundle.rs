@@ -49,12 +49,12 @@ pub(super) async fn bundle(
         device::check_admitted(&gateway, &device)?;
         let current = gateway.policy.load().current.clone();
         if let Some(bundle) = current.as_ref().filter(|bundle| etag(bundle) != known) {
-            return answer(&gateway, bundle, HttpResponse::Ok());
+            return answer(&gateway, bundle, HttpResponse::Ok()).await;
         }
         let over = gateway.relay.is_closed() || tokio::time::timeout_at(deadline, rung).await.is_err();
         device::check_admitted(&gateway, &device)?;
         match current {
-            Some(bundle) if over => return answer(&gateway, &bundle, HttpResponse::NotModified()),
+            Some(bundle) if over => return answer(&gateway, &bundle, HttpResponse::NotModified()).await,
             None if over => return Err(Fault::not_found().into()),
             Some(_) | None => {}
         }
@@ -65,21 +65,24 @@ fn etag(bundle: &ActiveBundle) -> String {
     format!("\"{}\"", bundle.digest)
 }
 
-fn answer(
+async fn answer(
     gateway: &Gateway,
     bundle: &ActiveBundle,
     mut response: actix_web::HttpResponseBuilder,
 ) -> ApiResult {
-    let at_s = gateway.clock.now_s();
-    let timestamp = Timestamp {
-        bundle: bundle.digest,
-        at_s,
-        expires_s: at_s.saturating_add(gateway.config.policy.timestamp_lifetime_s),
-    };
-    let timestamp = timestamp.sign(&gateway.keys.timestamp);
+    // Agents keep a signed time for good (B5): a clock that jumped signs none (K19).
+    if gateway.is_clock_settled().await.map_err(Fault::from)? {
+        let at_s = gateway.clock.now_s();
+        let timestamp = Timestamp {
+            bundle: bundle.digest,
+            at_s,
+            expires_s: at_s.saturating_add(gateway.config.policy.timestamp_lifetime_s),
+        };
+        let timestamp = timestamp.sign(&gateway.keys.timestamp);
+        response.insert_header((TIMESTAMP_HEADER, Bytes(timestamp).to_text()));
+    }
     response
         .insert_header((header::ETAG, etag(bundle)))
-        .insert_header((TIMESTAMP_HEADER, Bytes(timestamp).to_text()))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::CONTENT_TYPE, "application/cbor"));
     let response = response.finish();

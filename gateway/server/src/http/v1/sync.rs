@@ -215,9 +215,13 @@ async fn open_story(gateway: &Gateway, cti: Cti) -> Result<Option<Opened>, Fault
         return Ok(None);
     };
     let bucket = gateway.bucket_keys.existing(story.expires_s)?;
-    let Some(bucket) = bucket.filter(|_| story.expires_s > gateway.clock.now_s()) else {
+    let Some(bucket) = bucket else {
         return Ok(None);
     };
+    // A clock that jumped ends nothing: the reader's cursor would pass what its own clock still shows (K19).
+    if story.expires_s <= gateway.clock.now_s() && gateway.is_clock_settled().await? {
+        return Ok(None);
+    }
     let key = ObjectKey::unwrap(&bucket, cti.as_bytes(), &stored.wrapped_key).map_err(anyhow::Error::from)?;
     let envelope = key
         .open(Part::Envelope, &stored.envelope)
@@ -230,4 +234,35 @@ async fn open_story(gateway: &Gateway, cti: Cti) -> Result<Option<Opened>, Fault
         envelope,
         clearance,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::gateway;
+    use crate::relay::tests::{START_S, World, device, group, person};
+
+    /// K19: what a reader's cursor passes was delivered, also while the clock is ahead.
+    #[tokio::test]
+    async fn clock_that_jumped_withholds_no_story() {
+        let world = World::new().await;
+        world.gateway.relay.submit(world.submission(1, 0)).await.unwrap();
+        crate::jobs::round(&world.gateway).await;
+        world.gateway.clock.jump_to(START_S + 365 * 86_400);
+        let asks = gateway::Device {
+            id: device(),
+            person: person(),
+        };
+        let request = serde_json::from_value(serde_json::json!({
+            "inbox": 0, "groups": {}, "policy_version": 0, "directory_size": 0, "wait_s": 0,
+        }));
+        let answer = collect(&world.gateway, &asks, &request.unwrap()).await.unwrap();
+        let items = answer.groups.get(&group()).unwrap();
+        assert!(
+            items
+                .iter()
+                .any(|item| matches!(item.body, GroupBody::Story { .. })),
+            "{items:?}"
+        );
+    }
 }
