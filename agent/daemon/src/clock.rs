@@ -15,6 +15,7 @@ use gateway_api::v1::events::boot_digest;
 use policies::clock::{JUMP_S, Reading, has_jumped};
 use policies::terms::{DeviceId, Digest};
 
+use crate::limits::SIGNED_AHEAD_S_MAX;
 use crate::vault::Vault;
 use crate::vault::setting::{self, Setting};
 
@@ -86,13 +87,21 @@ impl Clock {
         self.floor_s.load(Ordering::Relaxed).saturating_sub(self.wall_s())
     }
 
+    /// Whether a time that the gateway signed is too far ahead of the wall clock to be kept.
+    pub(crate) fn is_far_ahead(&self, at_s: u64) -> bool {
+        at_s > self.wall_s().saturating_add(SIGNED_AHEAD_S_MAX)
+    }
+
     /// Whether anything may be destroyed by this clock: it did not jump since it was last held against the boot clock,
-    /// over restarts too, or a signed time has agreed with it since (K19).
+    /// over restarts too, or a signed time has agreed with it since; and no signed time is ahead of it (K19).
     ///
     /// # Errors
     /// The store's, or the boot clock cannot be read.
     pub(crate) async fn is_settled(&self, vault: &Vault) -> anyhow::Result<bool> {
         let now = self.reading()?;
+        if self.behind_s() > JUMP_S && !self.has_agreed(&now) {
+            return Ok(false);
+        }
         let mut connection = vault.connection().await?;
         let before = setting::read(&mut connection, &vault.cipher, Setting::Clock).await?;
         let before: Option<Reading> = before
@@ -129,7 +138,8 @@ impl Clock {
         agreed.as_ref().is_some_and(|agreed| !has_jumped(agreed, now))
     }
 
-    fn wall_s(&self) -> u64 {
+    /// The wall clock alone: what is destroyed, is destroyed by it, once it is settled.
+    pub(crate) fn wall_s(&self) -> u64 {
         match &self.source {
             Source::System => wall_s(),
             #[cfg(test)]
@@ -265,6 +275,24 @@ mod tests {
             restarted.saw_signed(jumped_s + 2);
             assert!(restarted.is_settled(&vault).await.unwrap(), "forward {forward}");
         }
+    }
+
+    /// K19, B5: a gateway whose clock is ahead makes a device destroy nothing, and its time is not kept.
+    #[tokio::test]
+    async fn a_signed_time_that_is_ahead_destroys_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(&Paths::new(folder.path())).await.unwrap();
+        let clock = Clock::manual();
+        assert!(clock.is_settled(&vault).await.unwrap());
+        assert!(clock.is_far_ahead(START_S + YEAR_S));
+        assert!(!clock.is_far_ahead(START_S + 120));
+        clock.saw_signed(START_S + 120);
+        assert!(!clock.is_settled(&vault).await.unwrap());
+        clock.set(|reading| {
+            reading.wall_s += 100;
+            reading.boot_s += 100;
+        });
+        assert!(clock.is_settled(&vault).await.unwrap());
     }
 
     /// K19: a clock that is right again needs nobody.

@@ -320,6 +320,8 @@ async fn forget(agent: Arc<Agent>) {
             if stories::may_forget(&agent).await? {
                 stories::forget_expired(&agent).await?;
                 forget_old(&agent).await?;
+            } else {
+                tokio::time::sleep(limits::UNSETTLED_PAUSE).await;
             }
             anyhow::Ok(())
         };
@@ -336,14 +338,15 @@ async fn forget(agent: Arc<Agent>) {
 
 async fn until_next_expiry(agent: &Agent) -> anyhow::Result<Duration> {
     let mut connection = agent.vault.connection().await?;
+    let until =
+        |at_s: Option<u64>, now_s| at_s.map(|at_s: u64| Duration::from_secs(at_s.saturating_sub(now_s)));
+    let wall_s = agent.clock.wall_s();
     let next = [
-        story::next_expiry(&mut connection).await?,
-        foreign_story::next_expiry(&mut connection).await?,
-        policy::freshness::next_change_s(agent),
+        until(story::next_expiry(&mut connection).await?, wall_s),
+        until(foreign_story::next_expiry(&mut connection).await?, wall_s),
+        until(policy::freshness::next_change_s(agent), agent.now_s()),
     ];
-    Ok(next.into_iter().flatten().min().map_or(FORGET_PAUSE_MAX, |at_s| {
-        Duration::from_secs(at_s.saturating_sub(agent.now_s()))
-    }))
+    Ok(next.into_iter().flatten().min().unwrap_or(FORGET_PAUSE_MAX))
 }
 
 /// Journal, decided drafts, outbox records and closed stories end after a month (K26).

@@ -43,6 +43,13 @@ pub(crate) const FRAME_HEADER_BYTES_MAX: usize = 64 * 1024;
 
 /// Lifetime of a story when none is asked for (seconds): one day.
 pub(crate) const STORY_TTL_S: u32 = 86_400;
+/// How long a gateway knows a story at least after it has ended (seconds, K13).
+pub(crate) const STORY_KNOWN_S: u64 = 86_400;
+/// Between two looks at clocks that do not agree.
+pub(crate) const UNSETTLED_PAUSE: Duration = Duration::from_secs(5);
+/// How far ahead of the wall clock a time may be that the gateway signs (seconds): more is a wrong clock, here or there,
+/// and is not kept (K19).
+pub(crate) const SIGNED_AHEAD_S_MAX: u64 = 3_600;
 /// Width of the expiry buckets of the local store (seconds, D4): the key goes with the story.
 pub(crate) const LOCAL_BUCKET_S: u64 = 1;
 

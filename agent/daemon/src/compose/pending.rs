@@ -1,7 +1,6 @@
 //! Drafts that wait for the gateway: decided again on reconnect under the policy of then, and only
 //! then sent. A draft that is blocked by then never leaves.
 
-use gateway_api::error::ErrorCode;
 use gateway_api::v1::stories::Accepted;
 use policies::terms::{AudienceId, Cti};
 
@@ -128,6 +127,7 @@ pub(crate) async fn send_waiting(agent: &Agent) -> anyhow::Result<bool> {
         match arrived(agent, row.sealed).await? {
             Arrival::Accepted(cti) => settle(agent, row.id, PendingState::Sent, Some(cti)).await?,
             Arrival::Unclear => waits_on = true,
+            Arrival::Forgotten => {}
             Arrival::Nothing => match share::share_kept(agent, row.id, &row.value).await {
                 Ok(answer) if answer.outcome == Outcome::Kept => return Ok(true),
                 Ok(answer) => decided(agent, row.id, &answer).await?,
@@ -266,7 +266,12 @@ enum Arrival {
     Nothing,
     /// The gateway says so and does not prove it: an alarm tells, and it is asked again.
     Unclear,
+    /// Nobody knows any more: the draft is held for its author.
+    Forgotten,
 }
+
+const FORGOTTEN: &str = "a draft was sealed long ago, and the gateway does not know any more whether it was sent: it is \
+                         held; `sealgate-agent pending --resume ID` shares it again";
 
 /// Settles what was sealed for this audience and not answered, oldest first. Its caller has the audience's turn.
 ///
@@ -306,6 +311,13 @@ async fn arrived_in_turn(agent: &Agent, cti: Cti) -> anyhow::Result<Arrival> {
         (None, None) => None,
     };
     let Some(accepted) = accepted else {
+        if known.may_be_forgotten(agent.now_s()) {
+            record::finish(agent, cti, Ending::Forgotten).await?;
+            agent
+                .notice(&mut *agent.vault.connection().await?, FORGOTTEN)
+                .await?;
+            return Ok(Arrival::Forgotten);
+        }
         let mut connection = agent.vault.connection().await?;
         outgoing::remove(&mut connection, cti).await?;
         return Ok(Arrival::Nothing);
@@ -328,7 +340,7 @@ async fn post_again(
     let posted = send::post_sealed(agent, known.audience, &bytes.envelope, &bytes.clearance);
     match posted.await {
         Ok(accepted) => Ok(Some(accepted)),
-        Err(CallError::Refused(problem)) if problem.code != ErrorCode::StateBehind => Ok(None),
+        Err(error) if matches!(error, CallError::Refused(_)) && !error.is_temporary() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 
 use super::answer;
 use crate::agent::Agent;
+use crate::limits::{STORY_KNOWN_S, STORY_TTL_S};
 use crate::local::frame;
 use crate::local::wire::{ActivityEntry, OutboxState, Outcome};
 use crate::spool;
@@ -36,6 +37,18 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Whether the gateway may have forgotten the story at this time, Unix seconds: it keeps the ids of stories for a day
+    /// after these have ended (K13).
+    pub(crate) fn may_be_forgotten(&self, now_s: u64) -> bool {
+        let lifetime_s = self
+            .entry
+            .clearance
+            .as_ref()
+            .map_or(STORY_TTL_S, |clearance| clearance.lifetime_s);
+        let known_s = u64::from(lifetime_s).saturating_add(STORY_KNOWN_S);
+        now_s >= self.entry.at_s.saturating_add(known_s)
+    }
+
     /// Whether an acceptance is of this story.
     pub(crate) fn is_of(&self, cti: Cti, acceptance: &Acceptance) -> bool {
         acceptance.cti == cti
@@ -53,6 +66,8 @@ pub(crate) enum Ending {
         expires_s: u64,
     },
     Refused,
+    /// The gateway has forgotten whether it had accepted it, and does not take it now.
+    Forgotten,
 }
 
 /// What was sealed, as it is posted: the same bytes may be posted again, and count once (K13).
@@ -196,6 +211,11 @@ pub(crate) async fn finish(agent: &Agent, cti: Cti, ending: Ending) -> anyhow::R
             entry.outcome = Outcome::Refused;
             EventKind::Refused
         }
+        Ending::Forgotten => {
+            pending::hold_of(&mut transaction, cti).await?;
+            entry.outcome = Outcome::Refused;
+            EventKind::Refused
+        }
     };
     if let Some(id) = claim {
         claim::update(&mut transaction, &agent.vault.cipher, id, |claim| {
@@ -229,6 +249,13 @@ fn ended(claim: &mut Claim, ending: Ending) {
             claim.state = OutboxState::Blocked;
             claim.story = None;
             claim.reason = Some("the gateway refused it; see `sealgate-agent activity`\n".to_owned());
+        }
+        Ending::Forgotten => {
+            claim.state = OutboxState::Blocked;
+            claim.story = None;
+            claim.reason = Some(
+                "it may have been shared before this device was away; ask its readers before you share it again\n".to_owned(),
+            );
         }
     }
 }

@@ -288,11 +288,15 @@ async fn post(agent: &Agent, epoch: u64, cleared: &Cleared, record: &Record) -> 
         {
             Posted::Moved(cti)
         }
-        Err(CallError::Refused(problem)) if problem.code != ErrorCode::StateBehind => {
+        // A state that was overtaken or an identity that ended says nothing about the story: it is kept.
+        Err(error) if error.is_temporary() => {
+            tracing::warn!(story = %cti, %error, "the story was not answered");
+            Posted::Done(Sent::Unanswered { cti })
+        }
+        Err(CallError::Refused(problem)) => {
             let refusal = answer::refusal(&problem, &agent.pins);
             Posted::Done(Sent::Refused { cti, refusal })
         }
-        // A state that was overtaken says nothing about the story: it is kept, and sealed again after the rejoin.
         Err(error) => {
             tracing::warn!(story = %cti, %error, "the story was not answered");
             Posted::Done(Sent::Unanswered { cti })

@@ -225,7 +225,7 @@ pub(crate) async fn may_forget(agent: &Agent) -> anyhow::Result<bool> {
     } else {
         agent.alarm(
             ALARM,
-            "this device's clock has jumped: nothing that expires is destroyed until it is set right, or the gateway confirms it",
+            "this device's clock has jumped, or is behind the gateway's: nothing that expires is destroyed until it is set right, or the gateway confirms it",
         );
     }
     Ok(is_settled)
@@ -236,7 +236,7 @@ pub(crate) async fn may_forget(agent: &Agent) -> anyhow::Result<bool> {
 /// # Errors
 /// The store's.
 pub(crate) async fn forget_expired(agent: &Agent) -> anyhow::Result<()> {
-    let now_s = agent.now_s();
+    let now_s = agent.clock.wall_s();
     let mut transaction = agent.vault.begin().await?;
     let own = story::expire(&mut transaction, now_s).await?;
     let expired = own.saturating_add(foreign_story::expire(&mut transaction, now_s).await?);

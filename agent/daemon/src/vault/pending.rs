@@ -202,6 +202,16 @@ pub(crate) async fn sent(connection: &mut Connection, story: Cti) -> anyhow::Res
     Ok(())
 }
 
+/// The story of one may have been sent or not, and nobody can tell any more: its author decides.
+pub(crate) async fn hold_of(connection: &mut Connection, story: Cti) -> anyhow::Result<()> {
+    sqlx::query("UPDATE pending SET state = $2, story = NULL WHERE story = $1 AND state = 'kept'")
+        .bind(story.as_bytes().as_slice())
+        .bind(state_text(PendingState::Refused))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Whether one still waits: neither decided nor discarded.
 pub(crate) async fn is_waiting(connection: &mut Connection, id: [u8; 16]) -> anyhow::Result<bool> {
     let row = sqlx::query("SELECT 1 FROM pending WHERE id = $1 AND state = 'kept' AND value IS NOT NULL")

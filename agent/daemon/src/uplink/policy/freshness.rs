@@ -120,6 +120,15 @@ pub(super) async fn judge(agent: &Agent, timestamp: Option<&[u8]>, received_s: u
         return Ok(());
     }
     match timestamp.map(|bytes| Timestamp::parse_verify(bytes, &agent.pins.timestamp)) {
+        // Signed times are kept for good (B5): a wrong clock must not be.
+        Some(Ok(timestamp)) if agent.clock.is_far_ahead(timestamp.at_s) => agent.alarm(
+            PROOF,
+            format!(
+                "the gateway's clock is {} s ahead of this device's: its proof that the policy is the latest does not count. Set \
+                 this device's clock right; if it is right, tell the administrator",
+                timestamp.at_s.saturating_sub(agent.clock.wall_s())
+            ),
+        ),
         Some(Ok(timestamp)) if timestamp.bundle == policy.digest && timestamp.expires_s > received_s => {
             accept(agent, &timestamp).await?;
             agent.all_clear(PROOF);
