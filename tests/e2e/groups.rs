@@ -1,6 +1,8 @@
 //! The life of a device that lost something: its state, its leaf key, its place in time (M4-M7, K4, K10, K16).
 
 use std::fs;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::world::database;
 use crate::world::{KEPT, PATIENCE, World, copy_folder, run};
@@ -163,9 +165,8 @@ fn device_without_its_leaf_key_is_let_in_by_the_next_poster() {
     assert_eq!(world.received("Bob", &story)["text"], "welcome back");
 }
 
-/// M5, K15, K16: further behind than commits are kept, the device joins again by itself, and reads from there.
-#[test]
-fn device_that_was_away_for_longer_than_commits_are_kept_rejoins_by_itself() {
+/// Bob's agent is stopped, and a commit that it missed is not kept any more; a story that he will never read.
+fn world_that_bob_fell_behind() -> (World, String) {
     let mut world = World::with_team();
     let team = audience_of(&world, "Alice");
     world.employ("Dora", "employees");
@@ -178,6 +179,62 @@ fn device_that_was_away_for_longer_than_commits_are_kept_rejoins_by_itself() {
     world.stop_gateway();
     database::forget_handshakes(&world.path("gateway/gateway.db"), &team);
     world.start_gateway();
+    (world, missed)
+}
+
+/// Rejoins that the gateway has logged.
+fn rejoins_logged(world: &World) -> usize {
+    let log = fs::read_to_string(world.log_path("gateway")).unwrap();
+    log.matches("device rejoins").count()
+}
+
+/// M5, M6: an agent that is killed when its rejoin stands in the log, and not in its own store yet, goes on with it at the
+/// next start, by the same entry.
+#[test]
+fn rejoin_of_a_device_that_fell_behind_outlives_a_kill() {
+    let (mut world, _) = world_that_bob_fell_behind();
+    world.spawn_agent("Bob");
+    while rejoins_logged(&world) == 0 {
+        std::thread::yield_now();
+    }
+    world.kill_agent("Bob");
+
+    world.start_agent("Bob");
+
+    let later = world.share("Alice", "team", "Bob is back");
+    assert_eq!(world.received("Bob", &later)["text"], "Bob is back");
+    assert_eq!(rejoins_logged(&world), 1, "it was logged once more");
+}
+
+/// M4, M6: the same for one whose state is made anew, at several moments of it.
+#[test]
+fn rejoin_with_a_fresh_state_outlives_kills() {
+    let mut world = World::with_team();
+    greet(&world);
+    for (round, moment_ms) in [0, 10, 25, 50].into_iter().enumerate() {
+        let asked = world.start_command("Bob", ["rejoin"]);
+        while rejoins_logged(&world) == round {
+            std::thread::yield_now();
+        }
+        // A moment, not a wait for something: nothing is sent on this channel.
+        let (_sender, moment) = mpsc::channel::<()>();
+        let _ = moment.recv_timeout(Duration::from_millis(moment_ms));
+        world.kill_agent("Bob");
+        asked.ended();
+
+        world.start_agent("Bob");
+
+        let text = format!("after kill {round}");
+        let story = world.share("Alice", "team", &text);
+        assert_eq!(world.received("Bob", &story)["text"], text.as_str());
+        assert_eq!(rejoins_logged(&world), round + 1, "it was logged once more");
+    }
+}
+
+/// M5, K15, K16: further behind than commits are kept, the device joins again by itself, and reads from there.
+#[test]
+fn device_that_was_away_for_longer_than_commits_are_kept_rejoins_by_itself() {
+    let (mut world, missed) = world_that_bob_fell_behind();
     world.start_agent("Bob");
     let later = world.share("Alice", "team", "Bob is back");
     assert_eq!(world.received("Bob", &later)["text"], "Bob is back");

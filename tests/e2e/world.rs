@@ -152,6 +152,14 @@ impl World {
         Ok(())
     }
 
+    /// Starts somebody's agent, and does not wait until it is ready.
+    pub(crate) fn spawn_agent(&mut self, name: &str) {
+        let folder = self.agent_folder(name).display().to_string();
+        let (process, _lines) =
+            Process::spawn("sealgate-agent", &["run", "--dir", &folder], &self.log_path(name));
+        self.agents.insert(name.to_owned(), process);
+    }
+
     /// SIGKILL to somebody's agent, if it runs.
     pub(crate) fn kill_agent_if_any(&mut self, name: &str) {
         drop(self.agents.remove(name));

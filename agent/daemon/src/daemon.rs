@@ -27,10 +27,10 @@ use crate::local::server;
 use crate::outbox::worker;
 use crate::spool;
 use crate::uplink::client::CallError;
-use crate::uplink::rejoin::Loss;
 use crate::uplink::{
     directory, events, identity, key_packages, people, policy, rejoin, renewal, stories, sync,
 };
+use crate::vault::rejoining::Loss;
 use crate::vault::{claim, files, foreign_sent, foreign_story, journal, spent_receipt, story};
 
 /// How often people, groups and the policy's freshness are asked for without a hint.

@@ -97,6 +97,15 @@ impl Process {
 
     /// The same; its log when it ends without that line.
     pub(crate) fn try_start(name: &str, arguments: &[&str], log: &Path) -> Result<(Self, Value), String> {
+        let (process, lines) = Self::spawn(name, arguments, log);
+        match lines.recv_timeout(READY) {
+            Ok(line) => Ok((process, serde_json::from_str(&line).unwrap())),
+            Err(_) => Err(fs::read_to_string(log).unwrap_or_default()),
+        }
+    }
+
+    /// Starts it, and awaits nothing; the lines that it will print.
+    pub(crate) fn spawn(name: &str, arguments: &[&str], log: &Path) -> (Self, mpsc::Receiver<String>) {
         let log_file = fs::File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new("env");
         if cfg!(target_os = "linux") {
@@ -117,11 +126,7 @@ impl Process {
                 let _ = sender.send(line);
             }
         });
-        let process = Self(child);
-        match receiver.recv_timeout(READY) {
-            Ok(line) => Ok((process, serde_json::from_str(&line).unwrap())),
-            Err(_) => Err(fs::read_to_string(log).unwrap_or_default()),
-        }
+        (Self(child), receiver)
     }
 
     pub(crate) fn id(&self) -> u32 {

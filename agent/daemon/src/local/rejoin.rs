@@ -6,8 +6,9 @@ use policies::terms::AudienceId;
 use super::server::Failure;
 use super::wire::RejoinAnswer;
 use crate::agent::Agent;
-use crate::uplink::rejoin::{self, Loss};
+use crate::uplink::rejoin;
 use crate::vault::audience;
+use crate::vault::rejoining::Loss;
 
 /// Rejoins; the folder's owner asked for it.
 pub(crate) async fn rejoin(agent: Data<Agent>) -> Result<Json<RejoinAnswer>, Failure> {

@@ -4,6 +4,7 @@
 //! state lost, or an old copy put back ─► `sealgate-agent rejoin` ─┐   device-rejoin entry   fresh state, where it was lost
 //! behind the commits that are kept    ─► by itself ───────────────┴─► (signed, logged) ───► one external commit per audience
 //! ```
+//! Each step is durable with what it changes: an agent that dies goes on with it at its next connection (M6).
 //! Journal, drafts, events and names stay. Stories of before are not seen (K10).
 
 use std::collections::BTreeSet;
@@ -20,8 +21,8 @@ use super::{directory, key_packages};
 use crate::agent::{Agent, fresh_member};
 use crate::limits::COMMIT_ATTEMPTS_MAX;
 use crate::vault::audience::{self, Audience, AudienceState};
-use crate::vault::rejoining::{self, Rejoining};
-use crate::vault::setting::{self, Setting};
+use crate::vault::cipher::StateCipher;
+use crate::vault::rejoining::{self, Begun, Loss, Rejoining};
 use crate::vault::{Connection, leaf_key, mark, mls_record};
 
 const ALARM: &str = "state";
@@ -46,15 +47,6 @@ enum Way {
     Over,
 }
 
-/// Which audiences, and what of the state is left.
-#[derive(Debug, Clone)]
-pub(crate) enum Loss {
-    /// The MLS state is gone, damaged or old: it is made anew, and every audience is joined again.
-    State,
-    /// The state is sound; these audiences' logs no longer reach back to it.
-    Behind(BTreeSet<AudienceId>),
-}
-
 /// The gateway, or this device itself, found that the state is not the one that it had.
 pub(crate) fn due(agent: &Agent, why: &str) {
     agent.alarm(
@@ -71,101 +63,115 @@ pub(crate) fn is_behind(error: &anyhow::Error) -> bool {
         .any(|error| error.code() == Some(ErrorCode::StateBehind))
 }
 
-/// Joins again.
+/// Joins again, from the beginning.
 ///
 /// # Errors
 /// The gateway's: it cannot be reached, or the device rejoined too often; the store's.
 pub(crate) async fn rejoin(agent: &Agent, loss: Loss) -> anyhow::Result<Outcome> {
     let mut member = agent.sealing.change(&agent.vault).await?;
-    let outcome = join_again(agent, &mut member, &loss).await;
+    let outcome = carry_on(agent, &mut member, Begun::of(loss)).await;
     let outcome = member.settled(outcome)?;
-    key_packages::replenish(agent).await?;
-    finish(agent).await?;
-    tracing::info!(
-        joined = outcome.joined.len(),
-        waiting = outcome.waiting.len(),
-        "rejoined"
-    );
-    Ok(outcome)
+    finish(agent, outcome).await
 }
 
-async fn join_again(agent: &Agent, member: &mut Member, loss: &Loss) -> anyhow::Result<Outcome> {
-    let answer = log(agent, loss).await?;
-    let groups: Vec<AudienceId> = match loss {
-        Loss::State => {
-            start_anew(agent, member, answer.log_index).await?;
-            answer.groups
-        }
-        Loss::Behind(behind) => {
-            note_entry(agent, member, answer.log_index).await?;
-            answer
-                .groups
-                .into_iter()
-                .filter(|group| behind.contains(group))
-                .collect()
-        }
-    };
-    let mut outcome = Outcome {
-        log_index: answer.log_index,
-        ..Outcome::default()
-    };
-    for group in groups {
-        match enter_again(agent, member, group, answer.log_index).await? {
-            Way::Joined => outcome.joined.push(group),
-            Way::Waits => outcome.waiting.push(group),
-            Way::Over => {}
-        }
-    }
-    Ok(outcome)
-}
-
-/// Sends again what was on its way when the agent ended, and goes on where it stopped.
+/// Sends again what was on its way when the agent ended, and goes on with the rejoin that it was in.
 ///
 /// # Errors
 /// As [`rejoin`].
 pub(crate) async fn resume(agent: &Agent) -> anyhow::Result<()> {
     let mut member = agent.sealing.change(&agent.vault).await?;
-    let sent = send_waiting(agent, &mut member).await;
-    member.settled(sent)?;
-    let due = {
-        let mut connection = agent.vault.connection().await?;
-        setting::read_number(&mut connection, &agent.vault.cipher, Setting::RejoinDue).await?
-    };
-    if due != 0 {
-        rejoin(agent, Loss::State).await?;
+    let resumed = resume_with(agent, &mut member).await;
+    match member.settled(resumed)? {
+        Some(outcome) => finish(agent, outcome).await.map(|_| ()),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-async fn send_waiting(agent: &Agent, member: &mut Member) -> anyhow::Result<()> {
-    let waiting = {
-        let mut connection = agent.vault.connection().await?;
-        rejoining::all(&mut connection, &agent.vault.cipher).await?
-    };
+async fn resume_with(agent: &Agent, member: &mut Member) -> anyhow::Result<Option<Outcome>> {
+    let cipher = &agent.vault.cipher;
+    let waiting = rejoining::all(&mut *agent.vault.connection().await?, cipher).await?;
     for Rejoining { audience, request } in waiting {
         let commit: ExternalCommit = serde_json::from_slice(&request)?;
-        if !send(agent, member, audience, &commit).await?
+        if send(agent, member, audience, &commit).await?.is_none()
             && let Some(entry) = member.rejoined_by()
         {
             enter_again(agent, member, audience, entry).await?;
         }
     }
-    Ok(())
+    let begun = rejoining::begun(&mut *agent.vault.connection().await?, cipher).await?;
+    match begun {
+        Some(begun) => carry_on(agent, member, begun).await.map(Some),
+        None => Ok(None),
+    }
 }
 
-/// The entry of the directory log, which must then be there.
-async fn log(agent: &Agent, loss: &Loss) -> anyhow::Result<RejoinResponse> {
+/// Goes on where it stopped: each step is durable with what it changes.
+async fn carry_on(agent: &Agent, member: &mut Member, begun: Begun) -> anyhow::Result<Outcome> {
+    let (log_index, left) = match begun.entry {
+        Some(entry) => (entry, begun.left),
+        None => stand_under_entry(agent, member, begun).await?,
+    };
+    let mut outcome = Outcome {
+        log_index,
+        ..Outcome::default()
+    };
+    for group in left {
+        match enter_again(agent, member, group, log_index).await? {
+            Way::Joined => outcome.joined.push(group),
+            Way::Waits => outcome.waiting.push(group),
+            Way::Over => {}
+        }
+        let mut connection = agent.vault.connection().await?;
+        rejoining::strike(&mut connection, &agent.vault.cipher, group).await?;
+    }
+    Ok(outcome)
+}
+
+/// Has the rejoin logged, and puts the state under the entry; the entry, and the audiences to join.
+async fn stand_under_entry(
+    agent: &Agent,
+    member: &mut Member,
+    mut begun: Begun,
+) -> anyhow::Result<(u64, BTreeSet<AudienceId>)> {
+    let answer = log(agent, &mut begun).await?;
+    begun.entry = Some(answer.log_index);
+    begun.left = match &begun.loss {
+        Loss::State => answer.groups.into_iter().collect(),
+        Loss::Behind(behind) => answer
+            .groups
+            .into_iter()
+            .filter(|group| behind.contains(group))
+            .collect(),
+    };
+    match begun.loss {
+        Loss::State => start_anew(agent, member, answer.log_index, &begun).await?,
+        Loss::Behind(_) => note_entry(agent, member, answer.log_index, &begun).await?,
+    }
+    Ok((answer.log_index, begun.left))
+}
+
+/// The entry of the directory log, which must then be there. The question is durable before it is asked.
+async fn log(agent: &Agent, begun: &mut Begun) -> anyhow::Result<RejoinResponse> {
     let mut follower = agent.directory.write().await;
     directory::follow(agent, &mut follower).await?;
+    let directory_size = *begun.asked_at.get_or_insert(follower.size());
+    let cipher = &agent.vault.cipher;
+    rejoining::begin(&mut *agent.vault.connection().await?, cipher, begun).await?;
     let (tenant, device) = (&agent.enrollment.tenant, agent.enrollment.device);
-    let (directory_size, state_lost) = (follower.size(), matches!(loss, Loss::State));
+    let state_lost = begun.loss == Loss::State;
     let message = request_message(tenant, device, directory_size, state_lost);
     let request = RejoinRequest {
         directory_size,
         state_lost,
         proof: agent.signer.sign(&message)?.to_vec().into(),
     };
-    let answer = agent.gateway.rejoin(&request).await?;
+    let answer = match agent.gateway.rejoin(&request).await {
+        Err(error @ CallError::Refused(_)) if !error.is_temporary() => {
+            rejoining::end(&mut *agent.vault.connection().await?, cipher).await?;
+            return Err(error.into());
+        }
+        answer => answer?,
+    };
     directory::follow(agent, &mut follower).await?;
     let logged = follower.directory().device(device);
     let is_logged = logged.is_some_and(|logged| {
@@ -181,7 +187,7 @@ async fn log(agent: &Agent, loss: &Loss) -> anyhow::Result<RejoinResponse> {
 }
 
 /// A fresh MLS state; what is not MLS stays. The audiences come back one by one.
-async fn start_anew(agent: &Agent, member: &mut Member, entry: u64) -> anyhow::Result<()> {
+async fn start_anew(agent: &Agent, member: &mut Member, entry: u64, begun: &Begun) -> anyhow::Result<()> {
     let cipher = &agent.vault.cipher;
     let mut fresh = fresh_member(
         &agent.paths,
@@ -196,21 +202,31 @@ async fn start_anew(agent: &Agent, member: &mut Member, entry: u64) -> anyhow::R
     mls_record::clear(&mut transaction).await?;
     rejoining::clear(&mut transaction).await?;
     audience::leave_all(&mut transaction).await?;
-    mark::begin(&mut transaction, cipher, entry).await?;
+    stand(&mut transaction, cipher, entry, begun).await?;
     mls_record::apply(&mut transaction, cipher, fresh.take_changes()).await?;
     transaction.commit().await?;
     *member = fresh;
     Ok(())
 }
 
-async fn note_entry(agent: &Agent, member: &mut Member, entry: u64) -> anyhow::Result<()> {
+async fn note_entry(agent: &Agent, member: &mut Member, entry: u64, begun: &Begun) -> anyhow::Result<()> {
     let cipher = &agent.vault.cipher;
     member.set_rejoined_by(entry)?;
     let mut transaction = agent.vault.begin().await?;
-    mark::begin(&mut transaction, cipher, entry).await?;
+    stand(&mut transaction, cipher, entry, begun).await?;
     mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
     transaction.commit().await?;
     Ok(())
+}
+
+async fn stand(
+    connection: &mut Connection,
+    cipher: &StateCipher,
+    entry: u64,
+    begun: &Begun,
+) -> anyhow::Result<()> {
+    mark::begin(connection, cipher, entry).await?;
+    rejoining::begin(connection, cipher, begun).await
 }
 
 async fn enter_again(
@@ -238,8 +254,8 @@ async fn enter_again(
             group_info: rejoined.group_info.into(),
         };
         keep(agent, member, group, &commit).await?;
-        if send(agent, member, group, &commit).await? {
-            return Ok(Way::Joined);
+        if let Some(way) = send(agent, member, group, &commit).await? {
+            return Ok(way);
         }
     }
     bail!("audience {group} changes faster than this device can follow; try again in a moment");
@@ -265,13 +281,13 @@ async fn keep(
     Ok(())
 }
 
-/// Sends an external commit; whether it won its epoch. One that did not is forgotten.
+/// Sends an external commit; none where another commit won the epoch. One that did not get in is forgotten.
 async fn send(
     agent: &Agent,
     member: &mut Member,
     group: AudienceId,
     commit: &ExternalCommit,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Option<Way>> {
     let answered = agent.gateway.external_commit(group, commit).await;
     let cipher = &agent.vault.cipher;
     match answered {
@@ -279,22 +295,23 @@ async fn send(
             let mut transaction = agent.vault.begin().await?;
             enter(agent, &mut transaction, group, committed.sequence).await?;
             rejoining::remove(&mut transaction, group).await?;
+            rejoining::strike(&mut transaction, cipher, group).await?;
             let told = format!("this device joined audience {group} again; stories of before are not shown");
             agent.notice(&mut transaction, &told).await?;
             transaction.commit().await?;
             agent.changed();
-            Ok(true)
+            Ok(Some(Way::Joined))
         }
-        Err(CallError::Refused(problem)) => {
+        Err(error @ CallError::Refused(_)) => {
             member.abandon(group)?;
             let mut transaction = agent.vault.begin().await?;
             mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
             rejoining::remove(&mut transaction, group).await?;
             transaction.commit().await?;
-            if problem.code == ErrorCode::EpochMoved {
-                Ok(false)
+            if error.code() == Some(ErrorCode::EpochMoved) {
+                Ok(None)
             } else {
-                Err(CallError::Refused(problem).into())
+                refused(agent, group, error).map(Some)
             }
         }
         // Whether it arrived is not known: the same bytes are sent again.
@@ -324,8 +341,24 @@ async fn turned_away(agent: &Agent, group: AudienceId, error: CallError) -> anyh
     match error.code() {
         Some(ErrorCode::GroupInfoMissing) => ask_readmission(agent, group).await,
         Some(ErrorCode::NotAMember) => Ok(Way::Over),
-        Some(_) | None => Err(error.into()),
+        Some(_) | None => refused(agent, group, error),
     }
+}
+
+/// What will not be granted later either is an alarm, and keeps no other audience waiting.
+fn refused(agent: &Agent, group: AudienceId, error: CallError) -> anyhow::Result<Way> {
+    if error.is_temporary() || !matches!(error, CallError::Refused(_)) {
+        return Err(error.into());
+    }
+    not_joined(agent, group, &error);
+    Ok(Way::Over)
+}
+
+fn not_joined(agent: &Agent, group: AudienceId, why: &dyn std::error::Error) {
+    agent.alarm(
+        &format!("join/{group}"),
+        format!("audience {group} was not joined again: {why}"),
+    );
 }
 
 /// No external commit can be made. An audience that is not to be believed is an alarm, and keeps no other waiting.
@@ -334,10 +367,7 @@ async fn not_made(agent: &Agent, group: AudienceId, error: RejoinError) -> anyho
         RejoinError::OtherLeafKey => ask_readmission(agent, group).await,
         RejoinError::NotAMember | RejoinError::Unlisted => Ok(Way::Over),
         RejoinError::Refused(_) | RejoinError::Unusable => {
-            agent.alarm(
-                &format!("join/{group}"),
-                format!("audience {group} was not joined again: {error}"),
-            );
+            not_joined(agent, group, &error);
             Ok(Way::Over)
         }
         RejoinError::Member(error) => Err(error.into()),
@@ -352,10 +382,15 @@ async fn ask_readmission(agent: &Agent, group: AudienceId) -> anyhow::Result<Way
 }
 
 /// Nothing is due any more.
-async fn finish(agent: &Agent) -> anyhow::Result<()> {
-    let mut connection = agent.vault.connection().await?;
-    setting::write_number(&mut connection, &agent.vault.cipher, Setting::RejoinDue, 0).await?;
+async fn finish(agent: &Agent, outcome: Outcome) -> anyhow::Result<Outcome> {
+    key_packages::replenish(agent).await?;
+    rejoining::end(&mut *agent.vault.connection().await?, &agent.vault.cipher).await?;
     agent.all_clear(ALARM);
     agent.changed();
-    Ok(())
+    tracing::info!(
+        joined = outcome.joined.len(),
+        waiting = outcome.waiting.len(),
+        "rejoined"
+    );
+    Ok(outcome)
 }

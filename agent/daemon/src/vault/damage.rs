@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::rejoining::{Begun, Loss};
 use super::setting::{self, Setting};
 use super::{Vault, claim, event, journal, mls_record, outgoing, pending, rejoining};
 use crate::config::paths::Paths;
@@ -74,7 +75,7 @@ async fn drop_state(vault: &Vault) -> anyhow::Result<()> {
     mls_record::clear(&mut transaction).await?;
     rejoining::clear(&mut transaction).await?;
     super::audience::leave_all(&mut transaction).await?;
-    setting::write_number(&mut transaction, &vault.cipher, Setting::RejoinDue, 1).await?;
+    rejoining::begin(&mut transaction, &vault.cipher, &Begun::of(Loss::State)).await?;
     transaction.commit().await?;
     Ok(())
 }

@@ -39,8 +39,8 @@ pub(crate) enum Setting {
     StateRejoin,
     /// Changes of the MLS state since then, u64 big-endian (M7).
     StateCount,
-    /// 1 while the MLS state is to be made anew at the next connection, u64 big-endian (M4).
-    RejoinDue,
+    /// The rejoin that was begun and has not come to its end (M4, M5), JSON; empty where there is none.
+    RejoinBegun,
     /// Wall and boot clock as last seen, JSON (K19).
     Clock,
     /// Number and digest of the event that was added last (S3), JSON.
@@ -67,7 +67,7 @@ impl Setting {
             Self::SignedTime => "signed-time",
             Self::StateRejoin => "state-rejoin",
             Self::StateCount => "state-count",
-            Self::RejoinDue => "rejoin-due",
+            Self::RejoinBegun => "rejoin-begun",
             Self::Clock => "clock",
             Self::LastEvent => "last-event",
             Self::EmergencySettled => "emergency-settled",
