@@ -68,6 +68,7 @@ mod statement;
 mod test_log;
 pub mod tile;
 mod verify;
+mod writers;
 
 pub use checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 pub use entry::{Entry, EntryError, Header};
@@ -80,3 +81,4 @@ pub use proof_file::{ProofFile, ProofFileError};
 pub use statement::StatementError;
 pub use tile::TilePath;
 pub use verify::{CHECKPOINT_PATH, FaultKind, FirstFault, VerifiedLog, verify_log, verify_log_entries};
+pub use writers::{WriterCounts, WriterGap};

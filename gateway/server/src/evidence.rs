@@ -18,6 +18,8 @@ pub(crate) mod export;
 mod fuzz;
 pub(crate) mod manifest;
 pub(crate) mod pin;
+#[cfg(test)]
+mod tests;
 pub(crate) mod verify;
 
 /// What the signature of a manifest states.

@@ -3,6 +3,7 @@
 //! Time, kind and policy version stand in an entry's clear header; the rest is in its payload. Of an entry whose payload
 //! nobody can read any more it is not known whether it is what is looked for: that is an answer of its own, and is counted.
 
+use gateway_ledger::WriterCounts;
 use policies::terms::{AudienceId, DeviceId, PersonId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -128,17 +129,39 @@ pub(crate) struct Coverage {
     pub(crate) unreadable: u64,
     /// The first of these.
     pub(crate) unreadable_entries: Vec<u64>,
+    /// The first entry whose writer's number does not follow (L6): entries are missing from the ledger before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first_gap: Option<Gap>,
+}
+
+/// A place at which the ledger itself lacks entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Gap {
+    pub(crate) entry: u64,
+    /// What is wrong, in a sentence.
+    pub(crate) fault: String,
 }
 
 impl Coverage {
-    /// Whether every entry was looked at, and could be read.
+    /// Whether every entry was looked at, none is missing, and all could be read.
     pub(crate) fn is_complete(&self) -> bool {
-        self.from == 0 && !self.has_more() && self.unreadable == 0
+        self.from == 0 && !self.has_more() && self.unreadable == 0 && self.first_gap.is_none()
     }
 
     /// Whether entries are left to be looked at.
     pub(crate) fn has_more(&self) -> bool {
         self.to < self.tree_size
+    }
+
+    fn count(&mut self, counts: &mut WriterCounts, entry: &ReadEntry) {
+        let counted = counts.take(entry.index, &entry.writer_id, entry.writer_seq);
+        if let (Err(gap), None) = (counted, &self.first_gap) {
+            self.first_gap = Some(Gap {
+                entry: entry.index,
+                fault: gap.to_string(),
+            });
+        }
     }
 
     fn pass(&mut self, index: u64, outcome: Match) {
@@ -176,10 +199,19 @@ pub(crate) async fn scan(
         matched: 0,
         unreadable: 0,
         unreadable_entries: Vec::new(),
+        first_gap: None,
     };
+    // Counting begins with the entry before the page, so that what is missing between two pages shows.
+    let mut counts = WriterCounts::default();
+    if let Some(before) = from.checked_sub(1) {
+        for entry in ledger.entries(before, from).await? {
+            coverage.count(&mut counts, &entry);
+        }
+    }
     let end = tree_size.min(from.saturating_add(scanned_max));
     while coverage.to < end && found.len() < found_max {
         for entry in ledger.entries(coverage.to, end).await? {
+            coverage.count(&mut counts, &entry);
             let outcome = filter.matches(&entry);
             coverage.pass(entry.index, outcome);
             if outcome == Match::Yes {
@@ -240,6 +272,8 @@ mod tests {
     fn entry(payload: Option<Value>) -> ReadEntry {
         ReadEntry {
             index: 3,
+            writer_id: "gateway-1".to_owned(),
+            writer_seq: 3,
             at_s: 1_000,
             kind: "relay".to_owned(),
             policy_version: 2,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use gateway_ledger::{CheckpointKey, Entry, ProofFile, SignedCheckpoint};
+use gateway_ledger::{CheckpointKey, Entry, ProofFile, SignedCheckpoint, WriterCounts};
 use policies::bundle::UnverifiedBundle;
 use policies::terms::{Digest, EntryId};
 use serde_json::Value;
@@ -92,6 +92,7 @@ fn check_entries(
 ) -> Result<(), ExportFault> {
     let lines = text(folder, LINES)?;
     let mut lines = lines.lines();
+    let mut counts = WriterCounts::default();
     for index in &manifest.entries {
         let (bytes, path) = (read(folder, &entry_path(*index))?, proof_path(*index));
         let proof = ProofFile::open(&text(folder, &path)?, key).map_err(|error| fault(&path, error))?;
@@ -102,6 +103,9 @@ fn check_entries(
             .verify(&bytes)
             .map_err(|error| fault(&entry_path(*index), error))?;
         let entry = Entry::decode(&bytes).map_err(|error| fault(&entry_path(*index), error))?;
+        counts
+            .take(*index, &entry.header.writer_id, entry.header.writer_seq)
+            .map_err(|gap| fault(&entry_path(*index), gap))?;
         if !lines.next().is_some_and(|line| is_of(line, *index, &entry)) {
             return Err(fault(
                 LINES,

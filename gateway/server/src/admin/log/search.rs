@@ -11,7 +11,7 @@ use super::with_person;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
 use crate::domain::record::Kind;
-use crate::domain::search::{self, Coverage, Filter};
+use crate::domain::search::{self, Coverage, Filter, Gap};
 use crate::limits;
 use crate::store::logs::ReadEntry;
 
@@ -107,6 +107,7 @@ pub(super) fn sentence(coverage: &Coverage, next: Option<&str>) -> String {
         from,
         to,
         unreadable,
+        first_gap,
         ..
     } = coverage;
     let looked_at = if from == to {
@@ -123,10 +124,15 @@ pub(super) fn sentence(coverage: &Coverage, next: Option<&str>) -> String {
             "{unreadable} of them cannot be read any more, since their subject's key was shredded, and may or may not match"
         ));
     }
+    if let Some(Gap { entry, fault }) = first_gap {
+        parts.push(format!(
+            "entry {entry}: {fault}; keep a copy for evidence and run `sealgate verify` on it"
+        ));
+    }
     match next {
         Some(next) => parts.push(format!("NOT COMPLETE: go on with --page {next}")),
         None if *from > 0 => parts.push("this is the last page".to_owned()),
-        None if *unreadable > 0 => parts.push("NOT COMPLETE".to_owned()),
+        None if *unreadable > 0 || first_gap.is_some() => parts.push("NOT COMPLETE".to_owned()),
         None => parts.push("complete".to_owned()),
     }
     parts.join("; ")
@@ -144,6 +150,7 @@ mod tests {
             matched: 1,
             unreadable,
             unreadable_entries: Vec::new(),
+            first_gap: None,
         }
     }
 
@@ -170,6 +177,19 @@ mod tests {
             None,
             "entries 0 to 9 of 10 were looked at; 2 of them cannot be read any more, since their subject's key was \
              shredded, and may or may not match; NOT COMPLETE",
+        );
+        let gap = Gap {
+            entry: 7,
+            fault: "numbers are missing".to_owned(),
+        };
+        check(
+            Coverage {
+                first_gap: Some(gap),
+                ..coverage(0, 10, 0)
+            },
+            None,
+            "entries 0 to 9 of 10 were looked at; entry 7: numbers are missing; keep a copy for evidence and run \
+             `sealgate verify` on it; NOT COMPLETE",
         );
     }
 

@@ -24,7 +24,7 @@ impl LedgerFiles {
 }
 
 fn signer() -> CheckpointSigner {
-    CheckpointSigner::new("acme/ledger", &[9; 32]).unwrap()
+    CheckpointSigner::new("acme/log", &[9; 32]).unwrap()
 }
 
 fn open(folder: &TempDir) -> (LedgerFiles, Recovery) {

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use gateway_ledger::commit::{Tail, read_segment};
 use gateway_ledger::tile::split_entry;
 use gateway_ledger::{
-    CHECKPOINT_PATH, Checkpoint, CheckpointKey, FirstFault, Frontier, Hash, TilePath, leaf_hash,
-    verify_log_entries,
+    CHECKPOINT_PATH, Checkpoint, CheckpointKey, Entry, FirstFault, Frontier, Hash, TilePath, WriterCounts,
+    leaf_hash, verify_log_entries,
 };
 
 use super::{KEY, WIDTH, commits};
 
 const TILES: &str = "tile";
+/// How the name of a ledger's key ends: each entry of such a log has a header, in which its writer numbers it (L6).
+const LEDGER: &str = "/ledger";
 
 /// A log in which everything holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +63,8 @@ impl From<FirstFault> for VerifyFault {
 /// Verifies a log's folder against a verifier key; without one, against the file `key` in the folder, which proves
 /// less: whoever replaced the log may have replaced its key.
 ///
-/// A checkpoint that was pinned elsewhere must be one that this log went through.
+/// A checkpoint that was pinned elsewhere must be one that this log went through. In a ledger each writer's numbers must
+/// follow each other (L6).
 pub(crate) fn verify_folder(
     folder: &Path,
     vkey: Option<&str>,
@@ -80,6 +83,7 @@ pub(crate) fn verify_folder(
         committed: &committed,
         frontier: Frontier::new(),
         pinned,
+        counts: key.name().ends_with(LEDGER).then(WriterCounts::default),
         fault: None,
     };
     let files = |path: &str| match (path, &note) {
@@ -159,11 +163,13 @@ impl CommittedHere {
     }
 }
 
-/// Holds the published entries against the committed ones.
+/// Holds the published entries against the committed ones, and their writers' numbers against each other.
 struct Comparison<'a> {
     committed: &'a CommittedHere,
     frontier: Frontier,
     pinned: Option<&'a Checkpoint>,
+    // Of a ledger.
+    counts: Option<WriterCounts>,
     fault: Option<VerifyFault>,
 }
 
@@ -217,7 +223,18 @@ impl Comparison<'_> {
         if let Some(pinned) = reached.filter(|pinned| pinned.root != self.frontier.root()) {
             self.fault.get_or_insert_with(|| forked(pinned));
         }
+        if let Some(Err(sentence)) = self.counts.as_mut().map(|counts| count(counts, index, entry)) {
+            self.fault
+                .get_or_insert_with(|| VerifyFault::entry(index, sentence));
+        }
     }
+}
+
+fn count(counts: &mut WriterCounts, index: u64, entry: &[u8]) -> Result<(), String> {
+    let Entry { header, .. } = Entry::decode(entry).map_err(|error| error.to_string())?;
+    counts
+        .take(index, &header.writer_id, header.writer_seq)
+        .map_err(|gap| gap.to_string())
 }
 
 /// Partial files of earlier checkpoints must be the beginnings of those that followed them.

@@ -44,6 +44,8 @@ struct Inner {
 /// An entry as an auditor reads it.
 pub(crate) struct ReadEntry {
     pub(crate) index: u64,
+    pub(crate) writer_id: String,
+    pub(crate) writer_seq: u64,
     pub(crate) at_s: u64,
     pub(crate) kind: String,
     pub(crate) policy_version: u64,
@@ -197,6 +199,12 @@ impl Ledger {
     pub(crate) fn break_disk(&self, break_at: BreakAt) {
         self.inner.files.break_disk(break_at);
     }
+
+    /// From here on numbers are missing, as if entries had been left out.
+    pub(crate) fn skip_numbers(&self, count: u64) {
+        let mut next = self.inner.next.lock().unwrap();
+        *next = Some(next.unwrap_or_else(|| self.size()) + count);
+    }
 }
 
 /// No byte of the records was written, and nothing is wrong with the log: they are too large, or their key could
@@ -236,6 +244,8 @@ impl Inner {
         };
         Ok(ReadEntry {
             index,
+            writer_id: header.writer_id,
+            writer_seq: header.writer_seq,
             at_s: header.at_s,
             kind: header.kind,
             policy_version: header.policy_version,
