@@ -53,16 +53,32 @@ pub(crate) struct Ready {
 /// # Errors
 /// Another agent runs on the folder.
 pub(crate) fn lock(paths: &Paths) -> anyhow::Result<Flock<std::fs::File>> {
+    match Flock::lock(lock_file(paths)?, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err(_) => bail!("another agent runs on `{}`", paths.root().display()),
+    }
+}
+
+/// The same, once the agent that runs on the folder has ended.
+///
+/// # Errors
+/// The lock file cannot be made or locked.
+pub(crate) async fn lock_when_free(paths: &Paths) -> anyhow::Result<Flock<std::fs::File>> {
+    let file = lock_file(paths)?;
+    let (locked, ended) = oneshot::channel();
+    // A thread of its own: unlike the runtime's, it keeps no process that has stopped waiting.
+    std::thread::spawn(move || drop(locked.send(Flock::lock(file, FlockArg::LockExclusive))));
+    ended.await?.map_err(|(_, error)| error.into())
+}
+
+fn lock_file(paths: &Paths) -> anyhow::Result<std::fs::File> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(paths.lock())?;
     files::restrict(&paths.lock())?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(lock),
-        Err(_) => bail!("another agent runs on `{}`", paths.root().display()),
-    }
+    Ok(file)
 }
 
 /// Runs until a signal ends it; `ready` is told once the first try at the gateway is over.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use nix::fcntl::Flock;
 use serde_json::{Value, json};
@@ -19,9 +20,7 @@ use crate::uplink::unenroll;
 use crate::vault::{event, pending, removal};
 use crate::{clock, daemon, print};
 
-/// How often a running agent's folder is tried while the agent ends.
-const STOP_POLL: Duration = Duration::from_millis(50);
-/// Longest wait for that: the agent lets requests end, and no longer.
+/// Longest wait for a running agent's end: it lets requests end, and no longer.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Has the device revoked and removes what the agent keeps here. Files of the outbox stay. Without the gateway it
@@ -67,18 +66,14 @@ async fn lock(paths: &Paths) -> anyhow::Result<Flock<std::fs::File>> {
         return Ok(lock);
     }
     let _: Value = LocalAgent::of(paths)?.post(wire::STOP, &json!({})).await?;
-    let ended = async {
-        loop {
-            if let Ok(lock) = daemon::lock(paths) {
-                return lock;
-            }
-            tokio::time::sleep(STOP_POLL).await;
-        }
-    };
-    match tokio::time::timeout(STOP_PATIENCE, ended).await {
-        Ok(lock) => Ok(lock),
-        Err(_) => daemon::lock(paths),
-    }
+    let ended = daemon::lock_when_free(paths);
+    let lock = tokio::time::timeout(STOP_PATIENCE, ended).await;
+    lock.with_context(|| {
+        format!(
+            "the agent that runs on `{}` does not end; end it, then try again",
+            paths.root().display()
+        )
+    })?
 }
 
 /// Everything that needs the keys: the gateway, what waits, the names of claimed files.

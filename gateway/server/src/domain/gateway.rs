@@ -335,8 +335,22 @@ impl Gateway {
         entry: DirectoryEntry,
         kind: Kind,
         subject: Option<PersonId>,
-        mut payload: Value,
+        payload: Value,
     ) -> Result<u64, Fault> {
+        let logged = self.log_as(entry, &[kind], subject, payload).await?;
+        let overtaken = || Fault::new(ErrorCode::Busy, "the directory log has changed meanwhile");
+        logged.ok_or_else(overtaken)
+    }
+
+    /// The same, with one entry of the ledger for each kind; none if the directory log does not take the entry any more,
+    /// since another came before it.
+    async fn log_as(
+        &self,
+        entry: DirectoryEntry,
+        kinds: &[Kind],
+        subject: Option<PersonId>,
+        mut payload: Value,
+    ) -> Result<Option<u64>, Fault> {
         self.health.check_writable()?;
         let (store, directory, ledger) = (
             self.store.clone(),
@@ -344,29 +358,40 @@ impl Gateway {
             Arc::clone(&self.ledger),
         );
         let (seams, version) = (Arc::clone(&self.seams), self.policy.load().version());
-        let logging = Arc::clone(&self.logging);
+        let (logging, kinds) = (Arc::clone(&self.logging), kinds.to_vec());
         let work = tokio::spawn(async move {
             let _one_at_a_time = logging.lock().await;
+            if !directory.takes(&entry) {
+                return Ok(None);
+            }
             let index = directory.size();
             if let Some(payload) = payload.as_object_mut() {
                 payload.insert("log_index".to_owned(), index.into());
             }
-            let record = Record::new(kind, subject, version, payload)?;
-            let intent = Intent {
-                record: record.clone(),
-                ledger_from: ledger.size(),
-                directory_index: Some(index),
-            };
+            let records = kinds
+                .iter()
+                .map(|kind| Record::new(*kind, subject, version, payload.clone()))
+                .collect::<anyhow::Result<Vec<_>>>()?;
             let mut write = store.write().await?;
-            crash::intend(&mut write, &intent).await?;
+            for record in &records {
+                let intent = Intent {
+                    record: record.clone(),
+                    ledger_from: ledger.size(),
+                    directory_index: Some(index),
+                };
+                crash::intend(&mut write, &intent).await?;
+            }
             write.commit().await?;
             seams.reach(Point::Intended).await;
             directory.append(entry).await?;
             seams.reach(Point::Logged).await;
-            ledger.append(vec![record]).await?;
+            let entries: Vec<EntryId> = records.iter().map(|record| record.entry).collect();
+            ledger.append(records).await?;
             seams.reach(Point::LoggedRecorded).await;
-            store.settle_intent(intent.record.entry).await?;
-            anyhow::Ok(index)
+            for entry in entries {
+                store.settle_intent(entry).await?;
+            }
+            anyhow::Ok(Some(index))
         });
         let done = work.await.map_err(anyhow::Error::from)?;
         done.map_err(|error| self.health.stop("a log cannot be written", &error))
@@ -460,23 +485,30 @@ impl Gateway {
 
     /// Revokes a device: logged, recorded, its key packages dropped, and a Remove proposed in each of its groups.
     pub(crate) async fn revoke_device(&self, id: DeviceId) -> Result<bool, Fault> {
+        self.end_device(id, &[Kind::DeviceRevoke]).await
+    }
+
+    /// The same, for a device that leaves by itself (E9): the ledger says that too.
+    pub(crate) async fn unenroll_device(&self, device: &Device) -> Result<bool, Fault> {
+        self.end_device(device.id, &[Kind::Unenroll, Kind::DeviceRevoke])
+            .await
+    }
+
+    async fn end_device(&self, id: DeviceId, kinds: &[Kind]) -> Result<bool, Fault> {
         // Not `check_open`: a clock that has jumped must not keep a stolen device in.
         self.health.check_writable()?;
         let Some(device) = self.directory.device(id) else {
             return Err(Fault::not_found());
         };
-        if !device.revoked {
-            let entry = DirectoryEntry::DeviceRevoke {
-                device: id,
-                at_s: self.clock.now_s(),
-            };
-            let payload = json!({ "device": id, "person": device.person });
-            self.log(entry, Kind::DeviceRevoke, Some(device.person), payload)
-                .await?;
-        }
+        let entry = DirectoryEntry::DeviceRevoke {
+            device: id,
+            at_s: self.clock.now_s(),
+        };
+        let payload = json!({ "device": id, "person": device.person });
+        let logged = self.log_as(entry, kinds, Some(device.person), payload).await?;
         self.shut_out(id).await?;
         self.wake.everyone();
-        Ok(!device.revoked)
+        Ok(logged.is_some())
     }
 
     /// What follows from a revocation: no key package is handed out, and every audience is asked to remove the

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::limits;
 use crate::sharing::SharingEngine;
 use crate::store::Store;
-use crate::store::bundles::StoredBundle;
+use crate::store::bundles::{StoredBundle, policy_state_of, set_policy_state};
 
 /// One verified bundle, ready to decide.
 pub(crate) struct ActiveBundle {
@@ -98,23 +98,34 @@ impl PolicyInForce {
     }
 }
 
-/// Notes how far a device came with a bundle (B10). A rejection is recorded, once per version and reason.
+/// Notes how far a device came with a bundle (B10). A rejection is recorded, once per version and reason, however often
+/// the device says it.
 pub(crate) async fn acknowledge(gateway: &Gateway, device: &Device, ack: &Ack) -> Result<(), Fault> {
-    let known = gateway.store.policy_state(device.id).await?;
-    if known.is_some_and(|known| known.ack == *ack) {
+    let mut write = gateway.store.write().await?;
+    let known = policy_state_of(&mut write, device.id)
+        .await?
+        .map(|known| known.ack);
+    if known == Some(*ack) {
         return Ok(());
     }
-    if let Some(reason) = ack.reason.filter(|_| ack.state == AckState::Rejected) {
-        let payload = json!({
-            "device": device.id, "person": device.person, "version": ack.version, "reason": reason.as_str(),
-            "active": ack.active,
-        });
-        gateway
-            .record(Kind::PolicyRejected, Some(device.person), payload)
-            .await?;
+    set_policy_state(&mut write, device.id, ack, gateway.clock.now_s()).await?;
+    let is_known = known.is_some_and(|known| {
+        (known.version, known.state, known.reason) == (ack.version, ack.state, ack.reason)
+    });
+    match ack
+        .reason
+        .filter(|_| ack.state == AckState::Rejected && !is_known)
+    {
+        Some(reason) => {
+            let payload = json!({
+                "device": device.id, "person": device.person, "version": ack.version, "reason": reason.as_str(),
+                "active": ack.active,
+            });
+            let record = gateway.entry(Kind::PolicyRejected, Some(device.person), payload)?;
+            gateway.record_with(write, vec![record]).await
+        }
+        None => Ok(write.commit().await?),
     }
-    let now_s = gateway.clock.now_s();
-    Ok(gateway.store.set_policy_state(device.id, ack, now_s).await?)
 }
 
 /// The roots that the configuration pins.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gateway_api::bytes::Bytes;
 use gateway_api::error::ErrorCode;
+use gateway_api::v1::bundle::{Ack, AckState, Rejection};
 use gateway_api::v1::enroll::{EnrollRequest, proof_message};
 use gateway_api::v1::events::{ChainLink, Event, EventKind, SizeBucket, Upload};
 use p256::ecdsa::signature::Signer as _;
@@ -22,6 +23,7 @@ use crate::domain::erasure;
 use crate::domain::events;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
+use crate::domain::policy;
 use crate::domain::record::Kind;
 use crate::domain::restored::{self, Restored};
 use crate::jobs;
@@ -360,6 +362,35 @@ async fn events_of_a_caller_who_hangs_up_are_recorded_once() {
     world.check().await;
 }
 
+/// S7: the gateway notes when it got an event and how far the device's clock was ahead, and keeps the device's order
+/// whatever that clock said.
+#[tokio::test]
+async fn clock_of_a_device_is_noted_and_orders_nothing() {
+    for ahead_s in [Some(90), Some(-3_600), Some(0), None] {
+        let world = World::new().await;
+        let now_s = world.gateway.clock.now_s();
+        let events = [(1, now_s + 500), (2, now_s), (3, now_s + 7)].map(|(number, at_s)| Event {
+            at_s,
+            ..event(number, number.into())
+        });
+        let upload = Upload {
+            sent_s: ahead_s.map(|ahead_s| now_s.checked_add_signed(ahead_s).unwrap()),
+            events: events.to_vec(),
+        };
+        events::record(&world.gateway, DEVICE, upload).await.unwrap();
+        let recorded = world.entries(Kind::Event).await;
+        let ids: Vec<&Value> = recorded
+            .iter()
+            .map(|(_, payload)| &payload["event"]["id"])
+            .collect();
+        assert_eq!(json!(ids), json!(events.each_ref().map(|event| event.id)));
+        for (_, payload) in &recorded {
+            let times = json!({ "received_s": now_s, "device_clock_ahead_s": ahead_s });
+            assert_eq!(payload["times"], times);
+        }
+    }
+}
+
 /// E1, L4: a device is in both logs or in neither, and the request that was cut short goes on where it was.
 #[tokio::test]
 async fn enrollment_survives_death_at_each_step() {
@@ -439,9 +470,8 @@ async fn revocation_survives_death_at_each_step() {
         (Point::Logged, true),
         (Point::LoggedRecorded, true),
     ] {
-        let world = World::new().await;
-        let asked = request(&world.gateway, 7).await;
-        let carols = enroll(&world.gateway, &asked).await;
+        let (world, carols) = world_with_carol().await;
+        let carols = carols.id;
         let world = world
             .die_at(step, async move |gateway: Arc<Gateway>| {
                 gateway.revoke_device(carols).await
@@ -456,6 +486,91 @@ async fn revocation_survives_death_at_each_step() {
         );
         world.gateway.revoke_device(carols).await.unwrap();
         assert_eq!(world.entries(Kind::DeviceRevoke).await.len(), 1, "{step:?}");
+    }
+}
+
+/// A gateway with a second device, which is in no audience.
+async fn world_with_carol() -> (World, Device) {
+    let world = World::new().await;
+    let asked = request(&world.gateway, 7).await;
+    let id = enroll(&world.gateway, &asked).await;
+    let person = world.gateway.directory.device(id).unwrap().person;
+    (world, Device { id, person })
+}
+
+/// E9, L4: a device that leaves is revoked, and the ledger says both or neither, each once.
+#[tokio::test]
+async fn unenrollment_survives_death_at_each_step() {
+    for (step, left) in [
+        (Point::Intended, false),
+        (Point::Logged, true),
+        (Point::LoggedRecorded, true),
+    ] {
+        let (world, carols) = world_with_carol().await;
+        let world = world
+            .die_at(step, async move |gateway: Arc<Gateway>| {
+                gateway.unenroll_device(&carols).await
+            })
+            .await;
+        let is_revoked = |world: &World| world.gateway.directory.device(carols.id).unwrap().revoked;
+        world.check().await;
+        assert_eq!(is_revoked(&world), left, "{step:?}");
+        for kind in [Kind::Unenroll, Kind::DeviceRevoke] {
+            assert_eq!(world.entries(kind).await.len(), usize::from(left), "{step:?}");
+        }
+        world.gateway.unenroll_device(&carols).await.unwrap();
+        world.check().await;
+        assert!(is_revoked(&world), "{step:?}");
+        for kind in [Kind::Unenroll, Kind::DeviceRevoke] {
+            assert_eq!(world.entries(kind).await.len(), 1, "{step:?}");
+        }
+    }
+}
+
+/// E6, E9: who leaves while an administrator revokes the device ends it once, and the gateway goes on.
+#[tokio::test]
+async fn device_that_is_ended_twice_at_once_is_ended_once() {
+    let (world, carols) = world_with_carol().await;
+    let gateway = &world.gateway;
+    let (left, revoked, again) = tokio::join!(
+        gateway.unenroll_device(&carols),
+        gateway.revoke_device(carols.id),
+        gateway.revoke_device(carols.id)
+    );
+    let changed = [left, revoked, again].map(Result::unwrap);
+    assert_eq!(changed.into_iter().filter(|changed| *changed).count(), 1);
+    world.check().await;
+    assert_eq!(world.entries(Kind::DeviceRevoke).await.len(), 1);
+}
+
+/// B10, L4: a device that says again what the gateway died over is not recorded again, nor one whose policy in force
+/// has ended meanwhile.
+#[tokio::test]
+async fn rejection_of_a_policy_is_recorded_once_over_death_at_each_step() {
+    let rejected = |active| Ack {
+        version: 2,
+        state: AckState::Rejected,
+        reason: Some(Rejection::NotVerified),
+        active,
+    };
+    for step in [Point::Owed, Point::OwedRecorded] {
+        let world = World::new().await;
+        let world = world
+            .die_at(step, async move |gateway: Arc<Gateway>| {
+                policy::acknowledge(&gateway, &DEVICE, &rejected(1)).await
+            })
+            .await;
+        world.check().await;
+        assert_eq!(world.entries(Kind::PolicyRejected).await.len(), 1, "{step:?}");
+        for active in [1, 0] {
+            policy::acknowledge(&world.gateway, &DEVICE, &rejected(active))
+                .await
+                .unwrap();
+        }
+        world.check().await;
+        assert_eq!(world.entries(Kind::PolicyRejected).await.len(), 1, "{step:?}");
+        let states = world.gateway.store.policy_states().await.unwrap();
+        assert_eq!(states[0].ack, rejected(0), "{step:?}");
     }
 }
 

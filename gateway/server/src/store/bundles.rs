@@ -2,10 +2,10 @@
 
 use gateway_api::v1::bundle::{Ack, Rejection};
 use policies::terms::{DeviceId, Digest};
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
 
-use super::{Store, bytes, corrupt, signed, unsigned};
+use super::{Store, Write, bytes, corrupt, signed, unsigned};
 
 /// A published bundle.
 #[derive(Clone, Debug)]
@@ -94,18 +94,7 @@ impl Store {
         .map(drop)
     }
 
-    /// How far the device came with the newest bundle that it spoke of.
-    pub(crate) async fn policy_state(&self, device: DeviceId) -> sqlx::Result<Option<PolicyState>> {
-        let row = sqlx::query(
-            "SELECT device, version, state, reason, active, at_s FROM policy_state WHERE device = $1",
-        )
-        .bind(device.as_bytes().as_slice())
-        .fetch_optional(&self.pool)
-        .await?;
-        row.as_ref().map(policy_state).transpose()
-    }
-
-    /// The same of every device that spoke of one.
+    /// How far each device came with the newest bundle that it spoke of.
     pub(crate) async fn policy_states(&self) -> sqlx::Result<Vec<PolicyState>> {
         let rows = sqlx::query(
             "SELECT device, version, state, reason, active, at_s FROM policy_state ORDER BY device",
@@ -114,23 +103,42 @@ impl Store {
         .await?;
         rows.iter().map(policy_state).collect()
     }
+}
 
-    pub(crate) async fn set_policy_state(&self, device: DeviceId, ack: &Ack, now_s: u64) -> sqlx::Result<()> {
-        sqlx::query(
-            "INSERT INTO policy_state (device, version, state, reason, active, at_s) VALUES ($1, $2, $3, $4, $5, $6) \
-             ON CONFLICT (device) DO UPDATE SET version = excluded.version, state = excluded.state, \
-             reason = excluded.reason, active = excluded.active, at_s = excluded.at_s",
-        )
-        .bind(device.as_bytes().as_slice())
-        .bind(signed(ack.version))
-        .bind(ack.state.as_str())
-        .bind(ack.reason.map(Rejection::as_str))
-        .bind(signed(ack.active))
-        .bind(signed(now_s))
-        .execute(&self.pool)
-        .await
-        .map(drop)
-    }
+/// How far the device came with the newest bundle that it spoke of.
+pub(crate) async fn policy_state_of(
+    connection: &mut SqliteConnection,
+    device: DeviceId,
+) -> sqlx::Result<Option<PolicyState>> {
+    let row = sqlx::query(
+        "SELECT device, version, state, reason, active, at_s FROM policy_state WHERE device = $1",
+    )
+    .bind(device.as_bytes().as_slice())
+    .fetch_optional(connection)
+    .await?;
+    row.as_ref().map(policy_state).transpose()
+}
+
+pub(crate) async fn set_policy_state(
+    write: &mut Write,
+    device: DeviceId,
+    ack: &Ack,
+    now_s: u64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO policy_state (device, version, state, reason, active, at_s) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (device) DO UPDATE SET version = excluded.version, state = excluded.state, \
+         reason = excluded.reason, active = excluded.active, at_s = excluded.at_s",
+    )
+    .bind(device.as_bytes().as_slice())
+    .bind(signed(ack.version))
+    .bind(ack.state.as_str())
+    .bind(ack.reason.map(Rejection::as_str))
+    .bind(signed(ack.active))
+    .bind(signed(now_s))
+    .execute(&mut **write)
+    .await
+    .map(drop)
 }
 
 fn policy_state(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<PolicyState> {

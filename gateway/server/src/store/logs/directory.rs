@@ -73,6 +73,12 @@ impl DirectoryLog {
         Ok(index)
     }
 
+    /// Whether an entry folds: no device is revoked twice, and no version of the policy goes back.
+    pub(crate) fn takes(&self, entry: &DirectoryEntry) -> bool {
+        let mut fold = self.read(Directory::clone);
+        fold.apply(fold.size(), entry).is_ok()
+    }
+
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Directory) -> T) -> T {
         read(&self.fold.read().unwrap_or_else(PoisonError::into_inner))
     }
