@@ -20,8 +20,8 @@ use crate::limits::EMERGENCY_BYTES;
 use crate::local::wire::ActivityEntry;
 use crate::spool;
 use crate::vault::cipher::StateCipher;
-use crate::vault::files;
 use crate::vault::setting::{self, Setting};
+use crate::vault::{Vault, files};
 
 /// What `status` calls it.
 const ALARM: &str = "unrecorded";
@@ -73,8 +73,12 @@ impl Emergency {
         counted.map_or(0, |counted| counted.unrecorded.others.saturating_add(1))
     }
 
-    /// Counts one more.
-    fn add(&mut self, cipher: &StateCipher, entry: ActivityEntry, event: Event) -> anyhow::Result<()> {
+    /// Counts one more. Those that came out of the file before the agent died, or before it could empty the file, are not
+    /// counted with it.
+    async fn add(&mut self, vault: &Vault, entry: ActivityEntry, event: Event) -> anyhow::Result<()> {
+        if self.is_settled(vault).await {
+            self.counted = None;
+        }
         let unrecorded = Unrecorded {
             others: self.count(),
             from_s: self
@@ -87,7 +91,9 @@ impl Emergency {
             unrecorded,
             entry,
         };
-        let sealed = cipher.seal("emergency", &[], &serde_json::to_vec(&counted)?)?;
+        let sealed = vault
+            .cipher
+            .seal("emergency", &[], &serde_json::to_vec(&counted)?)?;
         let length = u32::try_from(sealed.len())?.to_be_bytes();
         let bytes = [length.as_slice(), &sealed].concat();
         anyhow::ensure!(
@@ -97,6 +103,24 @@ impl Emergency {
         self.write(&bytes)?;
         self.counted = Some(counted);
         Ok(())
+    }
+
+    /// Whether what is counted was reported. One that cannot be looked up counts: rather twice than not at all.
+    async fn is_settled(&self, vault: &Vault) -> bool {
+        let Some(counted) = &self.counted else {
+            return false;
+        };
+        let settled = async {
+            let mut connection = vault.connection().await?;
+            setting::read(&mut connection, &vault.cipher, Setting::EmergencySettled).await
+        };
+        match settled.await {
+            Ok(settled) => is_of(settled.as_deref(), &counted.event),
+            Err(error) => {
+                tracing::warn!(error = %format!("{error:#}"), "whether counted blocks were reported is not known");
+                false
+            }
+        }
     }
 
     /// Forgets what was reported.
@@ -132,13 +156,18 @@ fn read(file: &File, cipher: &StateCipher) -> anyhow::Result<Option<Counted>> {
     Ok(Some(serde_json::from_slice(&body)?))
 }
 
+/// Whether this event is the one that last came out of the file.
+fn is_of(settled: Option<&Vec<u8>>, event: &Event) -> bool {
+    settled.is_some_and(|settled| settled.as_slice() == event.id.as_bytes())
+}
+
 /// Counts a block whose event cannot be recorded.
 ///
 /// # Errors
 /// Not even the emergency file can be written.
 pub(crate) async fn count(agent: &Agent, entry: ActivityEntry, event: Event) -> anyhow::Result<()> {
     let mut emergency = agent.emergency.lock().await;
-    emergency.add(&agent.vault.cipher, entry, event)?;
+    emergency.add(&agent.vault, entry, event).await?;
     tell(agent, emergency.count());
     drop(emergency);
     agent.changed();
@@ -174,7 +203,7 @@ pub(crate) async fn settle(agent: &Agent) -> anyhow::Result<()> {
     let mut transaction = agent.vault.begin().await?;
     let settled = setting::read(&mut transaction, cipher, Setting::EmergencySettled).await?;
     // A crash between the transaction and the file is no reason to report it twice.
-    if settled.is_none_or(|settled| settled.as_slice() != id.as_bytes()) {
+    if !is_of(settled.as_deref(), &counted.event) {
         let event = Event {
             unrecorded: Some(counted.unrecorded),
             ..counted.event
@@ -193,4 +222,59 @@ pub(crate) async fn settle(agent: &Agent) -> anyhow::Result<()> {
     drop(emergency);
     agent.changed();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use policies::terms::Action;
+
+    use super::*;
+    use crate::config::paths::Paths;
+    use crate::local::wire::Outcome;
+    use crate::spool::tests::drafted;
+
+    fn line() -> ActivityEntry {
+        ActivityEntry {
+            at_s: 7,
+            audience: "team".to_owned(),
+            outcome: Outcome::Blocked,
+            action: Action::Block,
+            rules: Vec::new(),
+            story: None,
+            reported: None,
+            clearance: None,
+            id: None,
+            dispute: None,
+        }
+    }
+
+    async fn remember(vault: &Vault, event: &Event) {
+        let mut transaction = vault.begin().await.unwrap();
+        let name = Setting::EmergencySettled;
+        setting::write(&mut transaction, &vault.cipher, name, event.id.as_bytes())
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+    }
+
+    /// S5: the agent died after blocks were reported and before the file was emptied; the next block that cannot be
+    /// recorded counts alone.
+    #[tokio::test]
+    async fn reported_blocks_are_not_counted_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::new(folder.path());
+        let vault = Vault::open(&paths).await.unwrap();
+        let open = || Emergency::open(&paths.emergency(), &vault.cipher).unwrap();
+        let mut emergency = open();
+        for id in [1, 2] {
+            emergency.add(&vault, line(), drafted(id)).await.unwrap();
+        }
+        remember(&vault, &drafted(2)).await;
+
+        let mut emergency = open();
+        emergency.add(&vault, line(), drafted(3)).await.unwrap();
+        assert_eq!((emergency.count(), open().count()), (1, 1));
+        emergency.add(&vault, line(), drafted(4)).await.unwrap();
+        assert_eq!((emergency.count(), open().count()), (2, 2));
+    }
 }

@@ -187,7 +187,7 @@ pub(crate) async fn acknowledge(vault: &Vault, ids: &[policies::terms::EventId])
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use gateway_api::v1::events::{EventKind, SizeBucket, Upload};
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::config::paths::Paths;
 
-    fn drafted(id: u8) -> Event {
+    pub(crate) fn drafted(id: u8) -> Event {
         Event {
             id: EventId::from_bytes([id; 16]),
             sequence: 0,
