@@ -16,7 +16,7 @@ enum Damage {
 }
 
 /// Stored files, and what a refusal says of them: which, and what to do.
-const KINDS: [(&str, &[&str]); 11] = [
+const KINDS: [(&str, &[&str]); 12] = [
     ("enrollment.json", &["enrollment.json", "enrol again"]),
     ("emergency", &["emergency", "remove it"]),
     ("agent.toml", &["agent.toml", "is not valid"]),
@@ -26,6 +26,7 @@ const KINDS: [(&str, &[&str]); 11] = [
     ("keys/leaf.key", &["leaf", "rejoin"]),
     ("keys/expiry/", &["expiry key", "move the file away"]),
     ("keys/device.key", &["device key", "enrol this device again"]),
+    ("keys/tls-next.pem", &["tls-next.pem"]),
     ("keys/", &["keys/", "enrol"]),
     ("policy/", &["policy"]),
 ];
@@ -68,6 +69,27 @@ fn is_older(found: &Value, sound: &Value) -> bool {
     lists.all(|(found, sound)| found.iter().all(|entry| sound.contains(entry)))
 }
 
+/// What a renewal leaves that was cut short; what becomes of it if it is damaged after the gateway answered, `identity.rs`
+/// shows.
+fn begin_renewal(file: &Path) {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = rcgen::CertificateParams::new(Vec::new())
+        .unwrap()
+        .serialize_request(&key)
+        .unwrap();
+    let pem = key.serialize_pem() + &request.pem().unwrap();
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .unwrap();
+    file.write_all(pem.as_bytes()).unwrap();
+}
+
 #[test]
 fn damaged_file_of_an_agent_is_said() {
     let mut world = World::with_team();
@@ -81,6 +103,7 @@ fn damaged_file_of_an_agent_is_said() {
     world.agent("Bob", ["status", "--wait-spool"]).succeeded();
     world.kill_agent("Bob");
     fs::write(settings, "[outbox]\nenabled = false\n").unwrap();
+    begin_renewal(&world.agent_folder("Bob").join("keys/tls-next.pem"));
     world.stop_gateway();
 
     let kept = world.agent_folder("Bob");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agent_seal::{DeviceSigner as _, FileDeviceKey};
 use gateway_api::v1::renew::{Origin, RenewRequest, RenewResponse, proof_message};
@@ -12,7 +12,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
-use crate::world::{BLOCKED, KEPT, PATIENCE, WAITING, World};
+use crate::world::{BLOCKED, KEPT, PATIENCE, WAITING, World, copy_folder};
 
 const SECRET: &str = "my credit card 4556737586899855";
 
@@ -92,24 +92,36 @@ fn wait_until(at_s: u64) {
 
 /// Renews Alice's certificate with the keys of her folder: the key with its request, and the answer.
 fn renew(world: &World) -> (String, String) {
-    let id = device(world)["device"].as_str().unwrap().parse().unwrap();
-    let device_key = fs::read(key_file(world, "Alice", "device.key")).unwrap();
-    let device_key = FileDeviceKey::from_pkcs8_der(id, &device_key).unwrap();
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(Vec::new()).unwrap();
     let csr_pem = params.serialize_request(&key).unwrap().pem().unwrap();
-    let message = proof_message(&TenantId::parse("acme").unwrap(), id, &csr_pem);
+    let certificate_pem = ask(world, &csr_pem);
+    (key.serialize_pem() + &csr_pem, certificate_pem)
+}
+
+/// Asks for Alice's next certificate as her agent does: the answer.
+fn ask(world: &World, csr_pem: &str) -> String {
+    let id = device(world)["device"].as_str().unwrap().parse().unwrap();
+    let device_key = fs::read(key_file(world, "Alice", "device.key")).unwrap();
+    let device_key = FileDeviceKey::from_pkcs8_der(id, &device_key).unwrap();
+    let message = proof_message(&TenantId::parse("acme").unwrap(), id, csr_pem);
     let request = RenewRequest {
-        csr_pem: csr_pem.clone(),
+        csr_pem: csr_pem.to_owned(),
         proof: device_key.sign(&message).unwrap().to_vec().into(),
         origin: Origin::default(),
     };
     let answer: RenewResponse = world.device("Alice").renew(&request).json().unwrap();
-    (key.serialize_pem() + &csr_pem, answer.certificate_pem)
+    answer.certificate_pem
 }
 
 /// Alice's agent is off until its certificate has ended, and starts again.
 fn sleep_past_the_end(world: &mut World, window_s: i64) {
+    end_certificate(world, window_s);
+    world.start_agent("Alice");
+}
+
+/// Alice's agent is off, and its certificate has ended.
+fn end_certificate(world: &mut World, window_s: i64) {
     world.stop_agent("Alice");
     set_certificates(world, 1, window_s);
     let (key_and_request, certificate) = renew(world);
@@ -121,7 +133,6 @@ fn sleep_past_the_end(world: &mut World, window_s: i64) {
     let ends_s = device(world)["certificate_ends_s"].as_u64().unwrap();
     set_certificates(world, 604_800, window_s);
     wait_until(ends_s);
-    world.start_agent("Alice");
 }
 
 fn key_file(world: &World, name: &str, file: &str) -> PathBuf {
@@ -203,6 +214,60 @@ fn renewal_that_was_cut_short_is_finished() {
         let own = fs::read_to_string(key_file(&world, "Alice", "tls.pem")).unwrap();
         assert!(own.contains(&key_and_request));
         assert_eq!(device(&world)["key_generation"], generation);
+        assert_eq!(device(&world)["quarantine"], Value::Null);
+    }
+}
+
+/// E4, E7: the gateway answered, the agent died before it had the answer, and the file of what it had begun is damaged or
+/// lost then: it goes on with the same key, and is not taken for a copy of itself.
+#[test]
+fn damage_to_a_renewal_makes_no_copy_of_the_device() {
+    let mut world = World::new();
+    world.employ("Alice", "employees");
+    end_certificate(&mut world, 86_400);
+    world.stop_gateway();
+    world.start_agent("Alice");
+    let next = key_file(&world, "Alice", "tls-next.pem");
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !next.exists() {
+        assert!(Instant::now() < patience, "no renewal is begun");
+        std::thread::yield_now();
+    }
+    world.kill_agent("Alice");
+    world.start_gateway();
+    let begun = fs::read_to_string(&next).unwrap();
+    let (_, csr) = begun.split_once("-----BEGIN CERTIFICATE REQUEST-----").unwrap();
+    ask(&world, &format!("-----BEGIN CERTIFICATE REQUEST-----{csr}"));
+    assert_eq!(device(&world)["key_generation"], 3);
+
+    let (kept, folder) = (world.path("kept"), world.agent_folder("Alice"));
+    copy_folder(&folder, &kept);
+    let flipped = |at: usize| {
+        let mut bytes = begun.clone().into_bytes();
+        bytes[at] ^= 1;
+        Some(bytes)
+    };
+    let in_request = begun.len() - csr.len() / 2;
+    for damaged in [
+        None,
+        Some(Vec::new()),
+        Some(begun.as_bytes()[..begun.len() / 2].to_vec()),
+        flipped(60),
+        flipped(in_request),
+    ] {
+        fs::remove_dir_all(&folder).unwrap();
+        copy_folder(&kept, &folder);
+        match damaged {
+            Some(bytes) => fs::write(&next, bytes).unwrap(),
+            None => fs::remove_file(&next).unwrap(),
+        }
+        world.start_agent("Alice");
+        wait_identity(&world, "Alice", "good");
+        world.stop_agent("Alice");
+        assert!(!next.exists());
+        let own = fs::read_to_string(key_file(&world, "Alice", "tls.pem")).unwrap();
+        assert!(own.contains(&begun));
+        assert_eq!(device(&world)["key_generation"], 3);
         assert_eq!(device(&world)["quarantine"], Value::Null);
     }
 }

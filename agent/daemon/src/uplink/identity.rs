@@ -5,6 +5,8 @@
 //!                                       ▲ the same again after a crash               │
 //! old one replaced on disk and in use ◄── first success with the new one ◄───────────╯
 //! ```
+//! What was begun lies in a file and, sealed, in the store: were it lost after the gateway answered, another key would be
+//! asked for from a certificate that was renewed, as only a copy of the device does (E7).
 //! One that has ended renews itself in the same way, and does nothing else, as long as the gateway's window lasts.
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::agent::{Agent, Link};
 use crate::config::paths::Paths;
 use crate::limits;
 use crate::vault::files;
+use crate::vault::setting::{self, Setting};
 
 const ALARM: &str = "certificate";
 /// What the gateway says of an identity that it does not accept, and what its owner is told.
@@ -116,10 +119,10 @@ fn is_due(agent: &Agent) -> bool {
 }
 
 async fn renew(agent: &Agent) -> anyhow::Result<()> {
-    let file = agent.paths.tls_next();
-    let next = match certified(&file)? {
+    let begun = begun(agent).await?;
+    let next = match certified(agent, &begun) {
         Some(next) => next,
-        None => ask(agent, &file).await?,
+        None => ask(agent, &begun).await?,
     };
     let trial = agent.gateway.with_identity(&next)?;
     match trial.checkpoint().await {
@@ -128,30 +131,48 @@ async fn renew(agent: &Agent) -> anyhow::Result<()> {
         Err(error) if error.code() == Some(ErrorCode::IdentityExpired) => {}
         Err(error) => return Err(error.into()),
     }
+    let file = agent.paths.tls_next();
+    files::write_secret(&file, next.pem())?;
     files::replace(&file, &agent.paths.tls_identity())?;
     take(agent, &next)?;
+    seal(agent, &[]).await?;
     tracing::info!(ends_s = agent.identity.load().ends_s, "certificate renewed");
     Ok(())
 }
 
-/// A certificate that was answered and not yet tried.
-fn certified(file: &std::path::Path) -> anyhow::Result<Option<TlsIdentity>> {
-    if !file.exists() {
-        return Ok(None);
-    }
-    Ok(TlsIdentity::parse(files::read_secret(file)?).ok())
+/// The copies of what was begun, as far as they can be read, the one that cannot be damaged unnoticed first.
+async fn begun(agent: &Agent) -> anyhow::Result<Vec<Zeroizing<Vec<u8>>>> {
+    let sealed = sealed(agent).await.unwrap_or_else(|error| {
+        tracing::warn!(error = %format!("{error:#}"), "the sealed copy of a renewal cannot be read");
+        None
+    });
+    let file = agent.paths.tls_next();
+    let written = file.exists().then(|| files::read_secret(&file)).transpose()?;
+    Ok(sealed.into_iter().chain(written).collect())
 }
 
-/// Asks with the request that lies on disk, or with a fresh one that is there before it is sent.
-async fn ask(agent: &Agent, file: &std::path::Path) -> anyhow::Result<TlsIdentity> {
-    if !file.exists() {
-        files::write_secret(file, &tls::make_request()?)?;
-    }
-    let key_and_request = files::read_secret(file)?;
-    let Ok(csr_pem) = tls::request_pem(&key_and_request) else {
-        std::fs::remove_file(file)?;
-        anyhow::bail!("`{}` was damaged; another key is made", file.display());
+/// A certificate that was answered and not yet tried.
+fn certified(agent: &Agent, begun: &[Zeroizing<Vec<u8>>]) -> Option<TlsIdentity> {
+    let identities = begun
+        .iter()
+        .filter_map(|pem| TlsIdentity::parse(pem.clone()).ok());
+    let mut usable = identities.filter(|identity| agent.gateway.with_identity(identity).is_ok());
+    usable.next()
+}
+
+/// Asks with the request that was begun with, or with a fresh one; both copies are there before it is sent.
+async fn ask(agent: &Agent, begun: &[Zeroizing<Vec<u8>>]) -> anyhow::Result<TlsIdentity> {
+    let key_and_request = match begun.iter().find_map(|pem| tls::key_and_request(pem).ok()) {
+        Some(sound) => sound,
+        None => {
+            if !begun.is_empty() {
+                tracing::warn!("the renewal that was begun is damaged: another key is made");
+            }
+            tls::make_request()?
+        }
     };
+    keep_begun(agent, &key_and_request).await?;
+    let csr_pem = tls::request_pem(&key_and_request)?;
     let device = agent.enrollment.device;
     let message = proof_message(&agent.enrollment.tenant, device, &csr_pem);
     let request = RenewRequest {
@@ -160,8 +181,9 @@ async fn ask(agent: &Agent, file: &std::path::Path) -> anyhow::Result<TlsIdentit
         origin: origin::of(device),
     };
     let answer = match agent.gateway.renew(&request).await {
-        Err(error) if error.code() == Some(ErrorCode::RenewalRefused) => {
-            files::destroy(file)?;
+        Err(error) if is_of_another_key(&error) => {
+            seal(agent, &[]).await?;
+            files::destroy(&agent.paths.tls_next())?;
             return Err(error).context("another TLS key is made");
         }
         answer => answer?,
@@ -169,8 +191,42 @@ async fn ask(agent: &Agent, file: &std::path::Path) -> anyhow::Result<TlsIdentit
     let next = TlsIdentity::assemble(&key_and_request, &answer.certificate_pem)?;
     // Before it is written: a certificate of another key would shut the agent out.
     agent.gateway.with_identity(&next)?;
-    files::write_secret(file, next.pem())?;
+    keep_begun(agent, next.pem()).await?;
     Ok(next)
+}
+
+/// Whether a request will never be answered: its key was certified before, or it is damaged in a way that only the gateway
+/// notices.
+fn is_of_another_key(error: &CallError) -> bool {
+    matches!(
+        error.code(),
+        Some(ErrorCode::RenewalRefused | ErrorCode::ProofInvalid)
+    )
+}
+
+/// Both copies.
+async fn keep_begun(agent: &Agent, pem: &[u8]) -> anyhow::Result<()> {
+    let sealed = Zeroizing::new([under(agent).as_bytes(), pem].concat());
+    seal(agent, &sealed).await?;
+    files::write_secret(&agent.paths.tls_next(), pem)
+}
+
+async fn seal(agent: &Agent, begun: &[u8]) -> anyhow::Result<()> {
+    let (cipher, mut connection) = (&agent.vault.cipher, agent.vault.connection().await?);
+    setting::write(&mut connection, cipher, Setting::RenewalBegun, begun).await
+}
+
+async fn sealed(agent: &Agent) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
+    let (cipher, mut connection) = (&agent.vault.cipher, agent.vault.connection().await?);
+    let kept = setting::read(&mut connection, cipher, Setting::RenewalBegun).await?;
+    let kept = kept.unwrap_or_default();
+    let pem = kept.strip_prefix(under(agent).as_bytes());
+    Ok(pem.map(|pem| Zeroizing::new(pem.to_vec())))
+}
+
+/// The sealed copy begins with the serial number of the certificate that is renewed: under another one it is over.
+fn under(agent: &Agent) -> String {
+    format!("{}\n", agent.identity.load().serial)
 }
 
 /// Uses an identity from now on.

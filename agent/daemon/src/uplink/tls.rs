@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use policies::terms::Digest;
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use x509_parser::prelude::{FromDer as _, X509CertificationRequest};
 use zeroize::Zeroizing;
 
 /// The TLS key with its certificate: one PEM of both, so that one rename replaces them (E4).
@@ -101,6 +102,25 @@ pub(crate) fn make_request() -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let mut pem = Zeroizing::new(key.serialize_pem().into_bytes());
     pem.extend_from_slice(request.as_bytes());
     Ok(pem)
+}
+
+/// Key and request of a PEM that may hold the certificate too.
+///
+/// # Errors
+/// They are damaged, or do not belong together.
+pub(crate) fn key_and_request(pem: &[u8]) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
+    let key = KeyPair::try_from(&PrivateKeyDer::from_pem_slice(pem)?)?;
+    let request = CertificateSigningRequestDer::from_pem_slice(pem)?;
+    let (_, request) = X509CertificationRequest::from_der(&request)?;
+    ensure!(
+        request.certification_request_info.subject_pki.raw == key.subject_public_key_info(),
+        "the certificate request is of another key"
+    );
+    let (_, behind) = std::str::from_utf8(pem)?
+        .split_once(BEGIN)
+        .context("there is no key")?;
+    Ok(Zeroizing::new([BEGIN, behind].concat().into_bytes()))
 }
 
 /// The request of such a PEM, as it is sent.

@@ -47,6 +47,9 @@ pub(crate) enum Setting {
     LastEvent,
     /// Id of the event that last came out of the emergency file (S5).
     EmergencySettled,
+    /// A second copy of the renewal of the certificate that was begun (E4): the serial number of the certificate that is
+    /// renewed, a line feed, PEM; empty where there is none.
+    RenewalBegun,
 }
 
 impl Setting {
@@ -71,6 +74,7 @@ impl Setting {
             Self::Clock => "clock",
             Self::LastEvent => "last-event",
             Self::EmergencySettled => "emergency-settled",
+            Self::RenewalBegun => "renewal-begun",
         }
     }
 }

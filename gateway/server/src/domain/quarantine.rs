@@ -45,7 +45,10 @@ impl Cause {
         match self {
             Self::Machine => "its identity was used on another machine",
             Self::Boot => "its identity was used by two machines in turn",
-            Self::KeyGeneration => "a copy of it had renewed its certificate before",
+            Self::KeyGeneration => {
+                "its certificate had been renewed before, with another key: by a copy of it, or by itself if files of its \
+                 agent's folder were damaged or put back since"
+            }
         }
     }
 }
