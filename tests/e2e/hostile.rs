@@ -162,3 +162,40 @@ fn changed_acceptance_is_refused_and_shown() {
     let log = world.path("gateway/ledger").display().to_string();
     run("sealgate", ["verify", &log]).succeeded();
 }
+
+/// E2: who answers under the gateway's name without the authority that the token pins gets nothing, and leaves nothing on
+/// the device; the token is good for the real one.
+#[test]
+fn gateway_of_another_authority_enrols_nobody() {
+    let world = World::new();
+    world
+        .gateway(["person", "add", "Alice", "--group", "employees"])
+        .succeeded();
+    let token = world.path("alice.enrollment").display().to_string();
+    world
+        .gateway(["token", "add", "--person", "Alice", "--out", &token])
+        .succeeded();
+    let given = fs::read(&token).unwrap();
+    let mut pins: toml::Table = str::from_utf8(&given).unwrap().parse().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let other = authority.self_signed(&key).unwrap().pem();
+    assert!(pins.insert("ca_pem".to_owned(), other.into()).is_some());
+    fs::write(&token, pins.to_string()).unwrap();
+
+    let enroll = || world.agent("Alice", ["enroll", "--token-file", &token]);
+    let refused = enroll();
+    assert_ne!(refused.code, 0, "{}", refused.text);
+    assert!(
+        refused
+            .errors
+            .contains("not of the authority that the token file pins"),
+        "{}",
+        refused.errors
+    );
+    assert!(!world.agent_folder("Alice").exists());
+
+    fs::write(&token, given).unwrap();
+    enroll().succeeded();
+}

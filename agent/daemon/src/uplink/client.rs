@@ -39,6 +39,20 @@ pub(crate) enum CallError {
     Unreadable(String),
 }
 
+/// Whether a call ended since the pinned authority does not vouch for who answered under the gateway's name (E2).
+/// Nothing was sent then.
+pub(crate) fn is_not_pinned(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(of_tls);
+    causes.any(|cause| matches!(cause, rustls::Error::InvalidCertificate(_)))
+}
+
+/// An error of TLS, which comes wrapped in errors of I/O that do not name it as their source.
+fn of_tls<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    cause
+        .downcast_ref()
+        .or_else(|| of_tls(cause.downcast_ref::<std::io::Error>()?.get_ref()?))
+}
+
 impl CallError {
     /// Whether the same call may succeed later, by itself, after a rejoin (M7) or with a renewed identity (E5, E8), so
     /// that what waits is kept.

@@ -2,7 +2,7 @@
 //! device's name and certifies a TLS key of which we prove possession. The same request is sent
 //! again until it is answered: after a crash, and while an administrator has not approved it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_seal::{DeviceSigner as _, FileDeviceKey};
 use anyhow::{Context as _, bail, ensure};
@@ -11,13 +11,16 @@ use gateway_api::v1::enroll::{EnrollRequest, EnrollResponse, binding_digest, fin
 use policies::terms::{DeviceId, Digest};
 use zeroize::Zeroizing;
 
-use super::client::{Enrolled, Gateway};
+use super::client::{self, Enrolled, Gateway};
 use super::origin;
 use super::tls::{self, TlsIdentity};
 use crate::clock;
 use crate::config::enrollment::Enrollment;
 use crate::config::paths::Paths;
 use crate::vault::files;
+
+const NOT_PINNED: &str = "the gateway's certificate is not of the authority that the token file pins; nothing was sent\n  \
+                          help: ask the administrator whether the gateway's authority was replaced, and for a new token";
 
 /// How far an enrollment came.
 pub(crate) enum Outcome {
@@ -41,9 +44,16 @@ pub(crate) async fn enroll(paths: &Paths, token_file: &Path) -> anyhow::Result<O
         );
     }
     let file = read_token_file(paths, token_file)?;
+    let missing = missing(paths, &file);
     files::private_folder(paths.root())?;
     let device_key = make_device_key(paths)?;
-    let answer = match ask(paths, &file, &device_key, None).await? {
+    let asked = ask(paths, &file, &device_key, None).await;
+    if let Err(error) = &asked
+        && client::is_not_pinned(error)
+    {
+        take_back(&missing)?;
+    }
+    let answer = match asked? {
         Asked::Waiting(fingerprint) => return Ok(Outcome::Waiting { fingerprint }),
         Asked::Enrolled(answer) => answer,
     };
@@ -88,6 +98,30 @@ pub(crate) async fn enroll_again(paths: &Paths, token_file: &Path) -> anyhow::Re
     Ok(Outcome::Enrolled(Box::new(enrollment)))
 }
 
+/// What a try makes before it asks, files first, as far as it is not there.
+fn missing(paths: &Paths, file: &EnrollmentFile) -> Vec<PathBuf> {
+    let made = [
+        paths.enrolling(&Digest::of(&file.token.0)),
+        paths.device_key(),
+        paths.keys(),
+        paths.root().to_owned(),
+    ];
+    made.into_iter().filter(|path| !path.exists()).collect()
+}
+
+/// Nothing was sent, so no gateway knows of what was made.
+fn take_back(made: &[PathBuf]) -> anyhow::Result<()> {
+    for path in made.iter().filter(|path| path.exists()) {
+        let removed = if path.is_dir() {
+            std::fs::remove_dir(path)
+        } else {
+            files::destroy(path)
+        };
+        removed.with_context(|| format!("cannot remove `{}`; remove it by hand", path.display()))?;
+    }
+    Ok(())
+}
+
 enum Asked {
     Enrolled(EnrollResponse),
     Waiting(String),
@@ -119,7 +153,18 @@ async fn ask(
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let gateway = Gateway::new(&file.gateway_url, &file.ca_pem, None)?;
-    match gateway.enroll(&request).await.context("the enrollment failed")? {
+    let answer = gateway
+        .enroll(&request)
+        .await
+        .map_err(anyhow::Error::from)
+        .map_err(|error| {
+            if client::is_not_pinned(&error) {
+                error.context(NOT_PINNED)
+            } else {
+                error
+            }
+        });
+    match answer.context("the enrollment failed")? {
         Enrolled::Yes(answer) => {
             ensure!(
                 answer.tenant == file.tenant,
