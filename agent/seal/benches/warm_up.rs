@@ -1,5 +1,6 @@
 //! M9: what a commit costs in an audience of 1,000 devices: after a bulk add, where it pays for each leaf, and after
-//! one self-update in each subtree beside the poster's leaf, largest first. Prints bytes, times and their ratio.
+//! one self-update in each subtree beside the poster's leaf, largest first. Prints bytes, times and their ratio, and fails
+//! if a warm commit is larger than it may be.
 //!
 //! `cargo bench -p agent-seal --bench warm_up [-- --devices 1000]`
 #![expect(
@@ -22,6 +23,8 @@ use policies::terms::{AudienceClass, AudienceId, DeviceId, PersonId, TenantId};
 const AUDIENCE: AudienceId = AudienceId::from_bytes([0xA0; 16]);
 const PERSON: PersonId = PersonId::from_bytes([1; 16]);
 const DEVICES: usize = 1_000;
+/// Largest commit of the poster in a warm tree of so many devices.
+const COMMIT_BYTES_MAX: usize = 2_048;
 /// Commits whose times are taken; the median is printed.
 const ROUNDS: usize = 21;
 
@@ -164,5 +167,10 @@ fn main() {
     println!(
         "what one such commit uploads: {} B (commit and GroupInfo)",
         warm.commit.len() + warm.group_info.len()
+    );
+    let (found, most) = (warm.commit.len(), COMMIT_BYTES_MAX);
+    assert!(
+        devices > DEVICES || found <= most,
+        "M9: a warm commit has {found} B, and {most} B at most"
     );
 }

@@ -45,7 +45,7 @@ use crate::identity::Identity;
 /// No `Clone`: two copies that both send would reuse message keys. `Debug` prints public parts only, and the
 /// records are overwritten when the value is dropped.
 pub struct Member {
-    provider: OpenMlsRustCrypto,
+    pub(crate) provider: OpenMlsRustCrypto,
     pub(crate) identity: Identity,
     groups: BTreeMap<AudienceId, MlsGroup>,
     /// What the shell has been given so far: digests of the records, so that only changes are written.

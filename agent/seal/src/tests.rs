@@ -5,6 +5,7 @@
 )]
 
 mod audiences;
+mod crowd;
 mod foreign;
 #[path = "../../../tests/fuzz/seal.rs"]
 mod fuzz;
@@ -15,4 +16,5 @@ mod model;
 mod policy;
 mod rejoin;
 mod stories;
+mod suite;
 pub(crate) mod world;

@@ -438,7 +438,7 @@ impl Group {
     ) -> Result<(), Fault> {
         if after.len() > limits::AUDIENCE_DEVICES_MAX {
             return Err(Fault::bad_request(format!(
-                "an audience holds at most {} devices",
+                "an audience holds at most {} devices: split it",
                 limits::AUDIENCE_DEVICES_MAX
             )));
         }

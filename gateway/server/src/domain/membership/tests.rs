@@ -11,6 +11,7 @@ use tls_codec::Serialize as _;
 
 use super::*;
 
+mod bounds;
 #[path = "../../../../../tests/fuzz/gateway.rs"]
 mod fuzz;
 mod rejoin;
@@ -89,6 +90,10 @@ impl World {
     }
 
     fn found(&self, founder: &Member, people: &[u8]) -> MlsGroup {
+        self.found_in(SUITE, founder, people)
+    }
+
+    fn found_in(&self, suite: Ciphersuite, founder: &Member, people: &[u8]) -> MlsGroup {
         let roster = roster(&[1], people);
         let sender = ExternalSender::new(
             self.gateway.verifying_key().to_bytes().to_vec().into(),
@@ -100,7 +105,7 @@ impl World {
         ])
         .unwrap();
         let config = MlsGroupCreateConfig::builder()
-            .ciphersuite(SUITE)
+            .ciphersuite(suite)
             .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
             .capabilities(capabilities())
             .with_group_context_extensions(extensions)
@@ -154,16 +159,24 @@ fn roster(owners: &[u8], persons: &[u8]) -> Roster {
 
 impl Member {
     fn key_package(&self) -> KeyPackage {
+        self.key_package_in(SUITE)
+    }
+
+    fn key_package_in(&self, suite: Ciphersuite) -> KeyPackage {
         KeyPackage::builder()
             .leaf_node_capabilities(capabilities())
-            .build(SUITE, &self.provider, &self.signer, self.credential.clone())
+            .build(suite, &self.provider, &self.signer, self.credential.clone())
             .unwrap()
             .key_package()
             .clone()
     }
 
     fn key_package_bytes(&self) -> Vec<u8> {
-        MlsMessageOut::from(self.key_package())
+        self.key_package_bytes_in(SUITE)
+    }
+
+    fn key_package_bytes_in(&self, suite: Ciphersuite) -> Vec<u8> {
+        MlsMessageOut::from(self.key_package_in(suite))
             .tls_serialize_detached()
             .unwrap()
     }
