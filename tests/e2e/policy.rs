@@ -1,6 +1,7 @@
 //! Policy on its way to the devices.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::world::{BLOCKED, NO_POLICY, PATIENCE, World, copy_folder};
 
@@ -118,6 +119,18 @@ fn fleet(world: &World) -> serde_json::Value {
         .clone()
 }
 
+/// The same, once the agent has told the gateway that it came so far: it does after it has acted.
+fn wait_fleet(world: &World, state: &str) -> serde_json::Value {
+    let patience = Instant::now() + Duration::from_secs(60);
+    loop {
+        let told = fleet(world);
+        if told["state"] == state {
+            return told;
+        }
+        assert!(Instant::now() < patience, "{told}");
+    }
+}
+
 fn wait_alarm(world: &World, part: &str) {
     let wait = ["status", "--wait-alarm", part, "--timeout", PATIENCE];
     world.agent("Alice", wait).succeeded();
@@ -140,14 +153,14 @@ fn policy_that_fails_its_own_test_is_rejected() {
     let mut world = World::new();
     world.employ("Alice", "employees");
     wait_policy(&world, "1");
-    assert_eq!(fleet(&world)["state"], "active");
+    wait_fleet(&world, "active");
     let tests = world.path("policy/tests/wrong.toml");
     let wrong = "[[test]]\nname = \"lunch is blocked\"\ndraft = { text = \"Lunch at noon.\" }\ngroup = [\"employees\"]\nexpect = { action = \"block\" }\n";
     fs::write(&tests, wrong).unwrap();
     publish(&world, 2);
     wait_alarm(&world, "lunch is blocked");
     assert_eq!(policy_version(&world, "Alice"), 1);
-    let told = fleet(&world);
+    let told = wait_fleet(&world, "rejected");
     assert_eq!(told["active"], 1);
     assert_eq!(
         (&told["version"], &told["state"]),
@@ -167,7 +180,7 @@ fn policy_that_fails_its_own_test_is_rejected() {
     fs::remove_file(&tests).unwrap();
     publish(&world, 3);
     wait_policy(&world, "3");
-    assert_eq!(fleet(&world)["state"], "active");
+    wait_fleet(&world, "active");
 }
 
 /// B7, B10, K20: three crashes after a new version: the one before decides, blocks, and the gateway is told.
@@ -185,7 +198,7 @@ fn agent_that_crashes_returns_to_the_policy_before() {
     }
     assert_eq!(policy_version(&world, "Alice"), 1);
     wait_alarm(&world, "policy_rejected");
-    let told = fleet(&world);
+    let told = wait_fleet(&world, "rejected");
     assert_eq!(
         (&told["version"], &told["reason"]),
         (&2.into(), &"crashes".into())
