@@ -1,6 +1,7 @@
-//! The device that posts: an audience with another one, and stories sealed and cleared as an agent does.
+//! A device that posts: audiences with other devices, and stories sealed and cleared as an agent does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use agent_seal::{
     Clearing, CompliancePublicKey, Composition, DeviceSigner as _, DraftParts, MembershipChange, clear, seal,
@@ -16,63 +17,92 @@ use policies::keys::Ed25519PublicKey;
 use policies::plan::Plan;
 use policies::roster::Roster;
 use policies::terms::{
-    App, AudienceClass, AudienceId, Capabilities, Cti, Digest, Evidence, GroupName, ItemFacts, ItemKind,
-    draft_digest,
+    App, AudienceClass, AudienceId, Capabilities, Cti, DeviceId, Digest, Evidence, GroupName, ItemFacts,
+    ItemKind, PersonId, draft_digest,
 };
-use reqwest::RequestBuilder;
+use reqwest::Client;
 
 use crate::device::{self, Device, now_s};
 
-const AUDIENCE: AudienceId = AudienceId::from_bytes([0xA0; 16]);
 /// Text of a story: padded, framed and encrypted it makes an envelope of about 4 KB.
 const TEXT_BYTES: usize = 3_600;
 const SENTENCE: &str = "The plan for Thursday is on, and everybody knows where to be. ";
 /// Life of a story: the usual day.
 const TTL_S: u32 = 86_400;
 
-/// A device with an audience of two.
+/// A device with an audience for each number of recipients.
 pub(crate) struct Author {
     device: Device,
     directory: Directory,
     plan: Plan,
     compliance: CompliancePublicKey,
     acceptance: Ed25519PublicKey,
+    audiences: BTreeMap<usize, Audience>,
     sealed: usize,
+}
+
+struct Audience {
+    id: AudienceId,
+    post_url: Arc<str>,
 }
 
 /// A story on its way.
 pub(crate) struct SealedStory {
     cti: Cti,
+    audience: AudienceId,
+    post_url: Arc<str>,
     pub(crate) envelope: Vec<u8>,
     pub(crate) envelope_digest: Digest,
-    clearance: Vec<u8>,
+    pub(crate) clearance: Vec<u8>,
 }
 
 /// What came back for a story, not yet verified.
 pub(crate) struct Receipt {
     cti: Cti,
+    audience: AudienceId,
     envelope: Digest,
     clearance: Digest,
     answer: Vec<u8>,
 }
 
 impl Author {
-    /// Makes the audience here and at the gateway, and adds the other device.
-    pub(crate) async fn with_audience_of(mut device: Device, other: &Device) -> anyhow::Result<Self> {
+    /// Follows the directory and the policy as they stand.
+    pub(crate) async fn new(device: Device) -> anyhow::Result<Self> {
         let directory = device.directory().await?;
         let plan = device.plan(&directory).await?;
+        let compliance = CompliancePublicKey::from_bytes(&device.enrollment.compliance_key.0)?;
+        let acceptance = device::ed25519(&device.enrollment.acceptance_key)?;
+        Ok(Self {
+            device,
+            directory,
+            plan,
+            compliance,
+            acceptance,
+            audiences: BTreeMap::new(),
+            sealed: 0,
+        })
+    }
+
+    /// Makes an audience here and at the gateway, and adds these devices of one person with one commit.
+    pub(crate) async fn make_audience(
+        &mut self,
+        person: PersonId,
+        recipients: &[DeviceId],
+    ) -> anyhow::Result<()> {
+        let id = AudienceId::from_bytes(rand::random());
+        let device = &mut self.device;
         let roster = Roster {
             owners: [device.person].into(),
-            persons: [device.person, other.person].into(),
+            persons: [device.person, person].into(),
         };
-        let created = device.member.create_audience(AUDIENCE, &roster, &directory)?;
+        let created = device.member.create_audience(id, &roster, &self.directory)?;
         let create = groups::Create {
             group_info: created.group_info.into(),
             ratchet_tree: created.ratchet_tree.into(),
         };
         let _: groups::GroupState = device.post(groups::PATH, &create).await?;
         let claim = key_packages::Claim {
-            devices: vec![other.key.device()],
+            devices: recipients.to_vec(),
         };
         let claimed: key_packages::Claimed = device.post(key_packages::CLAIM_PATH, &claim).await?;
         let add = claimed
@@ -86,10 +116,10 @@ impl Author {
         };
         let staged = device
             .member
-            .stage_membership(AUDIENCE, &change, &directory, now_s()?)?;
+            .stage_membership(id, &change, &self.directory, now_s()?)?;
         ensure!(
-            staged.joiners == [other.key.device()],
-            "the other device offers no key package"
+            staged.joiners.len() == recipients.len(),
+            "a recipient offers no key package"
         );
         let commit = groups::Commit {
             commit: staged.commit.into(),
@@ -97,39 +127,25 @@ impl Author {
             group_info: staged.group_info.into(),
             joiners: staged.joiners,
         };
-        let _: groups::Committed = device.post(&groups::commits_path(AUDIENCE), &commit).await?;
-        device.member.merge_staged(AUDIENCE)?;
-        let compliance = CompliancePublicKey::from_bytes(&device.enrollment.compliance_key.0)?;
-        let acceptance = device::ed25519(&device.enrollment.acceptance_key)?;
-        Ok(Self {
-            device,
-            directory,
-            plan,
-            compliance,
-            acceptance,
-            sealed: 0,
-        })
+        let _: groups::Committed = device.post(&groups::commits_path(id), &commit).await?;
+        device.member.merge_staged(id)?;
+        let post_url = device.url(&stories::post_path(id)).into();
+        self.audiences.insert(recipients.len(), Audience { id, post_url });
+        Ok(())
     }
 
     pub(crate) fn device(&self) -> &Device {
         &self.device
     }
 
-    pub(crate) fn audience(&self) -> AudienceId {
-        AUDIENCE
-    }
-
-    /// Where stories go.
-    pub(crate) fn post_url(&self) -> String {
-        self.device.url(&stories::post_path(AUDIENCE))
-    }
-
-    /// Seals another story and clears it for the next 5 minutes.
-    pub(crate) fn seal(&mut self) -> anyhow::Result<SealedStory> {
+    /// Seals another story for so many recipients and clears it for the next 5 minutes.
+    pub(crate) fn seal(&mut self, recipients: usize) -> anyhow::Result<SealedStory> {
         self.sealed += 1;
         let text = text(self.sealed);
         let now_s = now_s()?;
-        let permit = self.permit(&text, now_s)?;
+        let to = self.audiences.get(&recipients).context("no such audience")?;
+        let (audience, post_url) = (to.id, Arc::clone(&to.post_url));
+        let permit = self.permit(&text, audience, recipients, now_s)?;
         let draft = DraftParts {
             text: &text,
             files: Vec::new(),
@@ -159,6 +175,8 @@ impl Author {
         let cleared = clear(sealed, &self.device.key, clearing, &mut rand::rng())?;
         Ok(SealedStory {
             cti: cleared.cti(),
+            audience,
+            post_url,
             envelope: cleared.envelope().to_vec(),
             envelope_digest: Digest::of(cleared.envelope()),
             clearance: cleared.clearance().to_vec(),
@@ -170,7 +188,7 @@ impl Author {
         let accepted: Accepted = serde_json::from_slice(&receipt.answer)?;
         let acceptance = Acceptance::verify(&accepted.acceptance.0, &self.acceptance)?;
         let is_this = acceptance.cti == receipt.cti
-            && acceptance.group == AUDIENCE
+            && acceptance.group == receipt.audience
             && acceptance.envelope == receipt.envelope
             && acceptance.clearance == receipt.clearance;
         ensure!(is_this, "the acceptance is of another story");
@@ -178,7 +196,13 @@ impl Author {
     }
 
     /// The decision for a text in which an inspection finds nothing: the inspection has a bench of its own.
-    fn permit(&self, text: &str, now_s: u64) -> anyhow::Result<Permit> {
+    fn permit(
+        &self,
+        text: &str,
+        audience: AudienceId,
+        recipients: usize,
+        now_s: u64,
+    ) -> anyhow::Result<Permit> {
         let evidence = Evidence {
             content: draft_digest(text.as_bytes(), std::iter::empty()),
             items: vec![ItemFacts {
@@ -190,9 +214,9 @@ impl Author {
             capabilities: Capabilities::default(),
         };
         let facts = Facts {
-            audience: AUDIENCE,
+            audience,
             audience_class: AudienceClass::Internal,
-            audience_size: 2,
+            audience_size: recipients.saturating_add(1).try_into()?,
             app: app()?,
             tier: self.device.key.tier(),
             binding: policies::terms::Binding::AgentSealed,
@@ -209,14 +233,16 @@ impl Author {
 
 impl SealedStory {
     /// Sends it: envelope as body, clearance as header.
-    pub(crate) async fn post(self, request: RequestBuilder) -> anyhow::Result<Receipt> {
+    pub(crate) async fn post(self, connection: Client) -> anyhow::Result<Receipt> {
         let clearance = Digest::of(&self.clearance);
-        let request = request
+        let request = connection
+            .post(&*self.post_url)
             .header(CLEARANCE_HEADER, Bytes(self.clearance).to_text())
             .body(self.envelope);
         let answer = device::answered(request).await?;
         Ok(Receipt {
             cti: self.cti,
+            audience: self.audience,
             envelope: self.envelope_digest,
             clearance,
             answer,

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent_seal::{DeviceSigner as _, FileDeviceKey, Member};
@@ -10,25 +9,25 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use gateway_api::bytes::Bytes;
 use gateway_api::enrollment::EnrollmentFile;
 use gateway_api::error::Problem;
-use gateway_api::v1::{bundle, directory, enroll, key_packages, sync};
+use gateway_api::v1::{bundle, directory, enroll, key_packages};
 use gateway_ledger::tile::decode_bundle;
 use gateway_ledger::{CheckpointKey, Frontier, SignedCheckpoint, TilePath, leaf_hash};
 use policies::bundle::{Trust, UnverifiedBundle};
 use policies::directory::{Directory, DirectoryEntry};
 use policies::keys::Ed25519PublicKey;
 use policies::plan::Plan;
-use policies::terms::{AudienceId, DeviceId, Digest, PersonId};
+use policies::terms::{DeviceId, PersonId};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use reqwest::{Client, RequestBuilder};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, KeyLog, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// A call that takes longer is a failure.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Entries of the first tile: this bench's log has a handful.
+/// Entries of a full tile.
 const TILE_ENTRIES: u64 = 256;
 
 /// An enrolled device.
@@ -41,10 +40,6 @@ pub(crate) struct Device {
     tls: ClientConfig,
     client: Client,
 }
-
-/// Counts TLS handshakes; keeps no key.
-#[derive(Debug, Default)]
-pub(crate) struct Handshakes(AtomicUsize);
 
 impl Device {
     /// Draws the keys, spends the token.
@@ -83,20 +78,14 @@ impl Device {
         })
     }
 
-    /// Clients of one connection each, and the count of their handshakes.
-    pub(crate) fn connections(&self, count: usize) -> anyhow::Result<(Arc<Handshakes>, Vec<Client>)> {
-        let opened = Arc::new(Handshakes::default());
-        let mut tls = self.tls.clone();
-        tls.key_log = Arc::<Handshakes>::clone(&opened);
-        let clients = (0..count)
-            .map(|_| client(tls.clone()))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        Ok((opened, clients))
+    /// Clients of one connection each.
+    pub(crate) fn connections(&self, count: usize) -> anyhow::Result<Vec<Client>> {
+        (0..count).map(|_| client(self.tls.clone())).collect()
     }
 
-    /// Uploads one key package, so that the audience's author can add this device.
-    pub(crate) async fn offer_key_package(&mut self) -> anyhow::Result<()> {
-        let packages = self.member.key_packages(1, now_s()?)?;
+    /// Uploads key packages, so that the audiences' authors can add this device.
+    pub(crate) async fn offer_key_packages(&mut self, count: usize) -> anyhow::Result<()> {
+        let packages = self.member.key_packages(count, now_s()?)?;
         let upload = key_packages::Upload {
             one_time: packages.into_iter().map(Bytes).collect(),
             last_resort: None,
@@ -112,15 +101,16 @@ impl Device {
         let key = CheckpointKey::parse(&self.enrollment.directory_log_key)?;
         let signed = SignedCheckpoint::open(std::str::from_utf8(&note)?, &key)?;
         let (size, root) = (signed.checkpoint().size, signed.checkpoint().root);
-        ensure!(size <= TILE_ENTRIES, "the log is longer than this bench makes it");
-        let path = TilePath::entries(0, size).context("the log is empty")?;
-        let name = path.to_string();
-        let name = name.strip_prefix("tile/").context("no path of a tile")?;
-        let tile = self.get(&format!("{}/{name}", directory::TILE_PREFIX)).await?;
         let (mut fold, mut frontier) = (Directory::new(), Frontier::new());
-        for entry in decode_bundle(&tile, path.width()).context("the tile cannot be read")? {
-            fold.apply(frontier.size(), &DirectoryEntry::decode(entry)?)?;
-            frontier.append(leaf_hash(entry));
+        for tile in 0..size.div_ceil(TILE_ENTRIES) {
+            let path = TilePath::entries(tile, size).context("no such tile")?;
+            let name = path.to_string();
+            let name = name.strip_prefix("tile/").context("no path of a tile")?;
+            let tile = self.get(&format!("{}/{name}", directory::TILE_PREFIX)).await?;
+            for entry in decode_bundle(&tile, path.width()).context("the tile cannot be read")? {
+                fold.apply(frontier.size(), &DirectoryEntry::decode(entry)?)?;
+                frontier.append(leaf_hash(entry));
+            }
         }
         ensure!(
             frontier.root() == root,
@@ -140,32 +130,6 @@ impl Device {
         };
         let logged = directory.bundle(&bundle.digest()).map(|(index, _)| index);
         Ok(Plan::from_bundle(&bundle.verify(&trust, 0, now_s()?, logged)?)?)
-    }
-
-    /// Envelopes of the stories in an audience's log from this device's joining on, by their digests.
-    pub(crate) async fn delivered(&self, audience: AudienceId) -> anyhow::Result<Vec<Digest>> {
-        let mut request = sync::SyncRequest::default();
-        let mut envelopes = Vec::new();
-        loop {
-            let answer: sync::SyncResponse = self.post(sync::PATH, &request).await?;
-            request.inbox = answer.inbox.last().map_or(request.inbox, |item| item.sequence);
-            for item in answer.groups.into_values().flatten() {
-                let before = request.groups.insert(audience, item.sequence);
-                ensure!(
-                    before.is_none_or(|before| before < item.sequence),
-                    "the log is not in order"
-                );
-                match item.body {
-                    sync::GroupBody::Story { envelope, .. } => envelopes.push(Digest::of(&envelope.0)),
-                    sync::GroupBody::Commit { .. }
-                    | sync::GroupBody::Proposal { .. }
-                    | sync::GroupBody::Revoked { .. } => bail!("something else than stories is in the log"),
-                }
-            }
-            if !answer.more {
-                return Ok(envelopes);
-            }
-        }
     }
 
     /// What the gateway answers with the least work to a device that it knows: a file of a few lines.
@@ -192,32 +156,24 @@ impl Device {
     }
 }
 
-impl Handshakes {
-    /// How many there were.
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl KeyLog for Handshakes {
-    fn log(&self, label: &str, _: &[u8], _: &[u8]) {
-        // One of the secrets that each TLS 1.3 connection derives exactly once.
-        if label == "CLIENT_TRAFFIC_SECRET_0" {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 /// The body of an answer; a problem is an error with its code.
 pub(crate) async fn answered(request: RequestBuilder) -> anyhow::Result<Vec<u8>> {
+    match attempted(request).await? {
+        Ok(body) => Ok(body),
+        Err(problem) => bail!("{}: {}", problem.code.as_str(), problem.detail),
+    }
+}
+
+/// The body of an answer, or its problem.
+pub(crate) async fn attempted(request: RequestBuilder) -> anyhow::Result<Result<Vec<u8>, Problem>> {
     let response = request.timeout(CALL_TIMEOUT).send().await?;
     let status = response.status();
     let body = response.bytes().await?;
-    if !status.is_success() {
-        let problem: Problem = serde_json::from_slice(&body).with_context(|| format!("status {status}"))?;
-        bail!("{}: {}", problem.code.as_str(), problem.detail);
+    if status.is_success() {
+        return Ok(Ok(body.to_vec()));
     }
-    Ok(body.to_vec())
+    let problem = serde_json::from_slice(&body).with_context(|| format!("status {status}"))?;
+    Ok(Err(problem))
 }
 
 /// An Ed25519 key as enrollment files hold it.

@@ -11,8 +11,38 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Ticks per second in `/proc/PID/stat`: USER_HZ, 100 on every architecture that Rust's std supports on Linux.
-const TICKS_PER_S: u64 = 100;
+use crate::process;
+
+/// A frame of the ledger's commit log begins with: length of its payload, kind, check (`gateway_ledger::commit`).
+const FRAME_HEAD: usize = 4 + 1 + 8;
+/// The kind of a frame that ends a batch.
+const COMMIT_FRAME: u8 = 2;
+/// The kind of an entry's frame.
+const ENTRY_FRAME: u8 = 0;
+
+/// What the ledger's commit log holds from some entry on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Batches {
+    /// The log's size.
+    pub(crate) end: u64,
+    pub(crate) entries: u32,
+    pub(crate) commits: u32,
+    /// Of the entries.
+    pub(crate) bytes: usize,
+}
+
+impl Batches {
+    /// The same, whole; at least 1.
+    pub(crate) fn per_commit(&self) -> usize {
+        let entries = self.entries.checked_div(self.commits).unwrap_or(1);
+        usize::try_from(entries.max(1)).unwrap_or(1)
+    }
+
+    /// Entries per commit.
+    pub(crate) fn mean(&self) -> f64 {
+        f64::from(self.entries) / f64::from(self.commits.max(1))
+    }
+}
 
 /// A gateway that serves. It ends, and its folder goes, with this value.
 pub(crate) struct Gateway {
@@ -25,8 +55,9 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Makes a data folder beside the build, on its disk: what is durable there was written to it.
-    pub(crate) fn start() -> anyhow::Result<Self> {
+    /// Makes a data folder beside the build, on its disk: what is durable there was written to it. `batch_max` is the
+    /// setting `relay.batch_max`; the gateway's own default where there is none.
+    pub(crate) fn start(batch_max: Option<u32>) -> anyhow::Result<Self> {
         let (program, build) = program()?;
         let folder = tempfile::Builder::new()
             .prefix("load")
@@ -35,6 +66,9 @@ impl Gateway {
             &program,
             [OsStr::new("init"), OsStr::new("--dir"), folder.path().as_os_str()],
         )?;
+        if let Some(batch_max) = batch_max {
+            set_batch_max(&folder.path().join("gateway").join("gateway.toml"), batch_max)?;
+        }
         let log = folder.path().join("gateway.log");
         let mut process = Command::new(&program)
             .arg("serve")
@@ -98,34 +132,57 @@ impl Gateway {
         self.command([OsStr::new("policy"), OsStr::new("publish"), bundle.as_os_str()])
     }
 
-    /// Adds an employee: the enrollment file of a device of theirs.
-    pub(crate) fn invite(&self, name: &str) -> anyhow::Result<PathBuf> {
+    /// Adds an employee: the enrollment file of so many devices of theirs.
+    pub(crate) fn invite(&self, name: &str, devices: usize) -> anyhow::Result<PathBuf> {
         let file = self.folder.path().join(format!("{name}.enrollment"));
         self.command(["person", "add", name, "--group", "employees"].map(OsStr::new))?;
-        let token = ["token", "add", "--person", name, "--out"].map(OsStr::new);
+        let uses = devices.to_string();
+        let token = ["token", "add", "--person", name, "--uses", &uses, "--out"].map(OsStr::new);
         self.command(token.into_iter().chain([file.as_os_str()]))?;
         Ok(file)
     }
 
-    /// CPU time that the process has used, in user and kernel mode; none where there is no `/proc`.
+    /// CPU time that the process has used; none where there is no `/proc`.
     pub(crate) fn cpu(&self) -> Option<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
-        // The fields after the name in brackets start with the third of proc_pid_stat(5); utime and stime are 14 and 15.
-        let (_, fields) = stat.rsplit_once(')')?;
-        let mut times = fields
-            .split_ascii_whitespace()
-            .skip(11)
-            .map_while(|field| field.parse::<u64>().ok());
-        let ticks = times.next()?.checked_add(times.next()?)?;
-        Some(Duration::from_millis(ticks * (1_000 / TICKS_PER_S)))
+        process::cpu(&self.process.id().to_string())
+    }
+
+    /// CPU time since an earlier reading.
+    pub(crate) fn cpu_since(&self, before: Option<Duration>) -> Option<Duration> {
+        process::cpu_since(&self.process.id().to_string(), before)
     }
 
     /// Memory of the process in RAM; none where there is no `/proc`.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-        kibibytes.checked_mul(1_024)
+        process::resident_bytes(&self.process.id().to_string())
+    }
+
+    /// Bytes of all files of the data folder.
+    pub(crate) fn disk_bytes(&self) -> anyhow::Result<u64> {
+        disk_bytes(&self.folder.path().join("gateway"))
+    }
+
+    /// A folder on the disk that the gateway writes to.
+    pub(crate) fn scratch(&self) -> anyhow::Result<TempDir> {
+        Ok(tempfile::Builder::new()
+            .prefix("scratch")
+            .tempdir_in(self.folder.path())?)
+    }
+
+    /// What the ledger committed from entry `from` on, and in how many commits.
+    pub(crate) fn batches(&self, from: u64) -> anyhow::Result<Batches> {
+        let folder = self.folder.path().join("gateway/ledger/commits");
+        let mut segments = fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        segments.sort_unstable();
+        let mut batches = Batches::default();
+        for path in segments {
+            let first = path.file_stem().and_then(OsStr::to_str).context("no segment")?;
+            batches.end = first.parse().context("no segment")?;
+            count_frames(&fs::read(&path)?, from, &mut batches);
+        }
+        Ok(batches)
     }
 
     fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a OsStr>) -> anyhow::Result<()> {
@@ -143,7 +200,51 @@ impl Drop for Gateway {
     }
 }
 
-/// The gateway's binary beside this bench, `target/PROFILE/deps/relay-...`: the release build if there is one.
+/// Counts a segment's frames; the last ones may be half written.
+fn count_frames(bytes: &[u8], from: u64, batches: &mut Batches) {
+    let mut rest = bytes;
+    while let Some((head, after)) = rest.split_at_checked(FRAME_HEAD) {
+        let [a, b, c, d, kind, ..] = *head else {
+            return;
+        };
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        let Some((_, next)) = after.split_at_checked(length) else {
+            return;
+        };
+        let counts = batches.end >= from;
+        if kind == ENTRY_FRAME {
+            batches.end += 1;
+            batches.entries += u32::from(counts);
+            batches.bytes += if counts { length } else { 0 };
+        } else if kind == COMMIT_FRAME {
+            batches.commits += u32::from(batches.end > from);
+        }
+        rest = next;
+    }
+}
+
+fn disk_bytes(folder: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() {
+            disk_bytes(&entry.path())?
+        } else {
+            metadata.len()
+        };
+    }
+    Ok(bytes)
+}
+
+fn set_batch_max(path: &Path, batch_max: u32) -> anyhow::Result<()> {
+    let mut config: toml::Table = fs::read_to_string(path)?.parse()?;
+    let relay = toml::Table::from_iter([("batch_max".to_owned(), toml::Value::Integer(batch_max.into()))]);
+    config.insert("relay".to_owned(), relay.into());
+    Ok(fs::write(path, toml::to_string(&config)?)?)
+}
+
+/// The gateway's binary beside this bench, `target/PROFILE/deps/load-...`: the release build if there is one.
 fn program() -> anyhow::Result<(PathBuf, &'static str)> {
     let bench = std::env::current_exe()?;
     let target = bench

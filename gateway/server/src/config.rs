@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) expiry: Expiry,
     #[serde(default)]
     pub(crate) policy: Policy,
+    #[serde(default)]
+    pub(crate) relay: Relay,
     pub(crate) trust: Trust,
 }
 
@@ -107,6 +109,22 @@ impl Default for Policy {
     }
 }
 
+/// The writer of stories.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Relay {
+    /// Stories of one group commit at most (H1). Fewer never make it faster; 1 shows what sharing commits is worth.
+    pub(crate) batch_max: usize,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self {
+            batch_max: limits::RELAY_BATCH_MAX,
+        }
+    }
+}
+
 /// Public keys that are pinned, base64url.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,6 +182,11 @@ impl Config {
             (1..=7 * 86_400).contains(&self.policy.timestamp_lifetime_s),
             "`policy.timestamp_lifetime_s` must lie between 1 and 604800"
         );
+        ensure!(
+            (1..=limits::RELAY_BATCH_MAX).contains(&self.relay.batch_max),
+            "`relay.batch_max` must lie between 1 and {}",
+            limits::RELAY_BATCH_MAX
+        );
         self.trust.authors()?;
         self.trust.approvers()?;
         ensure!(
@@ -216,6 +239,7 @@ mod tests {
             identity: Identity::default(),
             expiry: Expiry::default(),
             policy: Policy::default(),
+            relay: Relay::default(),
             trust: Trust {
                 author_keys: vec![key.clone()],
                 approver_keys: vec![key.clone()],
@@ -247,5 +271,29 @@ mod tests {
         let mut config = sample();
         config.listen.status = SocketAddr::from(([0, 0, 0, 0], 8080));
         assert!(config.check().unwrap_err().to_string().contains("loopback"));
+    }
+
+    /// H1
+    #[test]
+    fn batch_that_no_commit_can_have_is_refused() {
+        let check = |batch_max| {
+            let mut config = sample();
+            config.relay.batch_max = batch_max;
+            config.check().map_err(|error| error.to_string())
+        };
+        assert!(check(1).is_ok());
+        assert!(check(limits::RELAY_BATCH_MAX).is_ok());
+        for batch_max in [0, limits::RELAY_BATCH_MAX + 1] {
+            assert!(check(batch_max).unwrap_err().contains("`relay.batch_max`"));
+        }
+    }
+
+    /// A file of before the section keeps the default.
+    #[test]
+    fn section_that_is_missing_has_its_defaults() {
+        let mut table: toml::Table = toml::to_string(&sample()).unwrap().parse().unwrap();
+        table.remove("relay").unwrap();
+        let read: Config = table.try_into().unwrap();
+        assert_eq!(read.relay.batch_max, limits::RELAY_BATCH_MAX);
     }
 }

@@ -42,7 +42,7 @@ pub(crate) const SYNC_GROUPS_MAX: usize = 1_000;
 pub(crate) const WAIT_S_MAX: u32 = 55;
 /// Stories waiting for the writer; a full channel answers 503 (H1).
 pub(crate) const RELAY_QUEUE_MAX: usize = 2_048;
-/// Stories of one group commit (H1).
+/// Stories of one group commit (H1): the most that `relay.batch_max` allows, and its default.
 pub(crate) const RELAY_BATCH_MAX: usize = 1_024;
 /// What a full queue tells the client to wait, seconds.
 pub(crate) const RETRY_AFTER_S: u32 = 1;

@@ -12,7 +12,7 @@ use super::output;
 use crate::clock::Clock;
 use crate::config::keys::{self, Keys};
 use crate::config::layout::Layout;
-use crate::config::{Config, Expiry, Identity, Listen, Policy, Trust, files};
+use crate::config::{Config, Expiry, Identity, Listen, Policy, Relay, Trust, files};
 
 /// Where people's keys go, beside the gateway's folder.
 const AUTHORS: &str = "authors";
@@ -75,6 +75,7 @@ pub(crate) fn make(dir: &Path, tenant: &TenantId, bucket_s: u64) -> anyhow::Resu
         identity: Identity::default(),
         expiry: Expiry { bucket_s },
         policy: Policy::default(),
+        relay: Relay::default(),
         trust: make_authors(&authors)?,
     };
     config.check()?;

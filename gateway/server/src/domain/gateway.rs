@@ -204,6 +204,7 @@ impl Gateway {
             wake: Arc::clone(&self.wake),
             health: Arc::clone(&self.health),
             seams: Arc::clone(&self.seams),
+            batch_max: self.config.relay.batch_max,
         };
         tokio::spawn(writer.run(queue))
     }

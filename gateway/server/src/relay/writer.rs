@@ -15,7 +15,6 @@ use crate::clock::Clock;
 use crate::config::keys::Keys;
 use crate::domain::fault::Fault;
 use crate::domain::health::Health;
-use crate::limits;
 use crate::relay::wake::Wake;
 use crate::seam::{Point, Seams};
 use crate::store::audiences::{self, Audience, AudienceKind, LogBody};
@@ -35,6 +34,8 @@ pub(crate) struct Writer {
     pub(crate) wake: Arc<Wake>,
     pub(crate) health: Arc<Health>,
     pub(crate) seams: Arc<Seams>,
+    /// Stories of one group commit at most.
+    pub(crate) batch_max: usize,
 }
 
 struct Pending {
@@ -60,7 +61,7 @@ impl Writer {
     /// Runs until the queue is closed and empty.
     pub(crate) async fn run(self, Queue(mut queue): Queue) {
         let mut jobs = Vec::new();
-        while queue.recv_many(&mut jobs, limits::RELAY_BATCH_MAX).await > 0 {
+        while queue.recv_many(&mut jobs, self.batch_max).await > 0 {
             let mut batch = Vec::new();
             for job in jobs.drain(..) {
                 match job {
