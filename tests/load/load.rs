@@ -61,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
         "stories: {} a line, {} authors' devices, {loop_kind}\n",
         options.stories, options.authors
     );
+    idle(&world, options.idle).await?;
     table(&mut world, &options).await?;
     if options.rate.is_none() && !options.no_peers {
         for connections in &options.connections {
@@ -115,7 +116,7 @@ async fn table(world: &mut World, options: &Options) -> anyhow::Result<()> {
         megabytes(rest_bytes),
         megabytes(world.gateway.resident_bytes())
     );
-    idle(world, options.idle).await
+    Ok(())
 }
 
 fn print_line(connections: usize, posted: &Posted, delivery: Option<Duration>) {
