@@ -7,6 +7,7 @@
 //! Commits, proposals and revocations go through the same writer, after the stories that came before them: so a commit
 //! is sequenced only when no row of its epoch is held.
 
+mod checks;
 pub(crate) mod lists;
 pub(crate) mod recovery;
 pub(crate) mod wake;

@@ -5,6 +5,7 @@
 
 pub(crate) mod audiences;
 mod backup;
+mod batch;
 pub(crate) mod blobs;
 pub(crate) mod bucket_keys;
 pub(crate) mod bundles;
@@ -86,6 +87,8 @@ impl Store {
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
+            // A file does not hang up: asking each connection first whether it is there would cost as much as a read.
+            .test_before_acquire(false)
             // A commit that the disk let down leaves its connection inside a transaction that SQLite has ended.
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_with(options)

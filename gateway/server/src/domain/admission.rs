@@ -20,7 +20,7 @@ use serde_json::json;
 use super::clearance::{self, Target};
 use super::device_lists;
 use super::fault::Fault;
-use super::gateway::{Device, Gateway};
+use super::gateway::{Device, Gateway, not_a_member};
 use super::policy::ActiveBundle;
 use super::record::{Kind, Record};
 use super::rejoin;
@@ -29,7 +29,7 @@ use crate::relay::{Submission, lists};
 use crate::sharing::SharingRequest;
 use crate::store::bucket_keys::BucketKey;
 use crate::store::objects::{ObjectKey, Part};
-use crate::store::stories::{StoredStory, Story, StoryState};
+use crate::store::stories::{AtDoor, StoredStory, Story, StoryState};
 
 /// A story's refusal on its way to a signed receipt (C5).
 struct Refused {
@@ -94,9 +94,11 @@ async fn admit(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result
     };
     let envelope_digest = Digest::of(envelope);
     clearance::check_audience(claims, to).map_err(with_cti)?;
-    if let Some(acceptance) = replayed(gateway, device, claims, envelope_digest, verified.digest())
-        .await
-        .map_err(with_cti)?
+    let door = gateway.store.at_door(claims.cti, to.id(), device.id).await;
+    let door = door.map_err(|error| with_cti(error.into()))?;
+    if let Some(known) = &door.known
+        && let Some(acceptance) =
+            same_or_replay(known, device, envelope_digest, verified.digest()).map_err(with_cti)?
     {
         return Ok(acceptance);
     }
@@ -117,7 +119,9 @@ async fn admit(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result
     let expires_s =
         clearance::expiry(claims.ttl_s, bundle.plan.lifetime_max_s(), width_s, now_s).map_err(with_cti)?;
     clearance::check_policy(claims, &bundle).map_err(with_cti)?;
-    let (audience_class, epoch) = audience(gateway, device, claims, to).await.map_err(with_cti)?;
+    let (audience_class, epoch) = audience(gateway, device, claims, to, door)
+        .await
+        .map_err(with_cti)?;
     let bucket = gateway
         .bucket_keys
         .key(expires_s)
@@ -202,10 +206,14 @@ async fn audience(
     device: &Device,
     claims: &Claims,
     to: Target,
+    door: AtDoor,
 ) -> Result<(AudienceClass, u64), Fault> {
     match to {
-        Target::Group(id) => {
-            let audience = gateway.audience_of(device, id).await?;
+        Target::Group(_) => {
+            let audience = door
+                .audience
+                .filter(|_| door.is_member)
+                .ok_or_else(not_a_member)?;
             Ok((audience.class, clearance::check_epoch(claims, &audience)?))
         }
         Target::DeviceList(id) => {
@@ -218,20 +226,6 @@ async fn audience(
 }
 
 /// Idempotency (K13): the same again gets the original receipt, anything else under a spent id is refused and alarmed.
-async fn replayed(
-    gateway: &Gateway,
-    device: &Device,
-    claims: &Claims,
-    envelope: Digest,
-    clearance: Digest,
-) -> Result<Option<Vec<u8>>, Fault> {
-    let Some(story) = gateway.store.story(claims.cti).await? else {
-        return Ok(None);
-    };
-    same_or_replay(&story, device, envelope, clearance)
-}
-
-/// What a known id means for this submission.
 pub(crate) fn same_or_replay(
     story: &Story,
     device: &Device,
@@ -259,7 +253,12 @@ async fn bundle(
     now_s: u64,
 ) -> Result<Arc<ActiveBundle>, Fault> {
     let policy = gateway.policy.load();
-    let acknowledged_s = gateway.store.policy_ack(device.id, policy.version()).await?;
+    // When the device had the bundle in force says only for how long it may still use the one before.
+    let acknowledged_s = if claims.policy.version == policy.version() {
+        None
+    } else {
+        gateway.store.policy_ack(device.id, policy.version()).await?
+    };
     policy
         .accepted(claims.policy.version, acknowledged_s, now_s)
         .cloned()

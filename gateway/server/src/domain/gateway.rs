@@ -456,9 +456,7 @@ impl Gateway {
     pub(crate) async fn audience_of(&self, device: &Device, group: AudienceId) -> Result<Audience, Fault> {
         let audience = self.store.audience(group).await?;
         let member = audience.is_some() && self.store.is_member(group, device.id).await?;
-        audience
-            .filter(|_| member)
-            .ok_or_else(|| Fault::new(ErrorCode::NotAMember, "the device is not in this audience"))
+        audience.filter(|_| member).ok_or_else(not_a_member)
     }
 
     /// The lock that a change of this group takes.
@@ -563,6 +561,10 @@ impl Gateway {
         };
         self.relay.change(change).await.map(drop)
     }
+}
+
+pub(crate) fn not_a_member() -> Fault {
+    Fault::new(ErrorCode::NotAMember, "the device is not in this audience")
 }
 
 /// One writer to a data folder (K34).

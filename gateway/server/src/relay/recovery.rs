@@ -6,6 +6,7 @@ use policies::terms::EntryId;
 use super::writer::deliver;
 use crate::config::keys::Keys;
 use crate::store::logs::Ledger;
+use crate::store::stories::Story;
 use crate::store::{Store, stories};
 
 /// Settles held rows, whose entries come no earlier than `held_from`: (finished, dropped).
@@ -22,15 +23,12 @@ pub(crate) async fn recover(
     let wanted: Vec<EntryId> = held.iter().map(|story| story.entry).collect();
     let recorded = ledger.find_entries(held_from, wanted).await?;
     let mut write = store.write().await?;
-    let mut finished = 0_usize;
-    for story in &held {
-        if recorded.contains(&story.entry) {
-            deliver(&mut write, keys, story).await?;
-            finished = finished.saturating_add(1);
-        } else {
-            stories::drop_held(&mut write, story.cti).await?;
-        }
+    let (finished, lost): (Vec<&Story>, Vec<&Story>) =
+        held.iter().partition(|story| recorded.contains(&story.entry));
+    deliver(&mut write, keys, &finished).await?;
+    for story in &lost {
+        stories::drop_held(&mut write, story.cti).await?;
     }
     write.commit().await?;
-    Ok((finished, held.len().saturating_sub(finished)))
+    Ok((finished.len(), lost.len()))
 }

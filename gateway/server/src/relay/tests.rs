@@ -153,7 +153,7 @@ impl World {
     /// What a crash after the first transaction leaves.
     async fn hold(&self, submission: &Submission) {
         let mut write = self.gateway.store.write().await.unwrap();
-        stories::hold(&mut write, &submission.story, &submission.stored)
+        stories::hold(&mut write, &[(&submission.story, &submission.stored)])
             .await
             .unwrap();
         write.commit().await.unwrap();

@@ -1,6 +1,6 @@
 //! The writer task: batches of stories, single changes of groups and lists, takebacks, in the order of their arrival.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gateway_api::bytes::Bytes;
@@ -9,6 +9,7 @@ use gateway_api::receipt::Acceptance;
 use gateway_api::v1::sync::InboxBody;
 use policies::terms::{AudienceId, DeviceId};
 
+use super::checks::{Entry, Seen};
 use super::lists::{self, Definition};
 use super::{Answer, GroupChange, Job, ListChange, Queue, Submission, Takeback};
 use crate::clock::Clock;
@@ -17,10 +18,10 @@ use crate::domain::fault::Fault;
 use crate::domain::health::Health;
 use crate::relay::wake::Wake;
 use crate::seam::{Point, Seams};
-use crate::store::audiences::{self, Audience, AudienceKind, LogBody};
+use crate::store::audiences::{self, AudienceKind, LogBody};
 use crate::store::blobs::{self, Objects};
 use crate::store::logs::{DirectoryLog, Ledger};
-use crate::store::stories::{self, Story, StoryState};
+use crate::store::stories::{self, Placed, Story, StoryState};
 use crate::store::{Store, Write, crash, device_lists, inbox, rejoin};
 
 /// What the writer works with.
@@ -48,13 +49,6 @@ struct Step {
     from_epoch: u64,
     item: Option<LogBody>,
     rejoined: Option<DeviceId>,
-}
-
-/// How a story enters the batch.
-enum Entry {
-    Held,
-    /// Accepted before: the original receipt.
-    Known(Vec<u8>),
 }
 
 impl Writer {
@@ -132,92 +126,61 @@ impl Writer {
 
     /// First transaction: rows that are held. Those that fail a check are answered here and now.
     async fn hold(&self, batch: Vec<Pending>) -> Result<Vec<Pending>, (Vec<Pending>, Fault)> {
-        let mut write = match self.store.write().await {
-            Ok(write) => write,
+        let (mut write, mut seen) = match self.look(&batch).await {
+            Ok(looked) => looked,
             Err(error) => return Err((batch, error.into())),
         };
         let mut held = Vec::with_capacity(batch.len());
         for pending in batch {
-            match self.enter(&mut write, &pending.submission).await {
+            match seen.enter(&mut write, &self.directory, &pending.submission).await {
                 Ok(Entry::Held) => held.push(pending),
                 Ok(Entry::Known(acceptance)) => drop(pending.answer.send(Ok(acceptance))),
                 Err(fault) => drop(pending.answer.send(Err(fault))),
             }
         }
-        let marked = crash::mark_held(&mut write, self.ledger.size()).await;
-        let committed = match marked {
-            Ok(()) => write.commit().await,
-            Err(error) => Err(error),
-        };
-        match committed {
+        match self.write_held(write, &held, &seen).await {
             Ok(()) => Ok(held),
             Err(error) => Err((held, error.into())),
         }
     }
 
-    /// Checks again what may have changed since the handler looked, then holds the row.
-    async fn enter(&self, write: &mut Write, submission: &Submission) -> Result<Entry, Fault> {
-        let story = &submission.story;
-        if let Some(known) = stories::story(write, story.cti).await? {
-            return known_story(&known, story);
-        }
-        let audience = audiences::audience(write, story.audience)
-            .await?
-            .ok_or_else(Fault::not_found)?;
-        if self
-            .directory
-            .device(story.device)
-            .is_none_or(|device| device.revoked)
-        {
-            return Err(Fault::new(
-                ErrorCode::DeviceRevoked,
-                "this device has been revoked",
-            ));
-        }
-        match audience.kind {
-            AudienceKind::Group => check_group(write, story, &audience).await?,
-            AudienceKind::DeviceList => lists::check(write, &self.directory, story, &audience).await?,
-        }
-        for (digest, _) in &submission.blobs {
-            let free = blobs::blob(write, *digest)
-                .await?
-                .is_some_and(|blob| blob.cti.is_none());
-            if !free {
-                return Err(Fault::new(
-                    ErrorCode::BlobMissing,
-                    "a blob is not here, or not free",
-                ));
+    /// Begins the transaction, with what its stories are checked against.
+    async fn look(&self, batch: &[Pending]) -> sqlx::Result<(Write, Seen)> {
+        let mut write = self.store.write().await?;
+        let seen = Seen::load(&mut write, batch.iter().map(|pending| &*pending.submission)).await?;
+        Ok((write, seen))
+    }
+
+    async fn write_held(&self, mut write: Write, held: &[Pending], seen: &Seen) -> sqlx::Result<()> {
+        let rows: Vec<_> = held
+            .iter()
+            .map(|pending| (&pending.submission.story, &pending.submission.stored))
+            .collect();
+        stories::hold(&mut write, &rows).await?;
+        for pending in held {
+            let story = &pending.submission.story;
+            for (digest, wrapped_key) in &pending.submission.blobs {
+                blobs::assign(&mut write, *digest, story.cti, story.expires_s, wrapped_key).await?;
             }
         }
-        if let Some(mark) = submission.mark
-            && !rejoin::raise_state_mark(write, story.device, mark).await?
-        {
-            return Err(crate::domain::rejoin::behind());
-        }
-        stories::hold(write, story, &submission.stored).await?;
-        for (digest, wrapped_key) in &submission.blobs {
-            blobs::assign(write, *digest, story.cti, story.expires_s, wrapped_key).await?;
-        }
-        Ok(Entry::Held)
+        rejoin::set_state_marks(&mut write, &seen.risen_marks()).await?;
+        crash::mark_held(&mut write, self.ledger.size()).await?;
+        write.commit().await
     }
 
     /// Second transaction: places in the logs, receipts.
     async fn release(&self, held: &[Pending]) -> sqlx::Result<(Vec<Vec<u8>>, BTreeSet<DeviceId>)> {
         let mut write = self.store.write().await?;
-        let mut acceptances = Vec::with_capacity(held.len());
-        let mut audiences = BTreeSet::new();
-        for pending in held {
-            let story = &pending.submission.story;
-            acceptances.push(deliver(&mut write, &self.keys, story).await?);
-            audiences.insert((story.audience, story.epoch));
-        }
-        let mut devices = BTreeSet::new();
-        for (audience, epoch) in audiences {
-            devices.extend(readers(&mut write, audience, epoch).await?);
+        let stories: Vec<&Story> = held.iter().map(|pending| &pending.submission.story).collect();
+        let delivered = deliver(&mut write, &self.keys, &stories).await?;
+        let members = audiences::stays_in(&mut write, &delivered.groups, None).await?;
+        let mut devices: BTreeSet<DeviceId> = members.into_iter().map(|(_, device)| device).collect();
+        for (list, version) in delivered.lists {
+            devices.extend(readers(&mut write, list, version).await?);
         }
         crash::mark_done(&mut write, self.ledger.size()).await?;
         write.commit().await?;
-        Ok((acceptances, devices))
+        Ok((delivered.acceptances, devices))
     }
 
     async fn change(&self, change: GroupChange) -> Result<u64, Fault> {
@@ -360,10 +323,71 @@ impl Writer {
     }
 }
 
-/// Gives a held story its place and receipt; recovery does the same (K12).
-pub(super) async fn deliver(write: &mut Write, keys: &Keys, story: &Story) -> sqlx::Result<Vec<u8>> {
-    let (kind, sequence) = audiences::next_place(write, story.audience).await?;
-    let acceptance = Acceptance {
+/// What became of held stories.
+#[derive(Default)]
+pub(super) struct Delivered {
+    /// In the order of the stories.
+    pub(super) acceptances: Vec<Vec<u8>>,
+    pub(super) groups: BTreeSet<AudienceId>,
+    /// With their versions.
+    pub(super) lists: BTreeSet<(AudienceId, u64)>,
+}
+
+/// Gives held stories their places and receipts, in this order; recovery does the same (K12).
+pub(super) async fn deliver(write: &mut Write, keys: &Keys, held: &[&Story]) -> sqlx::Result<Delivered> {
+    let placed = place(write, keys, held).await?;
+    stories::release(write, &placed).await?;
+    let mut delivered = Delivered::default();
+    let mut in_groups = Vec::with_capacity(placed.len());
+    for placed in &placed {
+        match placed.kind {
+            AudienceKind::Group => {
+                delivered.groups.insert(placed.story.audience);
+                in_groups.push(placed);
+            }
+            AudienceKind::DeviceList => {
+                delivered
+                    .lists
+                    .insert((placed.story.audience, placed.story.epoch));
+                lists::deliver(write, placed.story).await?;
+            }
+        }
+    }
+    audiences::append_stories(write, &in_groups).await?;
+    delivered.acceptances = placed.into_iter().map(|placed| placed.acceptance).collect();
+    Ok(delivered)
+}
+
+/// Draws each audience's numbers at once, and signs the receipts.
+async fn place<'a>(write: &mut Write, keys: &Keys, held: &[&'a Story]) -> sqlx::Result<Vec<Placed<'a>>> {
+    let mut counts = BTreeMap::<AudienceId, u64>::new();
+    for story in held {
+        let count = counts.entry(story.audience).or_default();
+        *count = count.saturating_add(1);
+    }
+    let mut places = BTreeMap::new();
+    for (audience, count) in counts {
+        let (kind, first) = audiences::next_places(write, audience, count).await?;
+        places.insert(audience, (kind, first..));
+    }
+    held.iter()
+        .map(|story| {
+            let place = places.get_mut(&story.audience);
+            let (kind, sequence) = place
+                .and_then(|(kind, numbers)| Some((*kind, numbers.next()?)))
+                .ok_or(sqlx::Error::RowNotFound)?;
+            Ok(Placed {
+                story,
+                kind,
+                sequence,
+                acceptance: accept(keys, story, sequence),
+            })
+        })
+        .collect()
+}
+
+fn accept(keys: &Keys, story: &Story, sequence: u64) -> Vec<u8> {
+    Acceptance {
         cti: story.cti,
         envelope: story.envelope_digest,
         clearance: story.clearance_digest,
@@ -373,16 +397,7 @@ pub(super) async fn deliver(write: &mut Write, keys: &Keys, story: &Story) -> sq
         expires_s: story.expires_s,
         entry: story.entry,
     }
-    .sign(&keys.acceptance);
-    stories::release(write, story.cti, sequence, &acceptance).await?;
-    match kind {
-        AudienceKind::Group => {
-            let item = LogBody::Story(story.cti);
-            audiences::append_log(write, story.audience, sequence, &item, story.at_s).await?;
-        }
-        AudienceKind::DeviceList => lists::deliver(write, story).await?,
-    }
-    Ok(acceptance)
+    .sign(&keys.acceptance)
 }
 
 /// Whom a story is for: the devices of the list's version, or the group's members.
@@ -390,44 +405,6 @@ async fn readers(write: &mut Write, audience: AudienceId, epoch: u64) -> sqlx::R
     match device_lists::version_of(write, audience, epoch).await? {
         Some(stored) => Ok(stored.list.devices().iter().copied().collect()),
         None => audiences::members(write, audience).await,
-    }
-}
-
-/// The group is as the story was sealed for, and its author is in it.
-async fn check_group(write: &mut Write, story: &Story, audience: &Audience) -> Result<(), Fault> {
-    if audience.epoch != story.epoch {
-        return Err(Fault::new(
-            ErrorCode::EpochMoved,
-            format!("the group is in epoch {}", audience.epoch),
-        ));
-    }
-    if audience.removal_pending {
-        return Err(Fault::new(
-            ErrorCode::RemovalPending,
-            "a device of this group has been revoked",
-        ));
-    }
-    if !audiences::is_member(write, story.audience, story.device).await? {
-        return Err(Fault::new(
-            ErrorCode::NotAMember,
-            "the device is not in this audience",
-        ));
-    }
-    Ok(())
-}
-
-/// The same story twice in one batch, or twice at the door at once (K13).
-fn known_story(known: &Story, story: &Story) -> Result<Entry, Fault> {
-    let same = known.device == story.device
-        && known.envelope_digest == story.envelope_digest
-        && known.clearance_digest == story.clearance_digest;
-    match (&known.acceptance, same) {
-        (Some(acceptance), true) => Ok(Entry::Known(acceptance.clone())),
-        (None, true) => Err(Fault::new(ErrorCode::Busy, "this story is being recorded")),
-        (_, false) => Err(Fault::new(
-            ErrorCode::ReplayRefused,
-            "this id was used before, for something else",
-        )),
     }
 }
 

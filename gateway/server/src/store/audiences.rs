@@ -1,10 +1,12 @@
 //! Audiences: the stored keyless view of each group, who was in it when, and its ordered log (K15).
 
-use policies::terms::{AudienceClass, AudienceId, Cti, DeviceId, Digest};
-use sqlx::Row as _;
-use sqlx::SqliteConnection;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Store, Write, bytes, class_of, class_text, corrupt, rejoin, signed, unsigned};
+use policies::terms::{AudienceClass, AudienceId, Cti, DeviceId, Digest};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+
+use super::stories::Placed;
+use super::{Store, Write, batch, bytes, class_of, class_text, corrupt, rejoin, signed, unsigned};
 use crate::limits;
 
 /// What is known about an audience without loading its tree.
@@ -213,23 +215,27 @@ pub(crate) async fn audience(
     connection: &mut SqliteConnection,
     id: AudienceId,
 ) -> sqlx::Result<Option<Audience>> {
-    let row = sqlx::query(
-        "SELECT kind, epoch, tree_hash, class, sequence, removal_pending FROM audience WHERE id = $1",
-    )
-    .bind(id.as_bytes().as_slice())
-    .fetch_optional(connection)
-    .await?;
-    row.map(|row| {
-        Ok(Audience {
-            kind: AudienceKind::parse(row.try_get("kind")?)?,
-            epoch: unsigned(row.try_get("epoch")?),
-            tree_hash: row.try_get("tree_hash")?,
-            class: class_of(row.try_get("class")?)?,
-            sequence: unsigned(row.try_get("sequence")?),
-            removal_pending: row.try_get::<i64, _>("removal_pending")? != 0,
-        })
+    let sql = format!("SELECT {COLUMNS} FROM audience WHERE id = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(id.as_bytes().as_slice())
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(parse).transpose()
+}
+
+/// Columns of an audience; those that a story has too under names of their own.
+pub(super) const COLUMNS: &str =
+    "kind, epoch AS audience_epoch, tree_hash, class, sequence AS audience_sequence, removal_pending";
+
+pub(super) fn parse(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Audience> {
+    Ok(Audience {
+        kind: AudienceKind::parse(row.try_get("kind")?)?,
+        epoch: unsigned(row.try_get("audience_epoch")?),
+        tree_hash: row.try_get("tree_hash")?,
+        class: class_of(row.try_get("class")?)?,
+        sequence: unsigned(row.try_get("audience_sequence")?),
+        removal_pending: row.try_get::<i64, _>("removal_pending")? != 0,
     })
-    .transpose()
 }
 
 pub(crate) async fn members(
@@ -244,6 +250,51 @@ pub(crate) async fn members(
     .await?;
     rows.iter()
         .map(|device| Ok(DeviceId::from_bytes(bytes("device", device)?)))
+        .collect()
+}
+
+/// Audiences by their ids.
+pub(crate) async fn by_id(
+    write: &mut Write,
+    audiences: &BTreeSet<AudienceId>,
+) -> sqlx::Result<BTreeMap<AudienceId, Audience>> {
+    let sql =
+        format!("SELECT id, {COLUMNS} FROM audience WHERE id IN (SELECT unhex(value) FROM json_each($1))");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(batch::ids(audiences.iter().map(AudienceId::as_bytes)))
+        .fetch_all(&mut **write)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok((
+                AudienceId::from_bytes(bytes("id", row.try_get("id")?)?),
+                parse(row)?,
+            ))
+        })
+        .collect()
+}
+
+/// Members of any of these groups: all of them, or those of these devices.
+pub(crate) async fn stays_in(
+    write: &mut Write,
+    audiences: &BTreeSet<AudienceId>,
+    devices: Option<&BTreeSet<DeviceId>>,
+) -> sqlx::Result<Vec<(AudienceId, DeviceId)>> {
+    let rows = sqlx::query(
+        "SELECT audience, device FROM member WHERE audience IN (SELECT unhex(value) FROM json_each($1)) \
+         AND left_at IS NULL AND ($2 IS NULL OR device IN (SELECT unhex(value) FROM json_each($2)))",
+    )
+    .bind(batch::ids(audiences.iter().map(AudienceId::as_bytes)))
+    .bind(devices.map(|devices| batch::ids(devices.iter().map(DeviceId::as_bytes))))
+    .fetch_all(&mut **write)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok((
+                AudienceId::from_bytes(bytes("audience", row.try_get("audience")?)?),
+                DeviceId::from_bytes(bytes("device", row.try_get("device")?)?),
+            ))
+        })
         .collect()
 }
 
@@ -368,15 +419,43 @@ pub(crate) async fn next_sequence(write: &mut Write, id: AudienceId) -> sqlx::Re
 
 /// The same, with what the audience is.
 pub(crate) async fn next_place(write: &mut Write, id: AudienceId) -> sqlx::Result<(AudienceKind, u64)> {
+    next_places(write, id, 1).await
+}
+
+/// Draws so many sequence numbers that follow each other: the first one, and what the audience is.
+pub(crate) async fn next_places(
+    write: &mut Write,
+    id: AudienceId,
+    count: u64,
+) -> sqlx::Result<(AudienceKind, u64)> {
     let row =
-        sqlx::query("UPDATE audience SET sequence = sequence + 1 WHERE id = $1 RETURNING kind, sequence")
+        sqlx::query("UPDATE audience SET sequence = sequence + $2 WHERE id = $1 RETURNING kind, sequence")
             .bind(id.as_bytes().as_slice())
+            .bind(signed(count))
             .fetch_one(&mut **write)
             .await?;
+    let last = unsigned(row.try_get("sequence")?);
     Ok((
         AudienceKind::parse(row.try_get("kind")?)?,
-        unsigned(row.try_get("sequence")?),
+        last.saturating_sub(count).saturating_add(1),
     ))
+}
+
+/// Appends stories to their groups' logs under drawn numbers.
+pub(crate) async fn append_stories(write: &mut Write, stories: &[&Placed<'_>]) -> sqlx::Result<()> {
+    for piece in batch::pieces(stories) {
+        let mut insert =
+            QueryBuilder::<Sqlite>::new("INSERT INTO audience_log (audience, sequence, kind, at_s, cti) ");
+        insert.push_values(piece, |mut row, placed| {
+            row.push_bind(placed.story.audience.as_bytes().as_slice())
+                .push_bind(signed(placed.sequence))
+                .push("'story'")
+                .push_bind(signed(placed.story.at_s))
+                .push_bind(placed.story.cti.as_bytes().as_slice());
+        });
+        insert.build().execute(&mut **write).await?;
+    }
+    Ok(())
 }
 
 /// Appends to the group's log under a drawn number.

@@ -1,10 +1,12 @@
 //! What a device needs to come back, and how its coming back is known to be due (M5, M7, K9, K16).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use gateway_api::v1::rejoin::StateMark;
 use policies::terms::{AudienceId, DeviceId};
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
-use super::{Store, Write, bytes, signed, unsigned};
+use super::{Store, Write, batch, bytes, signed, unsigned};
 
 impl Store {
     /// The GroupInfo of the audience's present epoch, as its last committer signed it.
@@ -97,17 +99,55 @@ pub(crate) async fn raise_state_mark(
     device: DeviceId,
     mark: StateMark,
 ) -> sqlx::Result<bool> {
-    let raised = sqlx::query_scalar::<_, i64>(
-        "INSERT INTO device_state (device, rejoin, count) VALUES ($1, $2, $3) ON CONFLICT (device) DO UPDATE \
-         SET rejoin = excluded.rejoin, count = excluded.count \
-         WHERE (excluded.rejoin, excluded.count) >= (device_state.rejoin, device_state.count) RETURNING 1",
+    let known = state_mark(write, device).await?;
+    if known.is_some_and(|known| known > mark) {
+        return Ok(false);
+    }
+    set_state_marks(write, &[(device, mark)]).await?;
+    Ok(true)
+}
+
+/// The marks that these devices were last seen with.
+pub(crate) async fn state_marks(
+    write: &mut Write,
+    devices: &BTreeSet<DeviceId>,
+) -> sqlx::Result<BTreeMap<DeviceId, StateMark>> {
+    let rows = sqlx::query(
+        "SELECT device, rejoin, count FROM device_state WHERE device IN (SELECT unhex(value) FROM json_each($1))",
     )
-    .bind(device.as_bytes().as_slice())
-    .bind(signed(mark.rejoin))
-    .bind(signed(mark.count))
-    .fetch_optional(&mut **write)
+    .bind(batch::ids(devices.iter().map(DeviceId::as_bytes)))
+    .fetch_all(&mut **write)
     .await?;
-    Ok(raised.is_some())
+    rows.iter()
+        .map(|row| {
+            Ok((
+                DeviceId::from_bytes(bytes("device", row.try_get("device")?)?),
+                mark_of(row)?,
+            ))
+        })
+        .collect()
+}
+
+/// Notes the marks that devices were seen with. The caller has compared.
+pub(crate) async fn set_state_marks(write: &mut Write, marks: &[(DeviceId, StateMark)]) -> sqlx::Result<()> {
+    for piece in batch::pieces(marks) {
+        let mut upsert = QueryBuilder::<Sqlite>::new("INSERT INTO device_state (device, rejoin, count) ");
+        upsert.push_values(piece, |mut row, (device, mark)| {
+            row.push_bind(device.as_bytes().as_slice())
+                .push_bind(signed(mark.rejoin))
+                .push_bind(signed(mark.count));
+        });
+        upsert.push(" ON CONFLICT (device) DO UPDATE SET rejoin = excluded.rejoin, count = excluded.count");
+        upsert.build().execute(&mut **write).await?;
+    }
+    Ok(())
+}
+
+fn mark_of(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<StateMark> {
+    Ok(StateMark {
+        rejoin: unsigned(row.try_get("rejoin")?),
+        count: unsigned(row.try_get("count")?),
+    })
 }
 
 async fn state_mark(connection: &mut SqliteConnection, device: DeviceId) -> sqlx::Result<Option<StateMark>> {
@@ -115,11 +155,5 @@ async fn state_mark(connection: &mut SqliteConnection, device: DeviceId) -> sqlx
         .bind(device.as_bytes().as_slice())
         .fetch_optional(connection)
         .await?;
-    row.map(|row| {
-        Ok(StateMark {
-            rejoin: unsigned(row.try_get("rejoin")?),
-            count: unsigned(row.try_get("count")?),
-        })
-    })
-    .transpose()
+    row.as_ref().map(mark_of).transpose()
 }

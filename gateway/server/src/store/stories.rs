@@ -1,10 +1,13 @@
 //! Stories: held, deliverable, then expired or revoked (K12). Ciphertext leaves the row with its key; the row stays
 //! until the id may be forgotten (C1).
 
-use policies::terms::{AudienceId, Cti, DeviceId, Digest, EntryId};
-use sqlx::{Row as _, SqliteConnection};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Store, Write, bytes, corrupt, crash, inbox, signed, unsigned};
+use policies::terms::{AudienceId, Cti, DeviceId, Digest, EntryId};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+
+use super::audiences::{self, Audience, AudienceKind};
+use super::{Store, Write, batch, bytes, corrupt, crash, inbox, signed, unsigned};
 
 /// Where a story stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,53 @@ pub(crate) struct StoredStory {
 const COLUMNS: &str = "cti, device, audience, epoch, state, envelope_digest, clearance_digest, entry, at_s, expires_s, \
                        forget_s, acceptance, COALESCE(LENGTH(envelope), 0) AS envelope_bytes";
 
+/// What the door has to know of a story and of where it goes.
+pub(crate) struct AtDoor {
+    /// The row that has spent its id.
+    pub(crate) known: Option<Story>,
+    pub(crate) audience: Option<Audience>,
+    /// Whether the device is in the group.
+    pub(crate) is_member: bool,
+}
+
+/// A held story with its place and receipt.
+pub(crate) struct Placed<'a> {
+    pub(crate) story: &'a Story,
+    pub(crate) kind: AudienceKind,
+    pub(crate) sequence: u64,
+    pub(crate) acceptance: Vec<u8>,
+}
+
 impl Store {
+    /// All of it in one question.
+    pub(crate) async fn at_door(
+        &self,
+        cti: Cti,
+        audience: AudienceId,
+        device: DeviceId,
+    ) -> sqlx::Result<AtDoor> {
+        let sql = format!(
+            "SELECT s.*, a.*, EXISTS (SELECT 1 FROM member WHERE audience = $2 AND device = $3 AND left_at IS NULL) AS member \
+             FROM (SELECT 1) LEFT JOIN (SELECT {COLUMNS} FROM story WHERE cti = $1) s \
+             LEFT JOIN (SELECT {} FROM audience WHERE id = $2) a",
+            audiences::COLUMNS
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(cti.as_bytes().as_slice())
+            .bind(audience.as_bytes().as_slice())
+            .bind(device.as_bytes().as_slice())
+            .fetch_one(&self.pool)
+            .await?;
+        let is_there = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<&[u8]>, _>(column)?.is_some());
+        Ok(AtDoor {
+            known: is_there("cti")?.then(|| parse(&row)).transpose()?,
+            audience: is_there("tree_hash")?
+                .then(|| audiences::parse(&row))
+                .transpose()?,
+            is_member: row.try_get::<i64, _>("member")? != 0,
+        })
+    }
+
     pub(crate) async fn story(&self, cti: Cti) -> sqlx::Result<Option<Story>> {
         story(&mut *self.pool.acquire().await?, cti).await
     }
@@ -139,45 +188,62 @@ pub(crate) async fn story(connection: &mut SqliteConnection, cti: Cti) -> sqlx::
     row.as_ref().map(parse).transpose()
 }
 
-/// First transaction of K12: the row, held, with its ciphertext.
-pub(crate) async fn hold(write: &mut Write, story: &Story, stored: &StoredStory) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO story (cti, device, audience, epoch, state, envelope_digest, clearance_digest, entry, at_s, \
-         expires_s, forget_s, wrapped_key, envelope, clearance) \
-         VALUES ($1, $2, $3, $4, 'held', $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-    )
-    .bind(story.cti.as_bytes().as_slice())
-    .bind(story.device.as_bytes().as_slice())
-    .bind(story.audience.as_bytes().as_slice())
-    .bind(signed(story.epoch))
-    .bind(story.envelope_digest.as_bytes().as_slice())
-    .bind(story.clearance_digest.as_bytes().as_slice())
-    .bind(story.entry.as_bytes().as_slice())
-    .bind(signed(story.at_s))
-    .bind(signed(story.expires_s))
-    .bind(signed(story.forget_s))
-    .bind(stored.wrapped_key.as_slice())
-    .bind(stored.envelope.as_slice())
-    .bind(stored.clearance.as_slice())
-    .execute(&mut **write)
-    .await
-    .map(drop)
+/// The rows that have spent these ids.
+pub(crate) async fn known(write: &mut Write, ctis: &BTreeSet<Cti>) -> sqlx::Result<BTreeMap<Cti, Story>> {
+    let sql = format!("SELECT {COLUMNS} FROM story WHERE cti IN (SELECT unhex(value) FROM json_each($1))");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(batch::ids(ctis.iter().map(Cti::as_bytes)))
+        .fetch_all(&mut **write)
+        .await?;
+    rows.iter()
+        .map(|row| parse(row).map(|story| (story.cti, story)))
+        .collect()
 }
 
-/// Second transaction of K12: the row becomes deliverable, with its place and receipt.
-pub(crate) async fn release(
-    write: &mut Write,
-    cti: Cti,
-    sequence: u64,
-    acceptance: &[u8],
-) -> sqlx::Result<()> {
-    sqlx::query("UPDATE story SET state = 'deliverable', sequence = $2, acceptance = $3 WHERE cti = $1 AND state = 'held'")
-        .bind(cti.as_bytes().as_slice())
-        .bind(signed(sequence))
-        .bind(acceptance)
-        .execute(&mut **write)
-        .await
-        .map(drop)
+/// First transaction of K12: the rows, held, with their ciphertext.
+pub(crate) async fn hold(write: &mut Write, stories: &[(&Story, &StoredStory)]) -> sqlx::Result<()> {
+    for piece in batch::pieces(stories) {
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO story (cti, device, audience, epoch, state, envelope_digest, clearance_digest, entry, \
+             at_s, expires_s, forget_s, wrapped_key, envelope, clearance) ",
+        );
+        insert.push_values(piece, |mut row, (story, stored)| {
+            row.push_bind(story.cti.as_bytes().as_slice())
+                .push_bind(story.device.as_bytes().as_slice())
+                .push_bind(story.audience.as_bytes().as_slice())
+                .push_bind(signed(story.epoch))
+                .push("'held'")
+                .push_bind(story.envelope_digest.as_bytes().as_slice())
+                .push_bind(story.clearance_digest.as_bytes().as_slice())
+                .push_bind(story.entry.as_bytes().as_slice())
+                .push_bind(signed(story.at_s))
+                .push_bind(signed(story.expires_s))
+                .push_bind(signed(story.forget_s))
+                .push_bind(stored.wrapped_key.as_slice())
+                .push_bind(stored.envelope.as_slice())
+                .push_bind(stored.clearance.as_slice());
+        });
+        insert.build().execute(&mut **write).await?;
+    }
+    Ok(())
+}
+
+/// Second transaction of K12: the rows become deliverable, with their places and receipts.
+pub(crate) async fn release(write: &mut Write, stories: &[Placed<'_>]) -> sqlx::Result<()> {
+    for piece in batch::pieces(stories) {
+        let mut update = QueryBuilder::<Sqlite>::new("WITH placed (cti, sequence, acceptance) AS (");
+        update.push_values(piece, |mut row, placed| {
+            row.push_bind(placed.story.cti.as_bytes().as_slice())
+                .push_bind(signed(placed.sequence))
+                .push_bind(placed.acceptance.as_slice());
+        });
+        update.push(
+            ") UPDATE story SET state = 'deliverable', sequence = placed.sequence, acceptance = placed.acceptance \
+             FROM placed WHERE story.cti = placed.cti AND story.state = 'held'",
+        );
+        update.build().execute(&mut **write).await?;
+    }
+    Ok(())
 }
 
 /// Recovery of a held row without a ledger entry: it never was (K12).
