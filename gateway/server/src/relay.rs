@@ -8,6 +8,7 @@
 //! is sequenced only when no row of its epoch is held.
 
 mod checks;
+pub(crate) mod door;
 pub(crate) mod lists;
 pub(crate) mod recovery;
 pub(crate) mod wake;

@@ -29,7 +29,7 @@ use crate::relay::{Submission, lists};
 use crate::sharing::SharingRequest;
 use crate::store::bucket_keys::BucketKey;
 use crate::store::objects::{ObjectKey, Part};
-use crate::store::stories::{AtDoor, StoredStory, Story, StoryState};
+use crate::store::stories::{AtDoor, Question, StoredStory, Story, StoryState};
 
 /// A story's refusal on its way to a signed receipt (C5).
 struct Refused {
@@ -94,8 +94,12 @@ async fn admit(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result
     };
     let envelope_digest = Digest::of(envelope);
     clearance::check_audience(claims, to).map_err(with_cti)?;
-    let door = gateway.store.at_door(claims.cti, to.id(), device.id).await;
-    let door = door.map_err(|error| with_cti(error.into()))?;
+    let question = Question {
+        cti: claims.cti,
+        audience: to.id(),
+        device: device.id,
+    };
+    let door = gateway.door.ask(question).await.map_err(with_cti)?;
     if let Some(known) = &door.known
         && let Some(acceptance) =
             same_or_replay(known, device, envelope_digest, verified.digest()).map_err(with_cti)?

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::config::keys::Keys;
 use crate::config::layout::Layout;
 use crate::limits;
+use crate::relay::door::Door;
 use crate::relay::wake::Wake;
 use crate::relay::{GroupChange, Queue, Relay, Writer};
 use crate::seam::{Point, Seams};
@@ -50,6 +51,7 @@ pub(crate) struct Gateway {
     pub(crate) directory: Arc<DirectoryLog>,
     pub(crate) policy: ArcSwap<PolicyInForce>,
     pub(crate) relay: Relay,
+    pub(crate) door: Door,
     pub(crate) wake: Arc<Wake>,
     pub(crate) health: Arc<Health>,
     pub(crate) quarantine: Quarantine,
@@ -141,6 +143,7 @@ impl Gateway {
             });
         let quarantine = Quarantine::new(store.quarantined().await?);
         let (relay, queue) = Relay::new();
+        let door = Door::open(store.clone());
         let health = Arc::clone(store.health());
         let space = Space::new(layout.root(), layout.ballast());
         let gateway = Arc::new(Self {
@@ -155,6 +158,7 @@ impl Gateway {
             directory,
             policy: ArcSwap::from_pointee(policy),
             relay,
+            door,
             wake: Arc::default(),
             health,
             quarantine,

@@ -1,5 +1,6 @@
 //! The order of K12, on a real data folder.
 
+mod batch;
 mod lists;
 
 use std::path::Path;

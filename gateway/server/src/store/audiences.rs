@@ -255,14 +255,14 @@ pub(crate) async fn members(
 
 /// Audiences by their ids.
 pub(crate) async fn by_id(
-    write: &mut Write,
+    connection: &mut SqliteConnection,
     audiences: &BTreeSet<AudienceId>,
 ) -> sqlx::Result<BTreeMap<AudienceId, Audience>> {
     let sql =
         format!("SELECT id, {COLUMNS} FROM audience WHERE id IN (SELECT unhex(value) FROM json_each($1))");
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(batch::ids(audiences.iter().map(AudienceId::as_bytes)))
-        .fetch_all(&mut **write)
+        .fetch_all(connection)
         .await?;
     rows.iter()
         .map(|row| {
@@ -276,7 +276,7 @@ pub(crate) async fn by_id(
 
 /// Members of any of these groups: all of them, or those of these devices.
 pub(crate) async fn stays_in(
-    write: &mut Write,
+    connection: &mut SqliteConnection,
     audiences: &BTreeSet<AudienceId>,
     devices: Option<&BTreeSet<DeviceId>>,
 ) -> sqlx::Result<Vec<(AudienceId, DeviceId)>> {
@@ -286,7 +286,7 @@ pub(crate) async fn stays_in(
     )
     .bind(batch::ids(audiences.iter().map(AudienceId::as_bytes)))
     .bind(devices.map(|devices| batch::ids(devices.iter().map(DeviceId::as_bytes))))
-    .fetch_all(&mut **write)
+    .fetch_all(connection)
     .await?;
     rows.iter()
         .map(|row| {

@@ -66,6 +66,14 @@ pub(crate) struct StoredStory {
 const COLUMNS: &str = "cti, device, audience, epoch, state, envelope_digest, clearance_digest, entry, at_s, expires_s, \
                        forget_s, acceptance, COALESCE(LENGTH(envelope), 0) AS envelope_bytes";
 
+/// What the door asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    pub(crate) cti: Cti,
+    pub(crate) audience: AudienceId,
+    pub(crate) device: DeviceId,
+}
+
 /// What the door has to know of a story and of where it goes.
 pub(crate) struct AtDoor {
     /// The row that has spent its id.
@@ -84,33 +92,22 @@ pub(crate) struct Placed<'a> {
 }
 
 impl Store {
-    /// All of it in one question.
-    pub(crate) async fn at_door(
-        &self,
-        cti: Cti,
-        audience: AudienceId,
-        device: DeviceId,
-    ) -> sqlx::Result<AtDoor> {
-        let sql = format!(
-            "SELECT s.*, a.*, EXISTS (SELECT 1 FROM member WHERE audience = $2 AND device = $3 AND left_at IS NULL) AS member \
-             FROM (SELECT 1) LEFT JOIN (SELECT {COLUMNS} FROM story WHERE cti = $1) s \
-             LEFT JOIN (SELECT {} FROM audience WHERE id = $2) a",
-            audiences::COLUMNS
-        );
-        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(cti.as_bytes().as_slice())
-            .bind(audience.as_bytes().as_slice())
-            .bind(device.as_bytes().as_slice())
-            .fetch_one(&self.pool)
-            .await?;
-        let is_there = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<&[u8]>, _>(column)?.is_some());
-        Ok(AtDoor {
-            known: is_there("cti")?.then(|| parse(&row)).transpose()?,
-            audience: is_there("tree_hash")?
-                .then(|| audiences::parse(&row))
-                .transpose()?,
-            is_member: row.try_get::<i64, _>("member")? != 0,
-        })
+    /// Answers in the order of the questions.
+    pub(crate) async fn at_door(&self, questions: &[Question]) -> sqlx::Result<Vec<AtDoor>> {
+        let ctis = questions.iter().map(|asked| asked.cti).collect();
+        let ids = questions.iter().map(|asked| asked.audience).collect();
+        let devices = questions.iter().map(|asked| asked.device).collect();
+        let mut connection = self.pool.acquire().await?;
+        let known = known(&mut connection, &ctis).await?;
+        let audiences = audiences::by_id(&mut connection, &ids).await?;
+        let members = audiences::stays_in(&mut connection, &ids, Some(&devices)).await?;
+        let members: BTreeSet<_> = members.into_iter().collect();
+        let answer = |asked: &Question| AtDoor {
+            known: known.get(&asked.cti).cloned(),
+            audience: audiences.get(&asked.audience).cloned(),
+            is_member: members.contains(&(asked.audience, asked.device)),
+        };
+        Ok(questions.iter().map(answer).collect())
     }
 
     pub(crate) async fn story(&self, cti: Cti) -> sqlx::Result<Option<Story>> {
@@ -189,11 +186,14 @@ pub(crate) async fn story(connection: &mut SqliteConnection, cti: Cti) -> sqlx::
 }
 
 /// The rows that have spent these ids.
-pub(crate) async fn known(write: &mut Write, ctis: &BTreeSet<Cti>) -> sqlx::Result<BTreeMap<Cti, Story>> {
+pub(crate) async fn known(
+    connection: &mut SqliteConnection,
+    ctis: &BTreeSet<Cti>,
+) -> sqlx::Result<BTreeMap<Cti, Story>> {
     let sql = format!("SELECT {COLUMNS} FROM story WHERE cti IN (SELECT unhex(value) FROM json_each($1))");
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(batch::ids(ctis.iter().map(Cti::as_bytes)))
-        .fetch_all(&mut **write)
+        .fetch_all(connection)
         .await?;
     rows.iter()
         .map(|row| parse(row).map(|story| (story.cti, story)))
