@@ -32,13 +32,19 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// The same, whole; at least 1.
+    /// Bytes of an entry, on average.
+    pub(crate) fn entry_bytes(&self) -> usize {
+        let entries = usize::try_from(self.entries).unwrap_or(usize::MAX);
+        self.bytes.checked_div(entries).unwrap_or_default()
+    }
+
+    /// Entries per commit, whole; at least 1.
     pub(crate) fn per_commit(&self) -> usize {
         let entries = self.entries.checked_div(self.commits).unwrap_or(1);
         usize::try_from(entries.max(1)).unwrap_or(1)
     }
 
-    /// Entries per commit.
+    /// The same, exactly.
     pub(crate) fn mean(&self) -> f64 {
         f64::from(self.entries) / f64::from(self.commits.max(1))
     }

@@ -88,7 +88,8 @@ async fn table(world: &mut World, options: &Options) -> anyhow::Result<()> {
         "CPU/delivered",
         "batch"
     );
-    let (mut stories, mut envelope_bytes, mut clearance_bytes) = (0_usize, 0, 0);
+    let mut stories = 0_usize;
+    let (mut envelope_bytes, mut clearance_bytes, mut entry_bytes) = (0, 0, 0);
     for count_of_connections in &options.connections {
         let connections = world.connect(*count_of_connections).await?;
         for recipients in options.fan_outs() {
@@ -104,11 +105,12 @@ async fn table(world: &mut World, options: &Options) -> anyhow::Result<()> {
             print_line(*count_of_connections, &posted, delivery);
             stories += posted.digests.len();
             (envelope_bytes, clearance_bytes) = (posted.envelope_bytes, posted.clearance_bytes);
+            entry_bytes = posted.batches.entry_bytes();
         }
     }
     let disk_bytes = world.gateway.disk_bytes()?.saturating_sub(disk_before);
     println!(
-        "\nenvelope {envelope_bytes} B, clearance {clearance_bytes} B; on disk {:.0} B a story",
+        "\nenvelope {envelope_bytes} B, clearance {clearance_bytes} B, ledger entry {entry_bytes} B; on disk {:.0} B a story",
         f64::from(u32::try_from(disk_bytes / 1_024)?) * 1_024.0 / count(stories)
     );
     println!(
@@ -188,7 +190,7 @@ async fn against_peers(world: &mut World, options: &Options, connections: usize)
         envelope_bytes: relayed.envelope_bytes,
         clearance_bytes: relayed.clearance_bytes,
         acceptance_bytes: ACCEPTANCE_BYTES,
-        entry_bytes: relayed.batches.bytes / usize::try_from(relayed.batches.entries.max(1))?,
+        entry_bytes: relayed.batches.entry_bytes(),
         batch: relayed.batches.per_commit(),
     };
     let primitives = primitives(&world.gateway, sizes).await?;
