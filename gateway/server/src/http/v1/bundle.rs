@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use gateway_api::bytes::Bytes;
 use gateway_api::v1::bundle::TIMESTAMP_HEADER;
 use policies::bundle::Timestamp;
+use policies::terms::Digest;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -70,15 +71,7 @@ async fn answer(
     bundle: &ActiveBundle,
     mut response: actix_web::HttpResponseBuilder,
 ) -> ApiResult {
-    // Agents keep a signed time for good (B5): a clock that jumped signs none (K19).
-    if gateway.is_clock_settled().await.map_err(Fault::from)? {
-        let at_s = gateway.clock.now_s();
-        let timestamp = Timestamp {
-            bundle: bundle.digest,
-            at_s,
-            expires_s: at_s.saturating_add(gateway.config.policy.timestamp_lifetime_s),
-        };
-        let timestamp = timestamp.sign(&gateway.keys.timestamp);
+    if let Some(timestamp) = timestamp(gateway, bundle.digest).await? {
         response.insert_header((TIMESTAMP_HEADER, Bytes(timestamp).to_text()));
     }
     response
@@ -90,4 +83,43 @@ async fn answer(
         return Ok(response);
     }
     Ok(response.set_body(actix_web::body::BoxBody::new(bundle.bytes.clone())))
+}
+
+/// The proof that this is the latest bundle. Agents keep a signed time for good (B5): a clock that jumped signs none (K19).
+async fn timestamp(gateway: &Gateway, bundle: Digest) -> Result<Option<Vec<u8>>, Fault> {
+    if !gateway.is_clock_settled().await? {
+        return Ok(None);
+    }
+    let at_s = gateway.clock.now_s();
+    let expires_s = at_s.saturating_add(gateway.config.policy.timestamp_lifetime_s);
+    let timestamp = Timestamp {
+        bundle,
+        at_s,
+        expires_s,
+    };
+    Ok(Some(timestamp.sign(&gateway.keys.timestamp)))
+}
+
+#[cfg(test)]
+mod tests {
+    use policies::keys::Ed25519PublicKey;
+
+    use super::*;
+    use crate::relay::tests::{START_S, World};
+
+    /// B5, K19: a clock that has jumped since the last look signs no time, at once.
+    #[tokio::test]
+    async fn clock_that_jumped_signs_no_time() {
+        let world = World::new().await;
+        crate::jobs::round(&world.gateway).await;
+        let bundle = Digest::of(b"bundle");
+        let signed = timestamp(&world.gateway, bundle).await.unwrap().unwrap();
+        let key = world.gateway.keys.timestamp.verifying_key().to_bytes();
+        let key = Ed25519PublicKey::from_bytes(&key).unwrap();
+        assert_eq!(Timestamp::parse_verify(&signed, &key).unwrap().at_s, START_S);
+
+        world.gateway.clock.jump_to(START_S + 365 * 86_400);
+
+        assert!(timestamp(&world.gateway, bundle).await.unwrap().is_none());
+    }
 }
