@@ -289,6 +289,38 @@ fn restore_revives_no_story_and_continues_both_logs() {
     assert_eq!(search["complete"], true);
 }
 
+/// K7: an audience that the backup does not have is lost on its members, who are told, and can be made again.
+#[test]
+fn audience_that_is_younger_than_the_backup_is_made_again() {
+    let mut world = World::with_team();
+    let (backup, _) = Backup::make(&world);
+    let create = ["audience", "create", "young", "--with", "Bob"];
+    world.agent("Alice", create).succeeded();
+    let before = world.share("Alice", "young", "before the restore");
+    world.received("Bob", &before);
+    backup.put_back(&mut world);
+    restart_agents(&mut world);
+    confirm(&world).succeeded();
+    restart_agents(&mut world);
+
+    let refused = world.agent("Alice", ["share", "--audience", "young", "--text", "to nobody"]);
+
+    assert!(
+        refused.errors.contains("you are in no audience `young`"),
+        "{}",
+        refused.errors
+    );
+    let status = world.agent("Alice", ["status"]).succeeded();
+    assert!(
+        status.text.contains("does not know audience young"),
+        "{}",
+        status.text
+    );
+    world.agent("Alice", create).succeeded();
+    let after = world.share("Alice", "young", "made again");
+    assert_eq!(world.received("Bob", &after)["text"], "made again");
+}
+
 /// K4, B3: agents have followed the directory log further than the backup. The gateway learns it from their checkpoint,
 /// refuses to go on beside it, and gets the entries back from one of them; no old policy comes into force meanwhile.
 #[test]

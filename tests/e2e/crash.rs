@@ -108,6 +108,26 @@ fn write_on(world: &World, name: &'static str, stop: &Arc<AtomicBool>) -> JoinHa
     })
 }
 
+/// Somebody who lets Carol into the audience and out of it again, whatever becomes of that.
+fn change_members(world: &World, name: &'static str, stop: &Arc<AtomicBool>) -> JoinHandle<usize> {
+    let folder = world.agent_folder(name).display().to_string();
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        let mut changes = 0;
+        for change in ["add", "remove"].into_iter().cycle() {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let arguments = [
+                "audience", change, "team", "--with", "Carol", "--dir", &folder, "--json",
+            ];
+            let changed = Running::start("sealgate-agent", arguments).ended();
+            changes += usize::from(changed.code == 0);
+        }
+        changes
+    })
+}
+
 fn number_from(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|value| value.parse().unwrap())
 }
@@ -144,7 +164,8 @@ fn once<'a>(payloads: impl IntoIterator<Item = &'a Value>) -> BTreeSet<String> {
     seen
 }
 
-/// Bars, Reliability: SIGKILL to the gateway, to an agent, or to all of them, at random moments while two employees write:
+/// Bars, Reliability: SIGKILL to the gateway, to an agent, or to all of them, at random moments while two employees write
+/// and one of them changes who is in the audience:
 /// no answered story or event is lost, none is there twice, both logs verify, and no message key is used again: a second
 /// envelope under the same key would not open, and its reader would be alarmed (M6, K12, K13, S2, S3).
 ///
@@ -158,7 +179,9 @@ fn kill_nine_anywhere_loses_nothing() {
     println!("seed {seed}, {rounds} rounds");
     let mut random = StdRng::seed_from_u64(seed);
     let mut world = World::with_team();
+    world.employ("Carol", "employees");
     let stop = Arc::default();
+    let changing = change_members(&world, "Alice", &stop);
     let writers: Vec<_> = TEAM.iter().map(|name| write_on(&world, name, &stop)).collect();
     let (mut gateway, mut agent) = (Recoveries::default(), Recoveries::default());
     for _ in 0..rounds {
@@ -189,10 +212,11 @@ fn kill_nine_anywhere_loses_nothing() {
     }
     stop.store(true, Ordering::Relaxed);
     let told: Vec<Told> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
+    let changes = changing.join().unwrap();
     settle(&world);
     check(&world, &told);
     let accepted: usize = told.iter().map(|told| told.accepted.len()).sum();
-    println!("{rounds} rounds, {accepted} stories answered");
+    println!("{rounds} rounds, {accepted} stories and {changes} changes of members answered");
     gateway.judge("gateway");
     agent.judge("agent");
 }

@@ -231,6 +231,59 @@ fn rejoin_with_a_fresh_state_outlives_kills() {
     }
 }
 
+/// M4, K4: six rejoins a day are logged. One that was prepared, and is refused, stays due, is told, and keeps nothing else
+/// from going on.
+#[test]
+fn rejoin_that_is_refused_stays_due() {
+    let mut world = World::with_team();
+    greet(&world);
+    for _ in 0..6 {
+        world.agent("Bob", ["rejoin"]).succeeded();
+    }
+    world.agent("Bob", ["rejoin"]).ended_with(1);
+    world.stop_agent("Bob");
+    world.agent("Bob", ["rejoin"]).succeeded();
+    world.start_agent("Bob");
+
+    assert!(status_says(
+        &world,
+        "Bob",
+        "alarms",
+        "a rejoin is due, and was refused"
+    ));
+    let status = world.agent("Bob", ["status"]).succeeded().json();
+    assert_eq!(status["online"], true, "{status}");
+    world.stop_agent("Bob");
+    world.start_agent("Bob");
+    assert!(status_says(
+        &world,
+        "Bob",
+        "alarms",
+        "a rejoin is due, and was refused"
+    ));
+}
+
+/// M4, M5: a Welcome that does not open, as when the state that it was made for is gone, or the gateway spoilt it: the
+/// device joins by itself, in place of the leaf that was added for it.
+#[test]
+fn device_whose_welcome_does_not_open_joins_by_itself() {
+    let mut world = World::new();
+    world.employ("Alice", "employees");
+    world.employ("Bob", "employees");
+    world.stop_agent("Bob");
+    let create = ["audience", "create", "team", "--with", "Bob"];
+    world.agent("Alice", create).succeeded();
+    world.stop_gateway();
+    database::spoil_welcomes(&world.path("gateway/gateway.db"));
+    world.start_gateway();
+    world.start_agent("Bob");
+
+    let story = world.share("Alice", "team", "can you read this?");
+
+    assert_eq!(world.received("Bob", &story)["text"], "can you read this?");
+    assert!(status_says(&world, "Bob", "notices", "joined audience"));
+}
+
 /// M5, K15, K16: further behind than commits are kept, the device joins again by itself, and reads from there.
 #[test]
 fn device_that_was_away_for_longer_than_commits_are_kept_rejoins_by_itself() {

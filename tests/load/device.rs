@@ -89,6 +89,7 @@ impl Device {
         let upload = key_packages::Upload {
             one_time: packages.into_iter().map(Bytes).collect(),
             last_resort: None,
+            renew: false,
         };
         self.post::<_, key_packages::Stock>(key_packages::PATH, &upload)
             .await

@@ -25,6 +25,7 @@ use crate::local::program::Programs;
 use crate::local::tamper::{self, Tamper};
 use crate::local::wire::TamperCause;
 use crate::sealing::Sealing;
+use crate::uplink::behind::Behind;
 use crate::uplink::client::Gateway;
 use crate::uplink::directory::Follower;
 use crate::uplink::identity;
@@ -89,8 +90,8 @@ pub(crate) struct Agent {
     pub drafts: tokio::sync::Mutex<()>,
     /// Held from a story's sealing to its answer, one per audience.
     turns: Mutex<BTreeMap<AudienceId, Arc<tokio::sync::Mutex<()>>>>,
-    /// Audiences whose log no longer reaches back to this device's cursor (M5).
-    behind: Mutex<Behind>,
+    /// Audiences that this device cannot read (M5).
+    pub behind: Behind,
     /// What must be looked at, by cause.
     alarms: Mutex<BTreeMap<String, String>>,
     changes: watch::Sender<u64>,
@@ -117,13 +118,6 @@ pub(crate) enum Link {
 pub(crate) struct KnownPeople {
     pub names: BTreeMap<PersonId, String>,
     pub groups: Vec<GroupName>,
-}
-
-/// Each is joined again once in a process' life: what did not help then does not fill the log with further entries.
-#[derive(Debug, Default)]
-struct Behind {
-    noted: BTreeSet<AudienceId>,
-    tried: BTreeSet<AudienceId>,
 }
 
 impl Agent {
@@ -186,7 +180,7 @@ impl Agent {
             sharing: tokio::sync::Mutex::default(),
             drafts: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
-            behind: Mutex::default(),
+            behind: Behind::default(),
             alarms: Mutex::default(),
             changes: watch::Sender::new(0),
         })
@@ -270,27 +264,6 @@ impl Agent {
         }
     }
 
-    /// Notes the audiences whose log no longer reaches back to this device.
-    pub(crate) fn note_behind(&self, behind: BTreeSet<AudienceId>) {
-        self.behind.lock().unwrap_or_else(PoisonError::into_inner).noted = behind;
-    }
-
-    /// Takes those of them that were not joined again yet.
-    pub(crate) fn take_behind(&self) -> BTreeSet<AudienceId> {
-        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
-        let noted = std::mem::take(&mut behind.noted);
-        noted.difference(&behind.tried).copied().collect()
-    }
-
-    /// Notes that these were joined again, or that it was tried and did not help.
-    pub(crate) fn tried_behind(&self, tried: BTreeSet<AudienceId>) {
-        self.behind
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .tried
-            .extend(tried);
-    }
-
     /// Something that its owner should know (K8), durable with the transaction of its cause.
     pub(crate) async fn notice(&self, connection: &mut Connection, message: &str) -> anyhow::Result<()> {
         notice::put(connection, &self.vault.cipher, self.now_s(), message).await
@@ -316,11 +289,17 @@ impl Agent {
 
     /// The turn to seal and send in this audience; it ends with the guard.
     pub(crate) async fn turn(&self, audience: AudienceId) -> tokio::sync::OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(turns.entry(audience).or_default())
-        };
-        turn.lock_owned().await
+        self.turn_of(audience).lock_owned().await
+    }
+
+    /// The same, where nobody else has it.
+    pub(crate) fn free_turn(&self, audience: AudienceId) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        self.turn_of(audience).try_lock_owned().ok()
+    }
+
+    fn turn_of(&self, audience: AudienceId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(audience).or_default())
     }
 
     /// The audience of a name or id.

@@ -28,9 +28,8 @@ use crate::outbox::worker;
 use crate::spool;
 use crate::uplink::client::CallError;
 use crate::uplink::{
-    directory, events, identity, key_packages, people, policy, rejoin, renewal, stories, sync,
+    behind, directory, events, identity, key_packages, people, policy, rejoin, renewal, stories, sync,
 };
-use crate::vault::rejoining::Loss;
 use crate::vault::{claim, files, foreign_sent, foreign_story, journal, spent_receipt, story};
 
 /// How often people, groups and the policy's freshness are asked for without a hint.
@@ -189,22 +188,10 @@ async fn connect(agent: &Agent) -> anyhow::Result<()> {
         let caught_up = sync::catch_up(agent, &mut member).await;
         member.settled(caught_up)?;
     }
-    catch_up_behind(agent).await?;
+    behind::catch_up(agent).await?;
     key_packages::replenish(agent).await?;
     renewal::carry_out(agent).await;
     agent.events_wait.notify_one();
-    Ok(())
-}
-
-/// Audiences whose log no longer reaches back to this device are joined again, without asking anybody (M5).
-async fn catch_up_behind(agent: &Agent) -> anyhow::Result<()> {
-    let behind = agent.take_behind();
-    if behind.is_empty() {
-        return Ok(());
-    }
-    tracing::warn!(audiences = behind.len(), "too far behind: joining again");
-    rejoin::rejoin(agent, Loss::Behind(behind.clone())).await?;
-    agent.tried_behind(behind);
     Ok(())
 }
 
@@ -237,7 +224,7 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
             let applied = sync::apply(agent, &mut member, response).await;
             member.settled(applied)?;
         }
-        catch_up_behind(agent).await?;
+        behind::catch_up(agent).await?;
         agent.set_link(Link::Online);
         renewal::carry_out(agent).await;
         let due = refreshed.elapsed() >= REFRESH
@@ -253,6 +240,7 @@ async fn poll(agent: &Agent) -> anyhow::Result<()> {
             key_packages::replenish(agent).await?;
         }
         if due {
+            rejoin::resume(agent).await?;
             refreshed = Instant::now();
         }
         foreign::settle(agent).await?;

@@ -79,6 +79,8 @@ pub(crate) const MATCHED_TEXT_CHARS: usize = 120;
 pub(crate) const KEY_PACKAGES_TARGET: usize = 20;
 /// Below this number more are uploaded.
 pub(crate) const KEY_PACKAGES_LOW: usize = 5;
+/// Key packages are renewed at half of the age at which nobody adds a device by them any more, seconds (K11).
+pub(crate) const KEY_PACKAGES_RENEWED_S: u64 = agent_seal::limits::KEY_PACKAGE_AGE_S_MAX / 2;
 
 /// A call to the gateway that is not a long poll.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -2,6 +2,7 @@
 //! upload of events.
 
 pub(crate) mod audiences;
+pub(crate) mod behind;
 pub(crate) mod client;
 pub(crate) mod device_lists;
 pub(crate) mod directory;

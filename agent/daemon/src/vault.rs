@@ -24,6 +24,7 @@ pub(crate) mod app;
 pub(crate) mod audience;
 pub(crate) mod cipher;
 pub(crate) mod claim;
+pub(crate) mod committing;
 pub(crate) mod damage;
 pub(crate) mod device_list;
 pub(crate) mod directory_entry;

@@ -107,6 +107,16 @@ pub(crate) fn replace_commit(path: &Path, audience: &str, change: impl FnOnce(&m
     })
 }
 
+/// Alters every Welcome that waits for its joiners.
+pub(crate) fn spoil_welcomes(path: &Path) {
+    with_database(path, async |database| {
+        let spoil = r#"UPDATE inbox_shared SET body =
+            CAST(replace(CAST(body AS TEXT), '"welcome":"', '"welcome":"AAAA') AS BLOB)"#;
+        let spoilt = sqlx::query(spoil).execute(database).await.unwrap();
+        assert_eq!(spoilt.rows_affected(), 1);
+    });
+}
+
 /// Puts one story's acceptance in place of another's.
 pub(crate) fn swap_acceptance(path: &Path, of: &str, with: &str) {
     let (of, with) = (hex::decode(of).unwrap(), hex::decode(with).unwrap());

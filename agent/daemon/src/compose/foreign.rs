@@ -283,28 +283,46 @@ pub(crate) async fn settle(agent: &Agent) -> anyhow::Result<()> {
                     accept(agent, *sending, &accepted, &acceptance).await?;
                 }
             }
-            None if agent.now_s() > sending.waiting.ends_s => {
-                let shared = Shared {
-                    outcome: Ended::Refused,
-                    refusal: Some(never_arrived()),
-                    ..unanswered(&sending)
-                };
-                finish(agent, *sending, shared, EventKind::Refused).await?;
+            None => {
+                if let Some(refusal) = gone(&sending.waiting, agent.now_s()) {
+                    let shared = Shared {
+                        outcome: Ended::Refused,
+                        refusal: Some(refusal),
+                        ..unanswered(&sending)
+                    };
+                    finish(agent, *sending, shared, EventKind::Refused).await?;
+                }
             }
-            None => {}
         }
     }
     Ok(())
 }
 
-fn never_arrived() -> RefusalView {
-    RefusalView {
-        code: "never-arrived".to_owned(),
-        rule: None,
-        reason: "the gateway never had it, and its clearance has ended".to_owned(),
-        help: "have the draft checked again, and share it again".to_owned(),
-        receipt: None,
+/// What an app is told of a story that the gateway does not know and cannot take any more; none while it may still come.
+fn gone(waiting: &Waiting, now_s: u64) -> Option<RefusalView> {
+    if now_s <= waiting.ends_s {
+        return None;
     }
+    let (code, reason, help) = if record::may_be_forgotten(&waiting.entry, now_s) {
+        (
+            "forgotten",
+            "nobody knows any more whether the gateway had it: it keeps the ids of stories for a day after their end",
+            "ask its readers before you share it again",
+        )
+    } else {
+        (
+            "never-arrived",
+            "the gateway never had it, and its clearance has ended",
+            "have the draft checked again, and share it again",
+        )
+    };
+    Some(RefusalView {
+        code: code.to_owned(),
+        rule: None,
+        reason: reason.to_owned(),
+        help: help.to_owned(),
+        receipt: None,
+    })
 }
 
 /// Clears sealed bytes under the verdict of a receipt, and posts them; the same again is answered the same.
@@ -441,6 +459,8 @@ async fn post(agent: &Agent, sending: Sending) -> anyhow::Result<Shared> {
             Some(acceptance) => accept(agent, sending, &accepted, &acceptance).await,
             None => Ok(unanswered(&sending)),
         },
+        // An identity that ended says nothing about the story: an earlier try may have arrived.
+        Err(error) if error.is_temporary() => Ok(waits(agent, &sending, &error)),
         Err(CallError::Refused(problem)) => {
             let shared = Shared {
                 outcome: Ended::Refused,
@@ -449,14 +469,16 @@ async fn post(agent: &Agent, sending: Sending) -> anyhow::Result<Shared> {
             };
             finish(agent, sending, shared, EventKind::Refused).await
         }
-        Err(error) => {
-            tracing::warn!(story = %sending.row.cti, %error, "an app's story was not answered");
-            if matches!(error, CallError::Unreachable(_)) {
-                agent.set_link(Link::Offline);
-            }
-            Ok(unanswered(&sending))
-        }
+        Err(error) => Ok(waits(agent, &sending, &error)),
     }
+}
+
+fn waits(agent: &Agent, sending: &Sending, error: &CallError) -> Shared {
+    tracing::warn!(story = %sending.row.cti, %error, "an app's story was not answered");
+    if matches!(error, CallError::Unreachable(_)) {
+        agent.set_link(Link::Offline);
+    }
+    unanswered(sending)
 }
 
 fn unanswered(sending: &Sending) -> Shared {
@@ -612,5 +634,28 @@ mod tests {
             (&b"sealed"[..], &b"clearance"[..])
         );
         assert!(Row::decode(sent_row(&sent, &[b"sealed"])).is_err());
+    }
+
+    /// K13: only while the gateway still knows the ids does its not knowing one mean that it never came.
+    #[test]
+    fn app_is_told_never_arrived_only_while_that_is_known() {
+        let waiting = Waiting {
+            list: AudienceId::from_bytes([3; 16]),
+            ends_s: 400,
+            event: None,
+            entry: entry(),
+        };
+        let check = |now_s, code: Option<&str>| {
+            let gone = gone(&waiting, now_s);
+            assert_eq!(
+                gone.as_ref().map(|refusal| refusal.code.as_str()),
+                code,
+                "{now_s}"
+            );
+        };
+        check(400, None);
+        check(401, Some("never-arrived"));
+        check(2 * 86_400, Some("never-arrived"));
+        check(2 * 86_400 + 1, Some("forgotten"));
     }
 }

@@ -39,7 +39,8 @@ pub(crate) async fn keep(agent: &Agent, at_s: u64, draft: Draft<'_>) -> anyhow::
         claim,
     } = draft;
     let mut transaction = agent.vault.begin().await?;
-    if pending::count(&mut transaction).await? >= PENDING_MAX {
+    // One that was sealed may have been sent: it is no more than what is kept of it already.
+    if sealed.is_none() && pending::count(&mut transaction).await? >= PENDING_MAX {
         return Err(LocalProblem::new(
             Exit::Failed,
             format!("{PENDING_MAX} drafts wait for the gateway already"),
@@ -115,6 +116,12 @@ pub(crate) async fn recover(vault: &Vault, now_s: u64) -> anyhow::Result<()> {
 /// The gateway's, or the store's; what waits stays.
 pub(crate) async fn send_waiting(agent: &Agent) -> anyhow::Result<bool> {
     let mut waits_on = false;
+    for audience in record::stranded(agent).await? {
+        match agent.free_turn(audience) {
+            Some(_turn) => settle_earlier(agent, audience).await?,
+            None => waits_on = true,
+        }
+    }
     let waiting = {
         let mut connection = agent.vault.connection().await?;
         pending::waiting(&mut connection, &agent.vault.cipher).await?
@@ -311,7 +318,7 @@ async fn arrived_in_turn(agent: &Agent, cti: Cti) -> anyhow::Result<Arrival> {
         (None, None) => None,
     };
     let Some(accepted) = accepted else {
-        if known.may_be_forgotten(agent.now_s()) {
+        if record::may_be_forgotten(&known.entry, agent.now_s()) {
             record::finish(agent, cti, Ending::Forgotten).await?;
             agent
                 .notice(&mut *agent.vault.connection().await?, FORGOTTEN)

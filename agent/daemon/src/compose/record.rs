@@ -1,6 +1,8 @@
 //! The record of a sealing: durable in the transaction of the MLS state, before a byte leaves (S1);
 //! finished by the gateway's answer, also when that answer is asked for after a crash (K13).
 
+use std::collections::BTreeSet;
+
 use gateway_api::receipt::Acceptance;
 use gateway_api::v1::events::{Event, EventKind};
 use policies::terms::{AudienceId, Cti, Digest};
@@ -37,18 +39,6 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Whether the gateway may have forgotten the story at this time, Unix seconds: it keeps the ids of stories for a day
-    /// after these have ended (K13).
-    pub(crate) fn may_be_forgotten(&self, now_s: u64) -> bool {
-        let lifetime_s = self
-            .entry
-            .clearance
-            .as_ref()
-            .map_or(STORY_TTL_S, |clearance| clearance.lifetime_s);
-        let known_s = u64::from(lifetime_s).saturating_add(STORY_KNOWN_S);
-        now_s >= self.entry.at_s.saturating_add(known_s)
-    }
-
     /// Whether an acceptance is of this story.
     pub(crate) fn is_of(&self, cti: Cti, acceptance: &Acceptance) -> bool {
         acceptance.cti == cti
@@ -56,6 +46,17 @@ impl Record {
             && acceptance.envelope == self.envelope
             && acceptance.clearance == self.clearance
     }
+}
+
+/// Whether the gateway may have forgotten a story at this time, Unix seconds: it keeps the ids of stories for a day after
+/// these have ended (K13).
+pub(crate) fn may_be_forgotten(entry: &ActivityEntry, now_s: u64) -> bool {
+    let lifetime_s = entry
+        .clearance
+        .as_ref()
+        .map_or(STORY_TTL_S, |clearance| clearance.lifetime_s);
+    let known_s = u64::from(lifetime_s).saturating_add(STORY_KNOWN_S);
+    now_s >= entry.at_s.saturating_add(known_s)
 }
 
 /// How the gateway answered.
@@ -164,6 +165,23 @@ pub(crate) async fn unanswered(agent: &Agent, audience: AudienceId) -> anyhow::R
         }
     }
     Ok(found)
+}
+
+/// Audiences with a story that is not answered yet and that no kept draft stands for: whoever sealed it failed on the
+/// way.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn stranded(agent: &Agent) -> anyhow::Result<BTreeSet<AudienceId>> {
+    let mut connection = agent.vault.connection().await?;
+    let kept = pending::states(&mut connection).await?;
+    let mut audiences = BTreeSet::new();
+    for row in outgoing::all(&mut connection, &agent.vault.cipher).await? {
+        if !kept.iter().any(|(_, _, story)| *story == Some(row.cti)) {
+            audiences.insert(Outgoing::decode(&row.value)?.record.audience);
+        }
+    }
+    Ok(audiences)
 }
 
 /// Journal lines of the stories that are not answered yet.

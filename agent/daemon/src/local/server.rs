@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, ORIGIN, REFERER};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, ResponseError, web};
 use agent_client::wire as app;
@@ -115,7 +115,7 @@ async fn guard<B: MessageBody + 'static>(
         request.headers(),
         request.path(),
     ) else {
-        return Ok(next.call(request).await?.map_into_left_body());
+        return Ok(through(request, next).await?.map_into_left_body());
     };
     if let Some(agent) = request.app_data::<web::Data<Agent>>() {
         agent.tampered(cause);
@@ -127,6 +127,19 @@ async fn guard<B: MessageBody + 'static>(
     };
     let response = HttpResponse::build(status).force_close().finish();
     Ok(request.into_response(response).map_into_right_body())
+}
+
+/// What changes something goes on to its end when nobody waits for the answer any more: half of it would have to be found
+/// and settled later.
+async fn through<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, actix_web::Error> {
+    if request.method() == Method::GET {
+        return next.call(request).await;
+    }
+    let call = actix_web::rt::spawn(async move { next.call(request).await });
+    call.await.map_err(actix_web::error::ErrorInternalServerError)?
 }
 
 /// Why a request is not even routed.

@@ -44,7 +44,6 @@ struct Memory {
 pub(crate) async fn run(agent: Arc<Agent>) -> anyhow::Result<()> {
     let places = Places::create(&agent.paths.outbox())?;
     let (hurry, mut watch) = hints(&agent, &places)?;
-    claims(&agent, &places).recover().await?;
     let mut changes = agent.subscribe();
     let mut memory = Memory::default();
     let start = Instant::now();
@@ -162,6 +161,8 @@ async fn round(
     let folders = create_folders(agent, places).await;
     // Before the scan: what comes in between is either found or hinted at.
     let is_watched = watch_all(agent, places, watch);
+    // What a crash left, or a look that failed half way.
+    claims(agent, places).recover().await?;
     finish_decided(agent, places).await?;
     let found = places.scan()?;
     let paths: BTreeSet<PathBuf> = found.iter().map(|found| found.path.clone()).collect();

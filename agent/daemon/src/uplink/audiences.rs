@@ -9,12 +9,13 @@ use policies::roster::Roster;
 use policies::terms::{AudienceId, PersonId};
 use rand::Rng as _;
 
+use super::client::CallError;
 use super::membership;
 use crate::agent::Agent;
 use crate::exit::Exit;
 use crate::local::wire::LocalProblem;
 use crate::vault::audience::{self, Audience, AudienceState};
-use crate::vault::renewal;
+use crate::vault::{mls_record, renewal};
 
 /// Longest name of an audience, in bytes.
 const NAME_BYTES_MAX: usize = 100;
@@ -65,23 +66,40 @@ async fn found(
         let follower = agent.directory.read().await;
         member.create_audience(id, roster, follower.directory())?
     };
-    membership::persist(agent, member).await?;
+    // Before the gateway hears of it: whenever this agent dies, the audience is here if it is there.
+    let entered = Audience {
+        id,
+        name: Some(name.to_owned()),
+        cursor: 0,
+        state: AudienceState::Member,
+    };
+    let cipher = &agent.vault.cipher;
+    let mut transaction = agent.vault.begin().await?;
+    mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
+    audience::put(&mut transaction, cipher, &entered).await?;
+    renewal::put(&mut transaction, id, agent.now_s()).await?;
+    transaction.commit().await?;
     let request = Create {
         group_info: created.group_info.into(),
         ratchet_tree: created.ratchet_tree.into(),
     };
-    let state = agent.gateway.create_group(&request).await?;
-    let entered = Audience {
-        id,
-        name: Some(name.to_owned()),
-        cursor: state.sequence,
-        state: AudienceState::Member,
-    };
-    let mut transaction = agent.vault.begin().await?;
-    audience::put(&mut transaction, &agent.vault.cipher, &entered).await?;
-    renewal::put(&mut transaction, id, agent.now_s()).await?;
-    transaction.commit().await?;
+    if let Err(error) = agent.gateway.create_group(&request).await {
+        if matches!(error, CallError::Refused(_)) {
+            take_back(agent, member, id).await?;
+        }
+        return Err(error.into());
+    }
     membership::settle(agent, member, id).await
+}
+
+/// The gateway did not take it.
+async fn take_back(agent: &Agent, member: &mut Member, id: AudienceId) -> anyhow::Result<()> {
+    member.abandon(id)?;
+    let mut transaction = agent.vault.begin().await?;
+    mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
+    audience::remove(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(())
 }
 
 fn fit(name: &str) -> Result<(), LocalProblem> {

@@ -15,7 +15,7 @@ use super::client::CallError;
 use super::{renewal, sync};
 use crate::agent::Agent;
 use crate::limits::COMMIT_ATTEMPTS_MAX;
-use crate::vault::mls_record;
+use crate::vault::{committing, mls_record};
 
 /// Commits until the audience is settled: keys renewed today, no device too many, no pending removal, every logged
 /// device of a listed person in it (save those without a key package, who wait for the next poster).
@@ -95,18 +95,31 @@ pub(crate) async fn leave(agent: &Agent, member: &mut Member, audience: Audience
     bail!("the audience changes faster than this device can follow; try again in a moment");
 }
 
-/// Up to date, and no unanswered commit of an earlier attempt: the log did not show it, so it did
-/// not win.
+/// Up to date, and no unanswered commit of an earlier attempt: one that the log does not show may be on its way still,
+/// so the same bytes are sent again until the gateway says what became of them.
 async fn ready(agent: &Agent, member: &mut Member, audience: AudienceId) -> anyhow::Result<()> {
     sync::catch_up(agent, member).await?;
-    if member
+    let staged = member
         .audience_state(audience)
         .context("this device is no longer in the audience")?
-        .staged
-    {
-        member.discard_staged(audience)?;
-        persist(agent, member).await?;
+        .staged;
+    let cipher = &agent.vault.cipher;
+    let sent = committing::of(&mut *agent.vault.connection().await?, cipher, audience).await?;
+    match (sent, staged) {
+        (Some(commit), true) => conclude(agent, member, audience, &commit).await.map(|_| ()),
+        (Some(_), false) => committing::remove(&mut *agent.vault.connection().await?, audience).await,
+        (None, true) => discard(agent, member, audience).await,
+        (None, false) => Ok(()),
     }
+}
+
+/// Another commit won the epoch, or none will.
+async fn discard(agent: &Agent, member: &mut Member, audience: AudienceId) -> anyhow::Result<()> {
+    member.discard_staged(audience)?;
+    let mut transaction = agent.vault.begin().await?;
+    mls_record::apply(&mut transaction, &agent.vault.cipher, member.take_changes()).await?;
+    committing::remove(&mut transaction, audience).await?;
+    transaction.commit().await?;
     Ok(())
 }
 
@@ -231,37 +244,53 @@ async fn submit(
     staged: Result<StagedCommit, StageError>,
 ) -> anyhow::Result<Submitted> {
     let staged = staged?;
-    persist(agent, member).await?;
     let commit = Commit {
         commit: staged.commit.into(),
         welcome: staged.welcome.map(Into::into),
         group_info: staged.group_info.into(),
         joiners: staged.joiners,
     };
-    match agent.gateway.commit(audience, &commit).await {
-        Ok(committed) => {
-            sync::catch_up(agent, member).await?;
-            if member.audience_state(audience)?.staged {
-                bail!(
-                    "the gateway took a commit and does not show it in the log of the audience (epoch {})",
-                    committed.epoch
-                );
-            }
+    let (cipher, mut transaction) = (&agent.vault.cipher, agent.vault.begin().await?);
+    mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
+    committing::put(&mut transaction, cipher, audience, &commit).await?;
+    transaction.commit().await?;
+    conclude(agent, member, audience, &commit).await
+}
+
+/// Sends a commit that is durable, and settles it by the answer. Without one it stays: whether it arrived is not known.
+async fn conclude(
+    agent: &Agent,
+    member: &mut Member,
+    audience: AudienceId,
+    commit: &Commit,
+) -> anyhow::Result<Submitted> {
+    let answer = agent.gateway.commit(audience, commit).await;
+    if let Err(error) = &answer
+        && !matches!(error, CallError::Refused(_))
+    {
+        return answer.map(|_| Submitted::Won).map_err(Into::into);
+    }
+    // Also after a refusal: an earlier try of these bytes, whose answer never came, may have won.
+    sync::catch_up(agent, member).await?;
+    let is_staged = member.audience_state(audience)?.staged;
+    match answer {
+        Ok(committed) if is_staged => bail!(
+            "the gateway took a commit and does not show it in the log of the audience (epoch {})",
+            committed.epoch
+        ),
+        Ok(_) => {
+            committing::remove(&mut *agent.vault.connection().await?, audience).await?;
             renewal::done(agent, audience).await?;
             Ok(Submitted::Won)
         }
-        Err(error) if error.code() == Some(ErrorCode::EpochMoved) => {
-            member.discard_staged(audience)?;
-            persist(agent, member).await?;
-            Ok(Submitted::Moved)
+        Err(error) => {
+            discard(agent, member, audience).await?;
+            if error.code() == Some(ErrorCode::EpochMoved) {
+                Ok(Submitted::Moved)
+            } else {
+                Err(error.into())
+            }
         }
-        Err(error @ CallError::Refused(_)) => {
-            member.discard_staged(audience)?;
-            persist(agent, member).await?;
-            Err(error.into())
-        }
-        // Whether it arrived is not known: the log will tell.
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -17,13 +17,13 @@ use policies::rejoin::request_message;
 use policies::terms::AudienceId;
 
 use super::client::CallError;
-use super::{directory, key_packages};
+use super::{behind, directory, key_packages};
 use crate::agent::{Agent, fresh_member};
 use crate::limits::COMMIT_ATTEMPTS_MAX;
 use crate::vault::audience::{self, Audience, AudienceState};
 use crate::vault::cipher::StateCipher;
 use crate::vault::rejoining::{self, Begun, Loss, Rejoining};
-use crate::vault::{Connection, leaf_key, mark, mls_record};
+use crate::vault::{Connection, committing, leaf_key, mark, mls_record};
 
 const ALARM: &str = "state";
 
@@ -74,16 +74,38 @@ pub(crate) async fn rejoin(agent: &Agent, loss: Loss) -> anyhow::Result<Outcome>
     finish(agent, outcome).await
 }
 
-/// Sends again what was on its way when the agent ended, and goes on with the rejoin that it was in.
+/// Whether the gateway refuses to log a rejoin, or to let this device in.
+pub(crate) fn is_refused(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<CallError>())
+        .any(|error| matches!(error, CallError::Refused(_)) && !error.is_temporary())
+}
+
+/// Says that the gateway refuses it.
+pub(crate) fn alarm_refused(agent: &Agent, error: &anyhow::Error) {
+    agent.alarm(
+        ALARM,
+        format!("a rejoin is due, and was refused: {error:#}; it is tried again by itself"),
+    );
+}
+
+/// Sends again what was on its way when the agent ended, and goes on with the rejoin that is due. A refusal is an alarm,
+/// and keeps nothing else from going on.
 ///
 /// # Errors
 /// As [`rejoin`].
 pub(crate) async fn resume(agent: &Agent) -> anyhow::Result<()> {
     let mut member = agent.sealing.change(&agent.vault).await?;
     let resumed = resume_with(agent, &mut member).await;
-    match member.settled(resumed)? {
-        Some(outcome) => finish(agent, outcome).await.map(|_| ()),
-        None => Ok(()),
+    match member.settled(resumed) {
+        Ok(Some(outcome)) => finish(agent, outcome).await.map(|_| ()),
+        Ok(None) => Ok(()),
+        Err(error) if is_refused(&error) => {
+            alarm_refused(agent, &error);
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -124,6 +146,7 @@ async fn carry_on(agent: &Agent, member: &mut Member, begun: Begun) -> anyhow::R
         let mut connection = agent.vault.connection().await?;
         rejoining::strike(&mut connection, &agent.vault.cipher, group).await?;
     }
+    rejoining::end(&mut *agent.vault.connection().await?, &agent.vault.cipher).await?;
     Ok(outcome)
 }
 
@@ -167,7 +190,12 @@ async fn log(agent: &Agent, begun: &mut Begun) -> anyhow::Result<RejoinResponse>
     };
     let answer = match agent.gateway.rejoin(&request).await {
         Err(error @ CallError::Refused(_)) if !error.is_temporary() => {
-            rejoining::end(&mut *agent.vault.connection().await?, cipher).await?;
+            let mut connection = agent.vault.connection().await?;
+            match begun.loss {
+                // It stays due: without a rejoin this device is in no audience any more.
+                Loss::State => rejoining::begin(&mut connection, cipher, &Begun::of(Loss::State)).await?,
+                Loss::Behind(_) => rejoining::end(&mut connection, cipher).await?,
+            }
             return Err(error.into());
         }
         answer => answer?,
@@ -201,6 +229,7 @@ async fn start_anew(agent: &Agent, member: &mut Member, entry: u64, begun: &Begu
     let mut transaction = agent.vault.begin().await?;
     mls_record::clear(&mut transaction).await?;
     rejoining::clear(&mut transaction).await?;
+    committing::clear(&mut transaction).await?;
     audience::leave_all(&mut transaction).await?;
     stand(&mut transaction, cipher, entry, begun).await?;
     mls_record::apply(&mut transaction, cipher, fresh.take_changes()).await?;
@@ -276,6 +305,7 @@ async fn keep(
     let mut transaction = agent.vault.begin().await?;
     mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
     rejoining::put(&mut transaction, cipher, &rejoining).await?;
+    committing::remove(&mut transaction, group).await?;
     audience::set_state(&mut transaction, group, AudienceState::Left).await?;
     transaction.commit().await?;
     Ok(())
@@ -311,7 +341,7 @@ async fn send(
             if error.code() == Some(ErrorCode::EpochMoved) {
                 Ok(None)
             } else {
-                refused(agent, group, error).map(Some)
+                refused(agent, group, error).await.map(Some)
             }
         }
         // Whether it arrived is not known: the same bytes are sent again.
@@ -333,7 +363,8 @@ async fn enter(
         cursor,
         state: AudienceState::Member,
     };
-    audience::put(connection, cipher, &entered).await
+    audience::put(connection, cipher, &entered).await?;
+    behind::joined(connection, &agent.vault, group).await
 }
 
 /// The gateway does not give the public state.
@@ -341,24 +372,28 @@ async fn turned_away(agent: &Agent, group: AudienceId, error: CallError) -> anyh
     match error.code() {
         Some(ErrorCode::GroupInfoMissing) => ask_readmission(agent, group).await,
         Some(ErrorCode::NotAMember) => Ok(Way::Over),
-        Some(_) | None => refused(agent, group, error),
+        Some(_) | None => refused(agent, group, error).await,
     }
 }
 
 /// What will not be granted later either is an alarm, and keeps no other audience waiting.
-fn refused(agent: &Agent, group: AudienceId, error: CallError) -> anyhow::Result<Way> {
+async fn refused(agent: &Agent, group: AudienceId, error: CallError) -> anyhow::Result<Way> {
     if error.is_temporary() || !matches!(error, CallError::Refused(_)) {
         return Err(error.into());
     }
-    not_joined(agent, group, &error);
+    not_joined(agent, group, &error).await?;
     Ok(Way::Over)
 }
 
-fn not_joined(agent: &Agent, group: AudienceId, why: &dyn std::error::Error) {
-    agent.alarm(
-        &format!("join/{group}"),
-        format!("audience {group} was not joined again: {why}"),
-    );
+async fn not_joined(
+    agent: &Agent,
+    group: AudienceId,
+    why: &(dyn std::error::Error + Sync),
+) -> anyhow::Result<()> {
+    let told = format!("audience {group} was not joined again: {why}");
+    agent.notice(&mut *agent.vault.connection().await?, &told).await?;
+    agent.alarm(&format!("join/{group}"), told);
+    Ok(())
 }
 
 /// No external commit can be made. An audience that is not to be believed is an alarm, and keeps no other waiting.
@@ -367,7 +402,7 @@ async fn not_made(agent: &Agent, group: AudienceId, error: RejoinError) -> anyho
         RejoinError::OtherLeafKey => ask_readmission(agent, group).await,
         RejoinError::NotAMember | RejoinError::Unlisted => Ok(Way::Over),
         RejoinError::Refused(_) | RejoinError::Unusable => {
-            not_joined(agent, group, &error);
+            not_joined(agent, group, &error).await?;
             Ok(Way::Over)
         }
         RejoinError::Member(error) => Err(error.into()),
@@ -384,7 +419,6 @@ async fn ask_readmission(agent: &Agent, group: AudienceId) -> anyhow::Result<Way
 /// Nothing is due any more.
 async fn finish(agent: &Agent, outcome: Outcome) -> anyhow::Result<Outcome> {
     key_packages::replenish(agent).await?;
-    rejoining::end(&mut *agent.vault.connection().await?, &agent.vault.cipher).await?;
     agent.all_clear(ALARM);
     agent.changed();
     tracing::info!(

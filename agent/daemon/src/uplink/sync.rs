@@ -6,7 +6,7 @@ use gateway_api::v1::sync::{GroupBody, GroupItem, InboxBody, InboxItem, SyncRequ
 use policies::terms::{AudienceId, DeviceId};
 
 use super::directory::Follower;
-use super::{directory, foreign, origin, rejoin, renewal, stories};
+use super::{behind, directory, foreign, origin, rejoin, renewal, stories};
 use crate::agent::Agent;
 use crate::vault::audience::{Audience, AudienceState};
 use crate::vault::setting::{self, Setting};
@@ -57,17 +57,44 @@ pub(crate) async fn wait(agent: &Agent, wait_s: u32) -> anyhow::Result<SyncRespo
 /// # Errors
 /// The gateway's (the directory log could not be followed), or the store's. What was applied stays.
 pub(crate) async fn apply(agent: &Agent, member: &mut Member, response: SyncResponse) -> anyhow::Result<()> {
+    if !response.unknown.is_empty() {
+        // Asked again while nobody founds one: the answer may have crossed with its founding.
+        for group in ask(agent, 0).await?.unknown {
+            lose(agent, member, group).await?;
+        }
+    }
     let mut follower = agent.directory.write().await;
     if response.directory_size != follower.size() {
         directory::follow(agent, &mut follower).await?;
     }
-    agent.note_behind(response.behind);
+    agent.behind.told(response.behind);
     for item in response.inbox {
         apply_inbox(agent, member, &mut follower, item).await?;
     }
     for (group, items) in response.groups {
         apply_group(agent, member, &mut follower, group, items).await?;
     }
+    Ok(())
+}
+
+/// The gateway does not know an audience any more: nothing can be sent to it or come from it (K7).
+async fn lose(agent: &Agent, member: &mut Member, group: AudienceId) -> anyhow::Result<()> {
+    let cipher = &agent.vault.cipher;
+    let mut transaction = agent.vault.begin().await?;
+    let known = audience::by_id(&mut transaction, cipher, group).await?;
+    let Some(known) = known.filter(|known| known.state == AudienceState::Member) else {
+        return Ok(());
+    };
+    member.abandon(group)?;
+    mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
+    audience::set_state(&mut transaction, group, AudienceState::Left).await?;
+    let name = known.name.unwrap_or_else(|| group.to_string());
+    let told = format!(
+        "the gateway does not know audience {name} any more; it may have been restored from a backup of before it. Create it again"
+    );
+    agent.notice(&mut transaction, &told).await?;
+    transaction.commit().await?;
+    agent.changed();
     Ok(())
 }
 
@@ -127,12 +154,17 @@ async fn apply_inbox(
             sequence,
         } => {
             let joined = member.join(&welcome.0, &ratchet_tree.0, follower.directory());
+            let known = audience::by_id(&mut transaction, cipher, group).await?;
+            let is_in =
+                known.is_some_and(|known| known.state == AudienceState::Member && known.cursor >= sequence);
+            let is_deaf = matches!(joined, Err(JoinError::Unusable));
             match judge_join(joined, group, by) {
                 Ok(()) => enter(agent, &mut transaction, group, sequence).await?,
-                Err(reason) => agent.alarm(
-                    &format!("join/{group}"),
-                    format!("audience {group} was not joined: {reason}"),
-                ),
+                // It came in by another way since.
+                Err(_) if is_in => {}
+                // The others count it in: it joins in place of the leaf that they added (M4).
+                Err(_) if is_deaf => behind::deaf(&mut transaction, &agent.vault, group).await?,
+                Err(reason) => not_joined(agent, &mut transaction, group, &reason).await?,
             }
         }
         InboxBody::Renew { group } => renewal::asked(agent, group),
@@ -158,6 +190,18 @@ async fn apply_inbox(
     setting::write_number(&mut transaction, cipher, Setting::InboxCursor, item.sequence).await?;
     transaction.commit().await?;
     agent.changed();
+    Ok(())
+}
+
+async fn not_joined(
+    agent: &Agent,
+    connection: &mut Connection,
+    group: AudienceId,
+    reason: &str,
+) -> anyhow::Result<()> {
+    let told = format!("audience {group} was not joined: {reason}");
+    agent.notice(connection, &told).await?;
+    agent.alarm(&format!("join/{group}"), told);
     Ok(())
 }
 
@@ -190,6 +234,7 @@ async fn enter(
         state: AudienceState::Member,
     };
     audience::put(connection, cipher, &entered).await?;
+    behind::joined(connection, &agent.vault, group).await?;
     agent
         .notice(connection, &format!("you were added to audience {group}"))
         .await?;

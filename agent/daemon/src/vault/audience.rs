@@ -97,6 +97,15 @@ pub(crate) async fn set_state(
     Ok(())
 }
 
+/// Forgets one that never came to be.
+pub(crate) async fn remove(connection: &mut Connection, id: AudienceId) -> anyhow::Result<()> {
+    sqlx::query("DELETE FROM audience WHERE id = $1")
+        .bind(id.as_bytes().as_slice())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Every audience counts as left until it is joined again; names stay.
 pub(crate) async fn leave_all(connection: &mut Connection) -> anyhow::Result<()> {
     sqlx::query("UPDATE audience SET state = $1")

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::rejoining::{Begun, Loss};
 use super::setting::{self, Setting};
-use super::{Vault, claim, event, journal, mls_record, outgoing, pending, rejoining};
+use super::{Vault, claim, committing, event, journal, mls_record, outgoing, pending, rejoining};
 use crate::config::paths::Paths;
 
 /// Makes the folder ready for a rejoin at the next start. Where the database was put, if it cannot be read.
@@ -74,6 +74,7 @@ async fn drop_state(vault: &Vault) -> anyhow::Result<()> {
     let mut transaction = vault.begin().await?;
     mls_record::clear(&mut transaction).await?;
     rejoining::clear(&mut transaction).await?;
+    committing::clear(&mut transaction).await?;
     super::audience::leave_all(&mut transaction).await?;
     rejoining::begin(&mut transaction, &vault.cipher, &Begun::of(Loss::State)).await?;
     transaction.commit().await?;

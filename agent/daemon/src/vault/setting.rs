@@ -41,6 +41,10 @@ pub(crate) enum Setting {
     StateCount,
     /// The rejoin that was begun and has not come to its end (M4, M5), JSON; empty where there is none.
     RejoinBegun,
+    /// Audiences that are to be joined again, and those in which that did not help (M5), JSON.
+    Behind,
+    /// When key packages were last uploaded, Unix seconds, u64 big-endian (K11).
+    KeyPackagesAt,
     /// Wall and boot clock as last seen, JSON (K19).
     Clock,
     /// Number and digest of the event that was added last (S3), JSON.
@@ -71,6 +75,8 @@ impl Setting {
             Self::StateRejoin => "state-rejoin",
             Self::StateCount => "state-count",
             Self::RejoinBegun => "rejoin-begun",
+            Self::Behind => "behind",
+            Self::KeyPackagesAt => "key-packages-at",
             Self::Clock => "clock",
             Self::LastEvent => "last-event",
             Self::EmergencySettled => "emergency-settled",

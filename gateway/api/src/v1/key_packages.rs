@@ -18,6 +18,9 @@ pub struct Upload {
     pub one_time: Vec<Bytes>,
     /// Handed out when none is left; replaces the earlier one.
     pub last_resort: Option<Bytes>,
+    /// Whether the earlier ones that nobody claimed go: nobody may add a device by an old one (K11).
+    #[serde(default)]
+    pub renew: bool,
 }
 
 /// How many one-time packages are left.

@@ -46,6 +46,9 @@ pub struct SyncResponse {
     /// Groups whose log no longer reaches back to the device's cursor (K16): it rejoins them (M5).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub behind: BTreeSet<AudienceId>,
+    /// Groups that the device named and the gateway has never had: it was restored from a backup of before them (K7).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unknown: BTreeSet<AudienceId>,
     /// Whether more is waiting than this answer holds.
     pub more: bool,
     /// Version of the bundle in force; 0 for none.

@@ -6,14 +6,22 @@ use super::{Store, signed};
 use crate::limits;
 
 impl Store {
-    /// Adds a device's packages; a last resort replaces the earlier one. Those over the bound are dropped.
+    /// Adds a device's packages, or renews them all; a last resort replaces the earlier one. Those over the bound are
+    /// dropped.
     pub(crate) async fn add_key_packages(
         &self,
         device: DeviceId,
         one_time: &[Vec<u8>],
         last_resort: Option<&[u8]>,
+        renew: bool,
     ) -> sqlx::Result<u32> {
         let mut write = self.write().await?;
+        if renew {
+            sqlx::query("DELETE FROM key_package WHERE device = $1 AND last_resort = 0")
+                .bind(device.as_bytes().as_slice())
+                .execute(&mut *write)
+                .await?;
+        }
         let mut stock = stock(&mut write, device).await?;
         for package in one_time {
             if stock >= limits::KEY_PACKAGES_PER_DEVICE_MAX {
@@ -107,4 +115,30 @@ async fn insert(
     .execute(connection)
     .await
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::relay::tests::{World, device};
+
+    /// K11: old packages that nobody claimed are handed out no more once their device has renewed them.
+    #[tokio::test]
+    async fn renewed_packages_take_the_place_of_all_earlier_ones() {
+        let world = World::new().await;
+        let store = &world.gateway.store;
+        let upload = async |one_time: &[&[u8]], last_resort: &[u8], renew| {
+            let one_time: Vec<Vec<u8>> = one_time.iter().map(|package| package.to_vec()).collect();
+            let stock = store.add_key_packages(device(), &one_time, Some(last_resort), renew);
+            stock.await.unwrap()
+        };
+        assert_eq!(upload(&[b"old", b"older"], b"old last", false).await, 2);
+        assert_eq!(upload(&[b"more"], b"old last", false).await, 3);
+
+        assert_eq!(upload(&[b"fresh"], b"fresh last", true).await, 1);
+
+        for expected in [&b"fresh"[..], b"fresh last", b"fresh last"] {
+            let claimed = store.claim_key_packages(&[device()]).await.unwrap();
+            assert_eq!(claimed, [(device(), expected.to_vec())]);
+        }
+    }
 }

@@ -82,8 +82,15 @@ async fn collect(gateway: &Gateway, device: &Device, request: &SyncRequest) -> R
     }
     let mut groups: BTreeMap<AudienceId, Vec<GroupItem>> = BTreeMap::new();
     let horizons: BTreeMap<AudienceId, u64> = gateway.store.horizons(device.id).await?.into_iter().collect();
-    let mut behind = BTreeSet::new();
-    for (group, joined) in gateway.store.stays(device.id).await? {
+    let (mut behind, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+    let stays = gateway.store.stays(device.id).await?;
+    for group in request.groups.keys() {
+        let is_its = stays.iter().any(|(stay, _)| stay == group);
+        if !is_its && gateway.store.audience_state(*group).await?.is_none() {
+            unknown.insert(*group);
+        }
+    }
+    for (group, joined) in stays {
         let cursor = request.groups.get(&group).copied().unwrap_or(joined).max(joined);
         if horizons.get(&group).is_some_and(|horizon| cursor < *horizon) {
             // What is left of the log is of no use to it.
@@ -112,6 +119,7 @@ async fn collect(gateway: &Gateway, device: &Device, request: &SyncRequest) -> R
         inbox,
         groups,
         behind,
+        unknown,
         more,
         policy_version: gateway.policy.load().version(),
         directory_size: gateway.directory.size(),

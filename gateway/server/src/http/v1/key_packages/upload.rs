@@ -25,7 +25,7 @@ pub(in crate::http::v1) async fn upload(
     let last_resort = upload.last_resort.as_ref().map(|package| package.0.as_slice());
     let one_time = gateway
         .store
-        .add_key_packages(device.id, &one_time, last_resort)
+        .add_key_packages(device.id, &one_time, last_resort, upload.renew)
         .await?;
     Ok(HttpResponse::Ok().json(Stock { one_time }))
 }
