@@ -198,6 +198,16 @@ impl World {
 
     /// Starts the gateway; again on the port that it had.
     pub(crate) fn start_gateway(&mut self) {
+        self.start_gateway_below(None);
+    }
+
+    /// The same, with so many descriptors (`RLIMIT_NOFILE`).
+    #[cfg(target_os = "linux")]
+    pub(crate) fn start_gateway_with_descriptors(&mut self, descriptors: u64) {
+        self.start_gateway_below(Some(descriptors));
+    }
+
+    fn start_gateway_below(&mut self, descriptors: Option<u64>) {
         let folder = self.path("gateway").display().to_string();
         let arguments = [
             "serve",
@@ -208,7 +218,9 @@ impl World {
             "--status",
             "127.0.0.1:0",
         ];
-        let (process, ready) = Process::start("sealgate", &arguments, &self.log_path("gateway"));
+        let log = self.log_path("gateway");
+        let (process, ready) = Process::try_start_limited("sealgate", &arguments, &log, descriptors)
+            .unwrap_or_else(|log| panic!("the gateway is not ready: {log}"));
         let url = ready["device_url"].as_str().unwrap();
         self.listen = format!(
             "127.0.0.1:{}",

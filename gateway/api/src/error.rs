@@ -46,6 +46,8 @@ macro_rules! errors {
 errors! {
     BadRequest => 400, "bad-request", "the request cannot be read", "compare it with the API description; nothing was stored";
     BodyTooLarge => 413, "body-too-large", "the body is larger than this route takes", "send less, or attach it as a file";
+    BodyTooSlow => 408, "body-too-slow", "the body came too slowly", "send it again over a better connection; nothing was stored";
+    RateLimited => 429, "rate-limited", "this device sends more requests than are taken", "try again after the time in Retry-After; an operator sets the limits in `gateway.toml` under `[rates]`";
     NotFound => 404, "not-found", "there is nothing under this name for you", "check the name; it may have expired";
     IdentityMissing => 401, "identity-missing", "no device certificate was presented", "enrol the device: `sealgate-agent enroll --token-file FILE`";
     IdentityInvalid => 401, "identity-invalid", "the device's identity does not hold any more", "enrol the device again with a new token";

@@ -5,6 +5,7 @@ pub(crate) mod keys;
 pub(crate) mod layout;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -31,6 +32,10 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     #[serde(default)]
     pub(crate) relay: Relay,
+    #[serde(default)]
+    pub(crate) network: Network,
+    #[serde(default)]
+    pub(crate) rates: Rates,
     pub(crate) trust: Trust,
 }
 
@@ -44,6 +49,8 @@ pub(crate) struct Listen {
     pub(crate) status: SocketAddr,
     /// Names in the server certificate.
     pub(crate) names: Vec<String>,
+    /// Whether TLS 1.2 is spoken beside 1.3, for what inspects or balances connections before the gateway.
+    pub(crate) tls12: bool,
     /// What agents are told to connect to; `https://localhost:PORT` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) public_url: Option<String>,
@@ -55,7 +62,83 @@ impl Default for Listen {
             device: SocketAddr::from(([127, 0, 0, 1], 8443)),
             status: SocketAddr::from(([127, 0, 0, 1], 8080)),
             names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+            tls12: false,
             public_url: None,
+        }
+    }
+}
+
+/// How long the gateway waits for its peers (H3).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Network {
+    /// A TLS handshake must end, and the head of a request must be there, within this time, seconds.
+    pub(crate) handshake_s: u64,
+    /// A body may pause, and an answer may lie in the peer's way untaken, for this long, seconds.
+    pub(crate) patience_s: u64,
+    /// The slowest body that is waited for, bytes per second, once it has had `patience_s`.
+    pub(crate) body_bytes_per_s_min: u64,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            handshake_s: 10,
+            patience_s: 20,
+            body_bytes_per_s_min: 4_096,
+        }
+    }
+}
+
+/// How many requests are taken (H6). What is above is answered 429 with the time to wait.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Rates {
+    /// Stories of one device.
+    pub(crate) story: Rate,
+    /// Attachments that one device uploads.
+    pub(crate) upload: Rate,
+    /// Waits for news of one device.
+    pub(crate) poll: Rate,
+    /// Whatever else one device reads.
+    pub(crate) read: Rate,
+    /// Whatever else one device changes or reports.
+    pub(crate) change: Rate,
+    /// All devices together.
+    pub(crate) tenant: Rate,
+    /// Whoever shows no certificate, by address.
+    pub(crate) stranger: Rate,
+}
+
+/// Requests per second, and how many may come at once after a silence (a token bucket).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rate {
+    pub(crate) per_s: NonZeroU32,
+    pub(crate) burst: NonZeroU32,
+}
+
+impl Rate {
+    /// Zero counts as one.
+    fn of(per_s: u32, burst: u32) -> Self {
+        let or_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        Self {
+            per_s: or_one(per_s),
+            burst: or_one(burst),
+        }
+    }
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            story: Rate::of(20, 400),
+            upload: Rate::of(20, 400),
+            poll: Rate::of(50, 500),
+            read: Rate::of(50, 2_000),
+            change: Rate::of(20, 400),
+            tenant: Rate::of(20_000, 40_000),
+            stranger: Rate::of(20, 200),
         }
     }
 }
@@ -187,6 +270,20 @@ impl Config {
             "`relay.batch_max` must lie between 1 and {}",
             limits::RELAY_BATCH_MAX
         );
+        let network = &self.network;
+        for (name, value) in [
+            ("handshake_s", network.handshake_s),
+            ("patience_s", network.patience_s),
+        ] {
+            ensure!(
+                (1..=300).contains(&value),
+                "`network.{name}` must lie between 1 and 300"
+            );
+        }
+        ensure!(
+            (1..=1 << 20).contains(&network.body_bytes_per_s_min),
+            "`network.body_bytes_per_s_min` must lie between 1 and 1048576"
+        );
         self.trust.authors()?;
         self.trust.approvers()?;
         ensure!(
@@ -240,6 +337,8 @@ mod tests {
             expiry: Expiry::default(),
             policy: Policy::default(),
             relay: Relay::default(),
+            network: Network::default(),
+            rates: Rates::default(),
             trust: Trust {
                 author_keys: vec![key.clone()],
                 approver_keys: vec![key.clone()],

@@ -21,5 +21,6 @@ pub(crate) mod rejoin;
 pub(crate) mod renewal;
 pub(crate) mod restored;
 pub(crate) mod search;
+pub(crate) mod server_certificate;
 pub(crate) mod space;
 pub(crate) mod warm_up;

@@ -6,6 +6,7 @@
 mod body;
 pub(crate) mod device;
 pub(crate) mod problem;
+mod rates;
 pub(crate) mod server;
 pub(crate) mod tls;
 mod v1;

@@ -28,6 +28,10 @@ pub(crate) async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) 
 
 /// What is due.
 pub(crate) async fn round(gateway: &Arc<Gateway>) {
+    let authority = &gateway.keys.authority;
+    gateway
+        .server_certificate
+        .look(&gateway.layout, authority, gateway.clock.now_s());
     if gateway.health.check_writable().is_err() {
         return;
     }

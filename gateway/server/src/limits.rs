@@ -90,16 +90,12 @@ pub(crate) const SPACE_BYTES_MIN: u64 = 256 * 1024 * 1024;
 pub(crate) const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
 /// How often the clocks are compared and the purge looks for due objects.
 pub(crate) const PURGE_EVERY: Duration = Duration::from_secs(1);
-/// Deadline for a request's head.
+/// Deadline for the head of a request to the status page or the admin socket.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Deadline for a metadata body (H3: actix has none).
-pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest pause between two chunks of a blob's body.
-pub(crate) const BLOB_STALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Buckets of one rate that are kept before the full ones are dropped: each has a few bytes.
+pub(crate) const RATE_KEYS_MAX: usize = 100_000;
 /// Idle connections are kept longer than a long poll lasts.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(70);
-/// TLS handshakes must end in this time.
-pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests in flight may take this long at shutdown, seconds.
 pub(crate) const SHUTDOWN_S: u64 = 10;
 /// Connections of all workers together, however many descriptors the system grants.

@@ -135,6 +135,12 @@ impl Relay {
             .map_or(0, |queue| queue.max_capacity() - queue.capacity())
     }
 
+    /// Whether one more would be turned away.
+    pub(crate) fn is_full(&self) -> bool {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.as_ref().is_some_and(|queue| queue.capacity() == 0)
+    }
+
     /// Takes nothing more; the writer ends after what is queued.
     pub(crate) fn close(&self) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -147,6 +147,12 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
     if stopping.is_some() {
         return stopping;
     }
+    if let Some(why) = gateway.server_certificate.trouble() {
+        return found(
+            &format!("the files of the TLS certificate cannot be used, the one before stays in use: {why}"),
+            "Mend `gateway.toml` or `keys/server.key`; the gateway looks again by itself. A restart would fail.",
+        );
+    }
     let is_revoked = |device| {
         gateway
             .directory

@@ -97,7 +97,17 @@ impl Process {
 
     /// The same; its log when it ends without that line.
     pub(crate) fn try_start(name: &str, arguments: &[&str], log: &Path) -> Result<(Self, Value), String> {
-        let (process, lines) = Self::spawn(name, arguments, log);
+        Self::try_start_limited(name, arguments, log, None)
+    }
+
+    /// The same, with so many descriptors (`RLIMIT_NOFILE`).
+    pub(crate) fn try_start_limited(
+        name: &str,
+        arguments: &[&str],
+        log: &Path,
+        descriptors: Option<u64>,
+    ) -> Result<(Self, Value), String> {
+        let (process, lines) = Self::spawn_limited(name, arguments, log, descriptors);
         match lines.recv_timeout(READY) {
             Ok(line) => Ok((process, serde_json::from_str(&line).unwrap())),
             Err(_) => Err(fs::read_to_string(log).unwrap_or_default()),
@@ -106,11 +116,23 @@ impl Process {
 
     /// Starts it, and awaits nothing; the lines that it will print.
     pub(crate) fn spawn(name: &str, arguments: &[&str], log: &Path) -> (Self, mpsc::Receiver<String>) {
+        Self::spawn_limited(name, arguments, log, None)
+    }
+
+    fn spawn_limited(
+        name: &str,
+        arguments: &[&str],
+        log: &Path,
+        descriptors: Option<u64>,
+    ) -> (Self, mpsc::Receiver<String>) {
         let log_file = fs::File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new("env");
         if cfg!(target_os = "linux") {
             // A file that may not grow is an error then, as a full disk is, and no signal.
             command.arg("--ignore-signal=XFSZ");
+        }
+        if let Some(descriptors) = descriptors {
+            command.args(["prlimit", &format!("--nofile={descriptors}:{descriptors}")]);
         }
         command
             .arg(program(name))

@@ -96,13 +96,18 @@ impl Claims<'_> {
         bytes.map_or(true, |bytes| Digest::of(&bytes) != sealed)
     }
 
-    /// After a crash: each claim goes on where it was. One that was sealed waits for its story's
-    /// answer as a kept draft; one of which nothing was sealed, kept or decided goes back.
+    /// After a crash, or a look that failed half way: each claim goes on where it was. One that was sealed waits for its
+    /// story's answer as a kept draft; one of which nothing was sealed, kept or decided goes back.
     pub(crate) async fn recover(&self) -> anyhow::Result<()> {
-        for mut claim in self.open().await? {
+        for claim in self.open().await? {
+            let waits = self.waits(&claim).await?;
+            // Read again after that: it may have been decided meanwhile, and then nothing waits for it any more.
+            let Some(mut claim) = self.read(claim.id).await? else {
+                continue;
+            };
             if claim.unplaced {
                 self.place(&mut claim).await?;
-            } else if !self.waits(&claim).await? {
+            } else if !waits && claim.state == OutboxState::Processing {
                 self.put_back(&claim).await?;
             }
         }

@@ -161,9 +161,9 @@ async fn round(
     let folders = create_folders(agent, places).await;
     // Before the scan: what comes in between is either found or hinted at.
     let is_watched = watch_all(agent, places, watch);
+    finish_decided(agent, places).await?;
     // What a crash left, or a look that failed half way.
     claims(agent, places).recover().await?;
-    finish_decided(agent, places).await?;
     let found = places.scan()?;
     let paths: BTreeSet<PathBuf> = found.iter().map(|found| found.path.clone()).collect();
     memory.rest.keep_only(&paths);

@@ -25,7 +25,7 @@ pub(crate) enum CallError {
     /// No answer: the network, the gateway or its certificate. Trying later helps.
     #[error("the gateway cannot be reached")]
     Unreachable(#[source] reqwest::Error),
-    /// The gateway is overloaded or cannot store. Trying after this time helps (`Retry-After`, RFC 9110).
+    /// The gateway is overloaded, cannot store, or was asked too much. Trying after this time helps (`Retry-After`, RFC 9110).
     #[error("the gateway takes nothing at the moment: {}", .0.detail)]
     Busy(Box<Problem>, Duration),
     /// The gateway says no.
@@ -450,7 +450,10 @@ async fn succeeded(response: Response) -> Result<Response, CallError> {
     let pause = Duration::from_secs(retry_after_s).min(limits::EVENTS_BACKOFF_MAX);
     let bytes = body(response).await?;
     match serde_json::from_slice::<Problem>(&bytes) {
-        Ok(problem) if status == StatusCode::SERVICE_UNAVAILABLE => {
+        Ok(problem)
+            if status == StatusCode::SERVICE_UNAVAILABLE
+                || matches!(problem.code, ErrorCode::RateLimited | ErrorCode::BodyTooSlow) =>
+        {
             Err(CallError::Busy(Box::new(problem), pause))
         }
         Ok(problem) => Err(CallError::Refused(Box::new(problem))),

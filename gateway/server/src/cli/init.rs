@@ -12,7 +12,7 @@ use super::output;
 use crate::clock::Clock;
 use crate::config::keys::{self, Keys};
 use crate::config::layout::Layout;
-use crate::config::{Config, Expiry, Identity, Listen, Policy, Relay, Trust, files};
+use crate::config::{Config, Expiry, Identity, Listen, Network, Policy, Rates, Relay, Trust, files};
 
 /// Where people's keys go, beside the gateway's folder.
 const AUTHORS: &str = "authors";
@@ -76,6 +76,8 @@ pub(crate) fn make(dir: &Path, tenant: &TenantId, bucket_s: u64) -> anyhow::Resu
         expiry: Expiry { bucket_s },
         policy: Policy::default(),
         relay: Relay::default(),
+        network: Network::default(),
+        rates: Rates::default(),
         trust: make_authors(&authors)?,
     };
     config.check()?;

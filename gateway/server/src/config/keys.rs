@@ -29,7 +29,6 @@ const TIMESTAMP_KEY: &str = "timestamp.key";
 /// The private keys that the running gateway holds.
 pub(crate) struct Keys {
     pub(crate) authority: Authority,
-    pub(crate) server: KeyPair,
     pub(crate) ledger: SigningKey,
     pub(crate) directory: SigningKey,
     pub(crate) acceptance: SigningKey,
@@ -73,8 +72,6 @@ impl Keys {
         Ok(Self {
             authority: Authority::load(text(CA_CERTIFICATE)?, &Zeroizing::new(text(CA_KEY)?))
                 .with_context(|| restore("`keys/ca.pem` and `keys/ca.key`"))?,
-            server: KeyPair::from_pem(&Zeroizing::new(text(SERVER_KEY)?))
-                .with_context(|| restore("`keys/server.key`"))?,
             ledger: signing(LEDGER_KEY)?,
             directory: signing(DIRECTORY_KEY)?,
             acceptance: signing(ACCEPTANCE_KEY)?,
@@ -82,6 +79,13 @@ impl Keys {
             timestamp: signing(TIMESTAMP_KEY)?,
         })
     }
+}
+
+/// The key of the gateway's TLS certificate, PEM. Agents trust the authority, not this key: another may take its place.
+pub(crate) fn server_key(layout: &Layout) -> anyhow::Result<Zeroizing<String>> {
+    let path = layout.key(SERVER_KEY);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(Zeroizing::new(text))
 }
 
 /// One line of `sealgate keys list`.
@@ -134,7 +138,7 @@ pub(crate) fn inventory(layout: &Layout, trust: &Trust) -> anyhow::Result<Vec<Ke
             "server",
             "keys/server.key",
             "TLS of the gateway",
-            "replace the file, restart",
+            "replace the file: new connections get it within seconds",
             None,
         ),
         ours(

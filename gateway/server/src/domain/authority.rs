@@ -20,7 +20,8 @@ use super::random;
 const BACKDATED_S: u64 = 300;
 const BACKDATED_PART: u64 = 10;
 const AUTHORITY_LIFETIME_S: u64 = 10 * 365 * 86_400;
-const SERVER_LIFETIME_S: u64 = 397 * 86_400;
+/// Life of the gateway's own certificate, seconds.
+pub(super) const SERVER_LIFETIME_S: u64 = 397 * 86_400;
 
 /// Signs certificates.
 pub(crate) struct Authority {

@@ -21,6 +21,7 @@ use super::quarantine::Quarantine;
 use super::record::{Kind, Record};
 use super::recovery;
 use super::restored::Restored;
+use super::server_certificate::ServerCertificate;
 use super::space::Space;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -61,6 +62,8 @@ pub(crate) struct Gateway {
     public_url: Mutex<Option<String>>,
     /// One change of a group at a time.
     group_locks: Locks<AudienceId>,
+    /// What TLS connections are shown.
+    pub(crate) server_certificate: Arc<ServerCertificate>,
     /// One report of a device at a time.
     pub(crate) reports: Locks<DeviceId>,
     /// One entry of the directory log at a time, with the ledger's entry about it.
@@ -146,6 +149,7 @@ impl Gateway {
         let door = Door::open(store.clone());
         let health = Arc::clone(store.health());
         let space = Space::new(layout.root(), layout.ballast());
+        let server_certificate = Arc::new(ServerCertificate::new(&layout, &keys.authority, clock.now_s())?);
         let gateway = Arc::new(Self {
             layout,
             config,
@@ -163,6 +167,7 @@ impl Gateway {
             health,
             quarantine,
             space,
+            server_certificate,
             seams: Arc::default(),
             public_url: Mutex::default(),
             group_locks: Locks::default(),

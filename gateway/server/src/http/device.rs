@@ -7,14 +7,17 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::dev::{Extensions, Payload};
+use actix_web::dev::{Extensions, Payload, ServiceRequest};
 use actix_web::{FromRequest, HttpRequest, web};
 use gateway_api::error::ErrorCode;
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use policies::terms::{DeviceId, TenantId};
 use tokio::net::TcpStream;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::problem::ApiError;
+use crate::config;
 use crate::domain::authority::device_of_uri;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
@@ -30,16 +33,41 @@ struct PeerCertificate {
     not_after_s: u64,
 }
 
-/// Reads the peer's certificate once per connection.
-pub(super) fn on_connect(tenant: &TenantId, connection: &dyn Any, extensions: &mut Extensions) {
+/// Reads the peer's certificate once per connection, and bounds for how long it may leave an answer untaken.
+pub(super) fn on_connect(
+    tenant: &TenantId,
+    network: config::Network,
+    connection: &dyn Any,
+    extensions: &mut Extensions,
+) {
     let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else {
         return;
     };
-    let (_, session) = stream.get_ref();
+    let (socket, session) = stream.get_ref();
+    bound_stalls(socket, network);
     let certificate = session.peer_certificates().and_then(<[_]>::first);
     if let Some(peer) = certificate.and_then(|certificate| peer(tenant, certificate)) {
         extensions.insert(peer);
     }
+}
+
+/// A peer that takes nothing, or is gone, loses the connection after this: its kernel says so, or says nothing (RFC 5482).
+/// actix waits for ever.
+#[cfg(target_os = "linux")]
+fn bound_stalls(socket: &TcpStream, network: config::Network) {
+    let patience_ms = u32::try_from(network.patience_s.saturating_mul(1_000)).unwrap_or(u32::MAX);
+    if let Err(error) = setsockopt(socket, TcpUserTimeout, &patience_ms) {
+        tracing::warn!(%error, "a connection's stalls are not bounded");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bound_stalls(_: &TcpStream, _: config::Network) {}
+
+/// The device that the peer's certificate names, whatever became of it.
+pub(super) fn shown_by(request: &ServiceRequest) -> Option<DeviceId> {
+    let peer = request.conn_data::<PeerCertificate>();
+    peer.map(|peer| peer.device)
 }
 
 fn peer(tenant: &TenantId, der: &[u8]) -> Option<PeerCertificate> {

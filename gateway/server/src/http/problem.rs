@@ -9,15 +9,32 @@ use crate::limits;
 
 /// A problem on its way out.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.title)]
-pub(crate) struct ApiError(Box<Problem>);
+#[error("{}", .problem.title)]
+pub(crate) struct ApiError {
+    problem: Box<Problem>,
+    /// How long to wait before the next try, seconds.
+    retry_after_s: Option<u32>,
+}
+
+impl ApiError {
+    /// The same request may be taken after this time.
+    pub(crate) fn after(fault: Fault, retry_after_s: u32) -> Self {
+        Self {
+            retry_after_s: Some(retry_after_s),
+            ..fault.into()
+        }
+    }
+}
 
 /// What handlers return.
 pub(crate) type ApiResult<T = HttpResponse> = Result<T, ApiError>;
 
 impl From<Problem> for ApiError {
     fn from(problem: Problem) -> Self {
-        Self(Box::new(problem))
+        Self {
+            retry_after_s: (problem.status == 503).then_some(limits::RETRY_AFTER_S),
+            problem: Box::new(problem),
+        }
     }
 }
 
@@ -41,15 +58,15 @@ impl From<anyhow::Error> for ApiError {
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
-        if self.0.status == 503 {
-            response.insert_header((header::RETRY_AFTER, limits::RETRY_AFTER_S));
+        if let Some(wait_s) = self.retry_after_s {
+            response.insert_header((header::RETRY_AFTER, wait_s));
         }
-        response.body(serde_json::to_vec(&self.0).unwrap_or_default())
+        response.body(serde_json::to_vec(&self.problem).unwrap_or_default())
     }
 }

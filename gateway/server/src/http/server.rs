@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
@@ -11,6 +11,7 @@ use actix_web::{App, HttpServer, web};
 use gateway_api::error::ErrorCode;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::rates::{self, Rates};
 use super::{device, problem, tls, v1};
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
@@ -18,14 +19,19 @@ use crate::limits;
 
 /// Serves devices until stopped.
 pub(crate) fn serve(gateway: &Arc<Gateway>, listener: TcpListener) -> anyhow::Result<Server> {
-    let tls = tls::server_config(&gateway.config, &gateway.keys, &gateway.clock)?;
+    let tls = tls::server_config(gateway)?;
     let tenant = gateway.config.tenant.clone();
     let workers = std::thread::available_parallelism()?.get();
     let connections = connections_per_worker(raise_descriptor_limit()?, workers);
+    let network = gateway.config.network;
+    let handshake = Duration::from_secs(network.handshake_s);
     let data = web::Data::new(Arc::clone(gateway));
+    let rates = web::Data::new(Rates::new(&gateway.config.rates));
     let app = move || {
         App::new()
             .app_data(data.clone())
+            .app_data(rates.clone())
+            .wrap(from_fn(rates::limit))
             .wrap(from_fn(trace))
             .configure(v1::routes)
             .default_service(web::to(|| async {
@@ -34,10 +40,12 @@ pub(crate) fn serve(gateway: &Arc<Gateway>, listener: TcpListener) -> anyhow::Re
     };
     let server = HttpServer::new(app)
         .workers(workers)
-        .on_connect(move |connection, extensions| device::on_connect(&tenant, connection, extensions))
+        .on_connect(move |connection, extensions| {
+            device::on_connect(&tenant, network, connection, extensions)
+        })
         .keep_alive(limits::KEEP_ALIVE)
-        .client_request_timeout(limits::HEAD_TIMEOUT)
-        .tls_handshake_timeout(limits::HANDSHAKE_TIMEOUT)
+        .client_request_timeout(handshake)
+        .tls_handshake_timeout(handshake)
         .max_connections(connections)
         .shutdown_timeout(limits::SHUTDOWN_S)
         .tcp_nodelay(true)

@@ -1,5 +1,7 @@
 //! Identities of devices over real TLS, by a clock that the test moves.
 
+mod network;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -119,8 +121,14 @@ struct Request {
 
 impl World {
     async fn new() -> Self {
+        Self::new_with(|_| {}).await
+    }
+
+    /// The folder as `change` leaves it.
+    async fn new_with(change: impl FnOnce(&Layout)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let layout = init::make(folder.path(), &TenantId::parse("acme").unwrap(), 1).unwrap();
+        change(&layout);
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let world = Self::open(folder, layout, now_s).await;
         world

@@ -16,7 +16,7 @@ use crate::limits;
 
 /// `POST /v1/device-lists`: a list, or the next version of one.
 pub(super) async fn define(gateway: Data<Arc<Gateway>>, device: Device, mut payload: Payload) -> ApiResult {
-    let request: Define = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    let request: Define = body::json(&gateway, &mut payload, limits::METADATA_BYTES_MAX).await?;
     let state = device_lists::define(&gateway, &device, request.list.0).await?;
     Ok(HttpResponse::Created().json(state))
 }

@@ -81,7 +81,7 @@ pub(super) async fn checkpoint(gateway: Data<Arc<Gateway>>, _: Device) -> ApiRes
 /// A device shows the checkpoint that it holds, since ours is smaller: a gateway that was put back to an earlier state
 /// must not go on beside what its agents have followed (K4).
 pub(super) async fn shown(gateway: Data<Arc<Gateway>>, _: Device, mut payload: Payload) -> ApiResult {
-    let note: String = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    let note: String = body::json(&gateway, &mut payload, limits::METADATA_BYTES_MAX).await?;
     restored::shown(&gateway, &note).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -15,7 +15,7 @@ use crate::http::problem::ApiResult;
 use crate::limits;
 
 pub(super) async fn enroll(gateway: Data<Arc<Gateway>>, mut payload: Payload) -> ApiResult {
-    let request: EnrollRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    let request: EnrollRequest = body::json(&gateway, &mut payload, limits::METADATA_BYTES_MAX).await?;
     // Who has a token is not kept out by those who guess.
     let token = gateway.store.token(Digest::of(&request.token.0)).await;
     if token.map_err(Fault::from)?.is_none() {

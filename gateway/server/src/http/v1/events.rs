@@ -18,7 +18,7 @@ pub(super) async fn upload(
     request: HttpRequest,
     mut payload: Payload,
 ) -> ApiResult {
-    let upload: Upload = body::encoded_json(&request, &mut payload, BATCH_BYTES_MAX).await?;
+    let upload: Upload = body::encoded_json(&gateway, &request, &mut payload, BATCH_BYTES_MAX).await?;
     if upload.events.len() > BATCH_MAX {
         return Err(Fault::bad_request(format!("upload at most {BATCH_MAX} events")).into());
     }

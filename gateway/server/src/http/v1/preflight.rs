@@ -21,7 +21,7 @@ pub(super) async fn preflight(
     device: Device,
     mut payload: Payload,
 ) -> ApiResult {
-    let request: PreflightRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    let request: PreflightRequest = body::json(&gateway, &mut payload, limits::METADATA_BYTES_MAX).await?;
     let audience_class = match request.binding {
         Binding::AgentSealed => gateway.audience_of(&device, request.group).await?.class,
         Binding::AppAsserted => {

@@ -13,7 +13,7 @@ use crate::http::problem::ApiResult;
 use crate::limits;
 
 pub(super) async fn rejoin(gateway: Data<Arc<Gateway>>, device: Device, mut payload: Payload) -> ApiResult {
-    let request: RejoinRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    let request: RejoinRequest = body::json(&gateway, &mut payload, limits::METADATA_BYTES_MAX).await?;
     let response = rejoin::log(&gateway, &device, &request).await?;
     Ok(HttpResponse::Created().json(response))
 }

@@ -17,7 +17,7 @@ pub(super) async fn renew(
     device: RenewingDevice,
     mut payload: Payload,
 ) -> ApiResult {
-    let request: RenewRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    let request: RenewRequest = body::json(&gateway, &mut payload, limits::METADATA_BYTES_MAX).await?;
     let response = renewal::renew(&gateway, &device, &request).await?;
     Ok(HttpResponse::Created().json(response))
 }

@@ -23,7 +23,7 @@ use crate::store::objects::{ObjectKey, Part};
 use crate::store::stories::Story;
 
 pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payload: Payload) -> ApiResult {
-    let request: SyncRequest = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    let request: SyncRequest = body::json(&gateway, &mut payload, limits::METADATA_BYTES_MAX).await?;
     if request.groups.len() > limits::SYNC_GROUPS_MAX {
         return Err(Fault::bad_request(format!("name at most {} groups", limits::SYNC_GROUPS_MAX)).into());
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Payload};
-use futures_util::StreamExt as _;
 use gateway_api::error::ErrorCode;
 use policies::terms::Digest;
 use sha2::{Digest as _, Sha256};
@@ -13,6 +12,7 @@ use super::digest;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::{Device, Gateway};
 use crate::domain::random;
+use crate::http::body::Incoming;
 use crate::http::problem::ApiResult;
 use crate::limits;
 use crate::store::blobs::{Blob, ObjectWriter};
@@ -37,7 +37,7 @@ pub(in crate::http::v1) async fn put(
     }
     let object = random::bytes::<16>()?;
     let mut writer = gateway.objects.write(&object).await?;
-    let received = match receive(&mut payload, &mut writer, wanted).await {
+    let received = match receive(Incoming::new(&gateway, &mut payload), &mut writer, wanted).await {
         Ok(received) => received,
         Err(fault) => {
             writer.abort().await;
@@ -68,19 +68,14 @@ pub(in crate::http::v1) async fn put(
 
 /// Encrypts while it hashes: (size, key of the object).
 async fn receive(
-    payload: &mut Payload,
+    mut incoming: Incoming<'_>,
     writer: &mut ObjectWriter,
     wanted: Digest,
 ) -> Result<(u64, ObjectKey), Fault> {
     let mut sealer = ChunkSealer::new(ObjectKey::generate()?);
     let mut hash = Sha256::new();
     let mut size_bytes = 0_u64;
-    loop {
-        let next = tokio::time::timeout(limits::BLOB_STALL_TIMEOUT, payload.next()).await;
-        let Some(chunk) = next.map_err(|_| Fault::bad_request("the body took too long"))? else {
-            break;
-        };
-        let chunk = chunk.map_err(|_| Fault::bad_request("the body broke off"))?;
+    while let Some(chunk) = incoming.next().await? {
         size_bytes = size_bytes.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         if size_bytes > limits::BLOB_BYTES_MAX {
             return Err(Fault::new(

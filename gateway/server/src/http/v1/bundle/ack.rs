@@ -17,7 +17,7 @@ pub(in crate::http::v1) async fn ack(
     device: Device,
     mut payload: Payload,
 ) -> ApiResult {
-    let ack: Ack = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    let ack: Ack = body::json(&gateway, &mut payload, limits::METADATA_BYTES_MAX).await?;
     policy::acknowledge(&gateway, &device, &ack).await?;
     Ok(HttpResponse::NoContent().finish())
 }

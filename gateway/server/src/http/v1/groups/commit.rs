@@ -28,7 +28,7 @@ pub(in crate::http::v1) async fn commit(
     mut payload: Payload,
 ) -> ApiResult {
     let id = group_id(&path)?;
-    let request: Commit = body::json(&mut payload, limits::GROUP_BYTES_MAX).await?;
+    let request: Commit = body::json(&gateway, &mut payload, limits::GROUP_BYTES_MAX).await?;
     gateway.check_open()?;
     gateway.audience_of(&device, id).await?;
     let lock = gateway.group_lock(id);

@@ -21,7 +21,7 @@ pub(in crate::http::v1) async fn create(
     device: Device,
     mut payload: Payload,
 ) -> ApiResult {
-    let request: Create = body::json(&mut payload, limits::GROUP_BYTES_MAX).await?;
+    let request: Create = body::json(&gateway, &mut payload, limits::GROUP_BYTES_MAX).await?;
     gateway.check_open()?;
     let key = &gateway.keys.external_sender;
     let group = gateway.with_registry(|registry| {

@@ -25,7 +25,7 @@ pub(in crate::http::v1) async fn propose(
     mut payload: Payload,
 ) -> ApiResult {
     let id = group_id(&path)?;
-    let request: Proposal = body::json(&mut payload, limits::METADATA_BYTES_MAX).await?;
+    let request: Proposal = body::json(&gateway, &mut payload, limits::METADATA_BYTES_MAX).await?;
     gateway.check_open()?;
     gateway.audience_of(&device, id).await?;
     let lock = gateway.group_lock(id);

@@ -53,7 +53,7 @@ pub(in crate::http::v1) async fn external_commit(
     mut payload: Payload,
 ) -> ApiResult {
     let id = group_id(&path)?;
-    let request: ExternalCommit = body::json(&mut payload, limits::GROUP_BYTES_MAX).await?;
+    let request: ExternalCommit = body::json(&gateway, &mut payload, limits::GROUP_BYTES_MAX).await?;
     gateway.check_open()?;
     gateway.audience_of(&device, id).await?;
     let lock = gateway.group_lock(id);

@@ -20,7 +20,7 @@ pub(in crate::http::v1) async fn claim(
     _: Device,
     mut payload: Payload,
 ) -> ApiResult {
-    let claim: Claim = body::json(&mut payload, limits::METADATA_BYTES_MAX * 2).await?;
+    let claim: Claim = body::json(&gateway, &mut payload, limits::METADATA_BYTES_MAX * 2).await?;
     if claim.devices.len() > limits::CLAIM_DEVICES_MAX {
         return Err(
             Fault::bad_request(format!("claim at most {} at once", limits::CLAIM_DEVICES_MAX)).into(),

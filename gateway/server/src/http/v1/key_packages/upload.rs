@@ -17,7 +17,7 @@ pub(in crate::http::v1) async fn upload(
     device: Device,
     mut payload: Payload,
 ) -> ApiResult {
-    let upload: Upload = body::json(&mut payload, limits::KEY_PACKAGES_BYTES_MAX).await?;
+    let upload: Upload = body::json(&gateway, &mut payload, limits::KEY_PACKAGES_BYTES_MAX).await?;
     for package in upload.one_time.iter().chain(&upload.last_resort) {
         gateway.with_registry(|registry| check_key_package(&package.0, device.id, registry))?;
     }

@@ -25,7 +25,7 @@ pub(in crate::http::v1) async fn post(
     mut payload: Payload,
 ) -> ApiResult {
     let group = group_id(&path)?;
-    let envelope = body::read(&mut payload, limits::ENVELOPE_BYTES_MAX).await?;
+    let envelope = body::read(&gateway, &mut payload, limits::ENVELOPE_BYTES_MAX).await?;
     let posted = Posted {
         to: Target::Group(group),
         envelope: &envelope,
@@ -44,7 +44,7 @@ pub(in crate::http::v1) async fn post_to_list(
     mut payload: Payload,
 ) -> ApiResult {
     let list = group_id(&path)?;
-    let envelope = body::read(&mut payload, limits::ENVELOPE_BYTES_MAX).await?;
+    let envelope = body::read(&gateway, &mut payload, limits::ENVELOPE_BYTES_MAX).await?;
     let posted = Posted {
         to: Target::DeviceList(list),
         envelope: &envelope,

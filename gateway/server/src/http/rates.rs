@@ -1,0 +1,240 @@
+//! How many requests are taken: of a device by class, of all devices together, of an address that shows no certificate
+//! (H6). Checked before a body is read. A full writer's queue turns stories away here too: what is refused costs least
+//! before it was read.
+//!
+//! Addresses are kept in memory alone, for as long as their bucket is not full again.
+
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::Next;
+use actix_web::web;
+use gateway_api::error::ErrorCode;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::state::keyed::HashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{NotUntil, Quota, RateLimiter};
+use policies::terms::DeviceId;
+
+use super::device;
+use super::problem::ApiError;
+use crate::config;
+use crate::domain::fault::Fault;
+use crate::domain::gateway::Gateway;
+use crate::limits;
+
+type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
+
+/// What kind of work a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Class {
+    Story,
+    Upload,
+    Poll,
+    Read,
+    Change,
+}
+
+impl Class {
+    /// By the route's template.
+    fn of(method: &Method, route: &str) -> Self {
+        if route.ends_with("/stories") && method == Method::POST {
+            Self::Story
+        } else if route.starts_with("/v1/blobs/") && method == Method::PUT {
+            Self::Upload
+        } else if route == gateway_api::v1::sync::PATH || route == gateway_api::v1::bundle::PATH {
+            Self::Poll
+        } else if method == Method::GET {
+            Self::Read
+        } else {
+            Self::Change
+        }
+    }
+}
+
+/// The buckets of one server.
+pub(super) struct Rates {
+    story: Keyed<DeviceId>,
+    upload: Keyed<DeviceId>,
+    poll: Keyed<DeviceId>,
+    read: Keyed<DeviceId>,
+    change: Keyed<DeviceId>,
+    tenant: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
+    stranger: Keyed<IpAddr>,
+}
+
+impl Rates {
+    pub(super) fn new(rates: &config::Rates) -> Self {
+        Self {
+            story: Keyed::hashmap(quota(rates.story)),
+            upload: Keyed::hashmap(quota(rates.upload)),
+            poll: Keyed::hashmap(quota(rates.poll)),
+            read: Keyed::hashmap(quota(rates.read)),
+            change: Keyed::hashmap(quota(rates.change)),
+            tenant: RateLimiter::direct(quota(rates.tenant)),
+            stranger: Keyed::hashmap(quota(rates.stranger)),
+        }
+    }
+
+    /// Whether one more is taken; otherwise how long to wait, seconds.
+    fn check(&self, peer: Peer, class: Class) -> Result<(), u32> {
+        let device = match peer {
+            Peer::Stranger(address) => return take(&self.stranger, address),
+            Peer::Device(device) => device,
+        };
+        let of_device = match class {
+            Class::Story => &self.story,
+            Class::Upload => &self.upload,
+            Class::Poll => &self.poll,
+            Class::Read => &self.read,
+            Class::Change => &self.change,
+        };
+        take(of_device, device)?;
+        self.tenant.check().map_err(|until| wait_s(&until))
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    Device(DeviceId),
+    Stranger(IpAddr),
+}
+
+fn quota(rate: config::Rate) -> Quota {
+    Quota::per_second(rate.per_s).allow_burst(rate.burst)
+}
+
+fn take<K: Hash + Eq + Clone>(limiter: &Keyed<K>, key: K) -> Result<(), u32> {
+    if limiter.len() >= limits::RATE_KEYS_MAX {
+        // Buckets that are full again say nothing.
+        limiter.retain_recent();
+    }
+    limiter.check_key(&key).map_err(|until| wait_s(&until))
+}
+
+fn wait_s(until: &NotUntil<<DefaultClock as governor::clock::Clock>::Instant>) -> u32 {
+    let wait = until.wait_time_from(DefaultClock::default().now());
+    u32::try_from(wait.as_secs())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1)
+}
+
+/// Strangers of one network count together: an IPv6 host has 2^64 addresses.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+    }
+}
+
+/// Lets a request through, or answers it at once.
+pub(super) async fn limit(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    admit(&request)?;
+    next.call(request).await
+}
+
+fn admit(request: &ServiceRequest) -> Result<(), ApiError> {
+    let missing = || Fault::new(ErrorCode::Internal, "the gateway is not set up");
+    let rates = request.app_data::<web::Data<Rates>>().ok_or_else(missing)?;
+    let gateway = request
+        .app_data::<web::Data<Arc<Gateway>>>()
+        .ok_or_else(missing)?;
+    let route = request.match_pattern().unwrap_or_default();
+    let class = Class::of(request.method(), &route);
+    let peer = match (device::shown_by(request), request.peer_addr()) {
+        (Some(device), _) => Peer::Device(device),
+        (None, Some(address)) => Peer::Stranger(network_of(address.ip())),
+        (None, None) => return Err(missing().into()),
+    };
+    rates
+        .check(peer, class)
+        .map_err(|wait_s| ApiError::after(Fault::new(ErrorCode::RateLimited, "too many requests"), wait_s))?;
+    if class == Class::Story && gateway.relay.is_full() {
+        return Err(Fault::new(ErrorCode::Busy, "too many stories are waiting").into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn rates(change: impl FnOnce(&mut config::Rates)) -> Rates {
+        let mut rates = config::Rates::default();
+        change(&mut rates);
+        Rates::new(&rates)
+    }
+
+    /// Two at once, then one in two hours.
+    fn two() -> config::Rate {
+        config::Rate {
+            per_s: NonZeroU32::MIN,
+            burst: NonZeroU32::new(2).unwrap(),
+        }
+    }
+
+    fn device(number: u8) -> Peer {
+        Peer::Device(DeviceId::from_bytes([number; 16]))
+    }
+
+    /// H6: one device's flood of one kind neither stops its other work nor another device.
+    #[test]
+    fn classes_and_devices_have_buckets_of_their_own() {
+        let rates = rates(|rates| rates.story = two());
+        for _ in 0..2 {
+            assert_eq!(rates.check(device(1), Class::Story), Ok(()));
+        }
+        assert_eq!(rates.check(device(1), Class::Story), Err(1));
+        assert_eq!(rates.check(device(1), Class::Poll), Ok(()));
+        assert_eq!(rates.check(device(2), Class::Story), Ok(()));
+    }
+
+    /// H6: many devices together do not exceed what the tenant has.
+    #[test]
+    fn tenant_has_a_bucket_over_all_devices() {
+        let rates = rates(|rates| rates.tenant = two());
+        assert!((0..2).all(|number| rates.check(device(number), Class::Read).is_ok()));
+        assert_eq!(rates.check(device(3), Class::Read), Err(1));
+    }
+
+    /// H6: strangers are counted by their network, and take nothing from devices.
+    #[test]
+    fn strangers_are_counted_by_network() {
+        let rates = rates(|rates| rates.stranger = two());
+        let stranger = |address: &str| Peer::Stranger(network_of(address.parse().unwrap()));
+        for address in ["2001:db8::1", "2001:db8::2"] {
+            assert_eq!(rates.check(stranger(address), Class::Change), Ok(()));
+        }
+        assert_eq!(rates.check(stranger("2001:db8::3"), Class::Change), Err(1));
+        assert_eq!(rates.check(stranger("2001:db8:0:1::3"), Class::Change), Ok(()));
+        assert_eq!(rates.check(stranger("192.0.2.1"), Class::Change), Ok(()));
+        assert_eq!(rates.check(device(1), Class::Change), Ok(()));
+    }
+
+    #[test]
+    fn routes_have_their_classes() {
+        let check = |method: Method, route, class| assert_eq!(Class::of(&method, route), class, "{route}");
+        check(Method::POST, "/v1/groups/{group}/stories", Class::Story);
+        check(Method::POST, "/v1/device-lists/{list}/stories", Class::Story);
+        check(Method::GET, "/v1/stories/{cti}", Class::Read);
+        check(Method::PUT, "/v1/blobs/{digest}", Class::Upload);
+        check(Method::GET, "/v1/blobs/{digest}", Class::Read);
+        check(Method::POST, "/v1/sync", Class::Poll);
+        check(Method::GET, "/v1/bundle", Class::Poll);
+        check(Method::POST, "/v1/groups/{group}/commits", Class::Change);
+        check(Method::POST, "", Class::Change);
+    }
+}
