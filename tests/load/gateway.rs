@@ -50,6 +50,9 @@ impl Batches {
     }
 }
 
+/// Requests per second that nothing here reaches.
+const RATE: i64 = 1_000_000;
+
 /// A gateway that serves. It ends, and its folder goes, with this value.
 pub(crate) struct Gateway {
     program: PathBuf,
@@ -72,9 +75,7 @@ impl Gateway {
             &program,
             [OsStr::new("init"), OsStr::new("--dir"), folder.path().as_os_str()],
         )?;
-        if let Some(batch_max) = batch_max {
-            set_batch_max(&folder.path().join("gateway").join("gateway.toml"), batch_max)?;
-        }
+        configure(&folder.path().join("gateway").join("gateway.toml"), batch_max)?;
         let log = folder.path().join("gateway.log");
         let mut process = Command::new(&program)
             .arg("serve")
@@ -243,10 +244,18 @@ fn disk_bytes(folder: &Path) -> anyhow::Result<u64> {
     Ok(bytes)
 }
 
-fn set_batch_max(path: &Path, batch_max: u32) -> anyhow::Result<()> {
+/// One device posts here what a company does: its rates are lifted (H6).
+fn configure(path: &Path, batch_max: Option<u32>) -> anyhow::Result<()> {
     let mut config: toml::Table = fs::read_to_string(path)?.parse()?;
-    let relay = toml::Table::from_iter([("batch_max".to_owned(), toml::Value::Integer(batch_max.into()))]);
-    config.insert("relay".to_owned(), relay.into());
+    let rates = config.get_mut("rates").and_then(toml::Value::as_table_mut);
+    for (_, rate) in rates.context("`gateway.toml` has no `[rates]`")?.iter_mut() {
+        *rate = toml::Table::from_iter(["per_s", "burst"].map(|name| (name.to_owned(), RATE.into()))).into();
+    }
+    if let Some(batch_max) = batch_max {
+        let relay =
+            toml::Table::from_iter([("batch_max".to_owned(), toml::Value::Integer(batch_max.into()))]);
+        config.insert("relay".to_owned(), relay.into());
+    }
     Ok(fs::write(path, toml::to_string(&config)?)?)
 }
 
