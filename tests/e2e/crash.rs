@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 
-use crate::world::{BLOCKED, KEPT, PATIENCE, Running, World};
+use crate::world::{BLOCKED, KEPT, PATIENCE, Running, World, until};
 
 /// Rounds without `SEALGATE_KILL_ROUNDS`.
 const ROUNDS: u32 = 50;
@@ -312,9 +312,7 @@ fn stories_that_arrive_on_a_full_disk_are_shown_later() {
     world.received("Bob", &before);
     world.limit_agent("Bob", FULL);
     let stories = ["first", "second"].map(|text| world.share("Alice", "team", text));
-    while world.agent("Bob", ["status"]).succeeded().json()["online"] == true {
-        std::thread::yield_now();
-    }
+    until(|| world.agent("Bob", ["status"]).succeeded().json()["online"] == false);
     world.limit_agent("Bob", None);
     for story in stories {
         assert_eq!(world.received("Bob", &story)["state"], "open");

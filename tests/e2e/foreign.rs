@@ -9,7 +9,7 @@ use std::time::Duration;
 use agent_client::{Agent, Checked, Draft, Error, List, ListId, Outcome, Sealed, Shared, Story, StoryId};
 use agent_seal::{DeviceSigner as _, FileDeviceKey};
 use gateway_api::bytes::Bytes;
-use gateway_api::error::ErrorCode;
+use gateway_api::error::{ErrorCode, Problem};
 use gateway_api::receipt::{Acceptance, Refusal};
 use gateway_api::v1::device_lists;
 use gateway_api::v1::preflight::{self, Decision, PreflightRequest};
@@ -317,6 +317,30 @@ fn story_that_is_taken_back_over_or_of_a_revoked_device_is_not_delivered() {
     let checked = bob.check(&Draft::text("Lunch at 12:30"), &known);
     let shared = bob.share(&checked, &known, b"sealed").unwrap();
     assert_eq!(shared.refusal.unwrap().code, ErrorCode::ListMoved.as_str());
+}
+
+/// A12, K13: a device that is refused for now, or an answer that is lost, says nothing about a story that may have arrived:
+/// the app is told that it is unanswered, and the same bytes count once.
+#[test]
+fn story_of_an_app_that_may_have_arrived_is_not_called_refused() {
+    let mut world = World::new();
+    let (alice, bob, list) = two_couriers(&mut world);
+    let front = world.put_front();
+    let checked = alice.check(&Draft::text("Lunch at 12:30"), &list);
+    let share = || alice.share(&checked, &list, b"sealed once").unwrap();
+
+    let held = front.hold("/stories");
+    let shared = std::thread::scope(|scope| {
+        let sharing = scope.spawn(share);
+        let stopped = held.arrived();
+        assert!(stopped.send().status().is_success());
+        stopped.refuse(Problem::new(ErrorCode::DeviceQuarantined, "for now"));
+        sharing.join().unwrap()
+    });
+    assert_eq!((shared.outcome, shared.refusal), (Outcome::Unanswered, None));
+    let again = share();
+    assert_eq!((again.outcome, again.story), (Outcome::Accepted, shared.story));
+    assert_eq!(bob.received().1, b"sealed once");
 }
 
 /// A12, D4: what arrived waits for its app over SIGKILL, until the app has it or it ends; another app sees none of it.

@@ -25,6 +25,7 @@ mod groups;
 mod hostile;
 mod identity;
 mod local;
+mod lost;
 mod network;
 mod offline;
 mod outbox;

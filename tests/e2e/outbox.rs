@@ -10,7 +10,7 @@ use rand::RngExt as _;
 use rand::SeedableRng as _;
 use serde_json::Value;
 
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, World, until};
 
 /// Rounds of `a_file_is_posted_once_whenever_the_agent_dies`.
 const ROUNDS: u32 = 12;
@@ -58,9 +58,7 @@ fn a_file_is_posted_once_whenever_the_agent_dies() {
         let name = format!("round-{round}.txt");
         drop_file(&world, &name, &format!("the plan of round {round}"));
         let dropped = folder(&world, "team").join(&name);
-        while dropped.exists() {
-            std::thread::yield_now();
-        }
+        until(|| !dropped.exists());
         // A moment, not a wait for something: nothing is sent on this channel.
         let (_sender, moment) = mpsc::channel::<()>();
         let _ = moment.recv_timeout(Duration::from_millis(random.random_range(0..KILL_WITHIN_MS)));
@@ -92,9 +90,7 @@ fn a_blocked_file_is_kept_and_reported_once() {
     let mut world = team();
     drop_file(&world, "card.txt", "my credit card 4556737586899855");
     let dropped = folder(&world, "team").join("card.txt");
-    while dropped.exists() {
-        std::thread::yield_now();
-    }
+    until(|| !dropped.exists());
     world.kill_agent("Alice");
     world.start_agent("Alice");
     assert_eq!(end_of(&world, "card.txt")["state"], "blocked");
@@ -170,9 +166,7 @@ fn an_outbox_that_is_renamed_away_is_made_again() {
     let world = team();
     let outbox = world.agent_folder("Alice").join("outbox");
     fs::rename(&outbox, world.agent_folder("Alice").join("away")).unwrap();
-    while !outbox.join("team").exists() {
-        std::thread::yield_now();
-    }
+    until(|| outbox.join("team").exists());
     drop_file(&world, "Gru\u{308}n.txt", "a plan");
     let end = end_of(&world, "Gr\u{fc}n.txt");
     assert_eq!(

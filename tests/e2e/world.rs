@@ -2,17 +2,21 @@
 
 pub(crate) mod database;
 pub(crate) mod device;
+pub(crate) mod front;
 mod process;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use policies::keys::Ed25519PublicKey;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use device::Device;
+use front::Front;
 pub(crate) use process::{Answer, Process, Running, program, run};
 
 /// Exit codes of `sealgate-agent`.
@@ -23,6 +27,8 @@ pub(crate) const NO_POLICY: i32 = 15;
 pub(crate) const WAITING: i32 = 16;
 /// How long anything that is awaited may take. A limit against hanging, not a measure.
 pub(crate) const PATIENCE: &str = "60s";
+/// The same, where the test looks by itself.
+const HANGS: Duration = Duration::from_secs(120);
 
 /// One tenant with its gateway, and agents by the names of their people. Everything ends with it.
 pub(crate) struct World {
@@ -230,6 +236,19 @@ impl World {
         self.gateway = Some(process);
     }
 
+    /// Moves the gateway to another port; a front takes the one where the agents look for it.
+    pub(crate) fn put_front(&mut self) -> Front {
+        self.stop_gateway();
+        let listener = TcpListener::bind(&self.listen).unwrap();
+        "127.0.0.1:0".clone_into(&mut self.listen);
+        self.start_gateway();
+        let front = Front::start(listener, self.folder.path(), self.device_url());
+        for name in self.agents.keys() {
+            until(|| self.agent(name, ["status"]).succeeded().json()["online"] == true);
+        }
+        front
+    }
+
     pub(crate) fn stop_gateway(&mut self) {
         self.gateway.take().unwrap().stop();
     }
@@ -382,6 +401,15 @@ impl World {
             let end = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
             println!("--- {}\n{}", log.display(), end.join("\n"));
         }
+    }
+}
+
+/// Looks again and again until it is so: of what nothing can be waited for.
+pub(crate) fn until(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < HANGS, "it is never so");
+        std::thread::yield_now();
     }
 }
 

@@ -92,8 +92,8 @@ pub(crate) const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
 pub(crate) const PURGE_EVERY: Duration = Duration::from_secs(1);
 /// Deadline for the head of a request to the status page or the admin socket.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Buckets of one rate that are kept before the full ones are dropped: each has a few bytes.
-pub(crate) const RATE_KEYS_MAX: usize = 100_000;
+/// Requests of one rate after which the buckets that are full again are dropped: each has a few bytes.
+pub(crate) const RATE_CHECKS_PER_SWEEP: usize = 65_536;
 /// Idle connections are kept longer than a long poll lasts.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(70);
 /// Requests in flight may take this long at shutdown, seconds.

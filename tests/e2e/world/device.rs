@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use gateway_api::bytes::Bytes;
 use gateway_api::error::Problem;
@@ -12,6 +13,9 @@ use policies::terms::AudienceId;
 use reqwest::blocking::{Client, Response};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Longer than any poll that is waited for.
+const CALL: Duration = Duration::from_secs(120);
 
 /// A story as it lies in a group's log.
 #[derive(Clone)]
@@ -29,24 +33,10 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn new(folder: &Path, url: String) -> Self {
-        let pem = |name: &str| fs::read(folder.join("keys").join(name)).unwrap();
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&pem("ca.pem")) {
-            roots.add(certificate.unwrap()).unwrap();
+        Self {
+            client: client(folder),
+            url,
         }
-        let chain = CertificateDer::pem_slice_iter(&pem("tls.pem"))
-            .map(Result::unwrap)
-            .collect();
-        let key = PrivateKeyDer::from_pem_slice(&pem("tls.pem")).unwrap();
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .unwrap();
-        let client = Client::builder().tls_backend_preconfigured(tls).build().unwrap();
-        Self { client, url }
     }
 
     /// Asks for a certificate.
@@ -204,6 +194,31 @@ impl Device {
     pub(crate) fn get(&self, path: &str) -> Response {
         self.client.get(format!("{}{path}", self.url)).send().unwrap()
     }
+}
+
+/// A client with the keys of an agent's folder.
+pub(super) fn client(folder: &Path) -> Client {
+    let pem = |name: &str| fs::read(folder.join("keys").join(name)).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem("ca.pem")) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let chain = CertificateDer::pem_slice_iter(&pem("tls.pem"))
+        .map(Result::unwrap)
+        .collect();
+    let key = PrivateKeyDer::from_pem_slice(&pem("tls.pem")).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .timeout(CALL)
+        .build()
+        .unwrap()
 }
 
 /// The problem that a response holds.

@@ -75,6 +75,12 @@ impl Running {
         Self(command.spawn().unwrap())
     }
 
+    /// SIGKILL, as an impatient person's.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
     /// What it answered, once it has ended.
     pub(crate) fn ended(self) -> Answer {
         let output = self.0.wait_with_output().unwrap();

@@ -106,7 +106,12 @@ async fn ready(agent: &Agent, member: &mut Member, audience: AudienceId) -> anyh
     let cipher = &agent.vault.cipher;
     let sent = committing::of(&mut *agent.vault.connection().await?, cipher, audience).await?;
     match (sent, staged) {
-        (Some(commit), true) => conclude(agent, member, audience, &commit).await.map(|_| ()),
+        (Some(commit), true) => {
+            if let Err(refused) = conclude(agent, member, audience, &commit).await? {
+                tracing::warn!(group = %audience, %refused, "an earlier commit is given up");
+            }
+            Ok(())
+        }
         (Some(_), false) => committing::remove(&mut *agent.vault.connection().await?, audience).await,
         (None, true) => discard(agent, member, audience).await,
         (None, false) => Ok(()),
@@ -254,22 +259,23 @@ async fn submit(
     mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
     committing::put(&mut transaction, cipher, audience, &commit).await?;
     transaction.commit().await?;
-    conclude(agent, member, audience, &commit).await
+    Ok(conclude(agent, member, audience, &commit).await??)
 }
 
-/// Sends a commit that is durable, and settles it by the answer. Without one it stays: whether it arrived is not known.
+/// Sends a commit that is durable, and settles it by the answer; a refused one is given up. Without a word on this commit
+/// it stays: whether it arrived is not known.
 async fn conclude(
     agent: &Agent,
     member: &mut Member,
     audience: AudienceId,
     commit: &Commit,
-) -> anyhow::Result<Submitted> {
-    let answer = agent.gateway.commit(audience, commit).await;
-    if let Err(error) = &answer
-        && !matches!(error, CallError::Refused(_))
-    {
-        return answer.map(|_| Submitted::Won).map_err(Into::into);
-    }
+) -> anyhow::Result<Result<Submitted, CallError>> {
+    let answer = match agent.gateway.commit(audience, commit).await {
+        Err(error) if error.is_temporary() || !matches!(error, CallError::Refused(_)) => {
+            return Err(error.into());
+        }
+        answer => answer,
+    };
     // Also after a refusal: an earlier try of these bytes, whose answer never came, may have won.
     sync::catch_up(agent, member).await?;
     let is_staged = member.audience_state(audience)?.staged;
@@ -281,14 +287,14 @@ async fn conclude(
         Ok(_) => {
             committing::remove(&mut *agent.vault.connection().await?, audience).await?;
             renewal::done(agent, audience).await?;
-            Ok(Submitted::Won)
+            Ok(Ok(Submitted::Won))
         }
         Err(error) => {
             discard(agent, member, audience).await?;
             if error.code() == Some(ErrorCode::EpochMoved) {
-                Ok(Submitted::Moved)
+                Ok(Ok(Submitted::Moved))
             } else {
-                Err(error.into())
+                Ok(Err(error))
             }
         }
     }

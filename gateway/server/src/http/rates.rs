@@ -2,11 +2,12 @@
 //! (H6). Checked before a body is read. A full writer's queue turns stories away here too: what is refused costs least
 //! before it was read.
 //!
-//! Addresses are kept in memory alone, for as long as their bucket is not full again.
+//! Addresses are kept in memory alone, and dropped with the next sweep after their bucket is full again.
 
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -27,7 +28,30 @@ use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
 use crate::limits;
 
-type Keyed<K> = RateLimiter<K, HashMapStateStore<K>, DefaultClock>;
+/// Buckets by key. Each sweep is paid for by many checks, however many keys a flood brings.
+struct Keyed<K: Hash + Eq + Clone> {
+    buckets: RateLimiter<K, HashMapStateStore<K>, DefaultClock>,
+    since_sweep: AtomicUsize,
+}
+
+impl<K: Hash + Eq + Clone> Keyed<K> {
+    fn new(rate: config::Rate) -> Self {
+        Self {
+            buckets: RateLimiter::hashmap(quota(rate)),
+            since_sweep: AtomicUsize::new(0),
+        }
+    }
+
+    fn take(&self, key: &K) -> Result<(), u32> {
+        let since = self.since_sweep.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if since.is_multiple_of(limits::RATE_CHECKS_PER_SWEEP) {
+            // Buckets that are full again say nothing.
+            self.buckets.retain_recent();
+            self.buckets.shrink_to_fit();
+        }
+        self.buckets.check_key(key).map_err(|until| wait_s(&until))
+    }
+}
 
 /// What kind of work a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,20 +94,20 @@ pub(super) struct Rates {
 impl Rates {
     pub(super) fn new(rates: &config::Rates) -> Self {
         Self {
-            story: Keyed::hashmap(quota(rates.story)),
-            upload: Keyed::hashmap(quota(rates.upload)),
-            poll: Keyed::hashmap(quota(rates.poll)),
-            read: Keyed::hashmap(quota(rates.read)),
-            change: Keyed::hashmap(quota(rates.change)),
+            story: Keyed::new(rates.story),
+            upload: Keyed::new(rates.upload),
+            poll: Keyed::new(rates.poll),
+            read: Keyed::new(rates.read),
+            change: Keyed::new(rates.change),
             tenant: RateLimiter::direct(quota(rates.tenant)),
-            stranger: Keyed::hashmap(quota(rates.stranger)),
+            stranger: Keyed::new(rates.stranger),
         }
     }
 
     /// Whether one more is taken; otherwise how long to wait, seconds.
     fn check(&self, peer: Peer, class: Class) -> Result<(), u32> {
         let device = match peer {
-            Peer::Stranger(address) => return take(&self.stranger, address),
+            Peer::Stranger(address) => return self.stranger.take(&address),
             Peer::Device(device) => device,
         };
         let of_device = match class {
@@ -93,7 +117,7 @@ impl Rates {
             Class::Read => &self.read,
             Class::Change => &self.change,
         };
-        take(of_device, device)?;
+        of_device.take(&device)?;
         self.tenant.check().map_err(|until| wait_s(&until))
     }
 }
@@ -107,14 +131,6 @@ enum Peer {
 
 fn quota(rate: config::Rate) -> Quota {
     Quota::per_second(rate.per_s).allow_burst(rate.burst)
-}
-
-fn take<K: Hash + Eq + Clone>(limiter: &Keyed<K>, key: K) -> Result<(), u32> {
-    if limiter.len() >= limits::RATE_KEYS_MAX {
-        // Buckets that are full again say nothing.
-        limiter.retain_recent();
-    }
-    limiter.check_key(&key).map_err(|until| wait_s(&until))
 }
 
 fn wait_s(until: &NotUntil<<DefaultClock as governor::clock::Clock>::Instant>) -> u32 {
@@ -222,6 +238,20 @@ mod tests {
         assert_eq!(rates.check(stranger("2001:db8:0:1::3"), Class::Change), Ok(()));
         assert_eq!(rates.check(stranger("192.0.2.1"), Class::Change), Ok(()));
         assert_eq!(rates.check(device(1), Class::Change), Ok(()));
+    }
+
+    /// H6: however many networks ask, what is kept of them is bounded by the checks since the last sweep.
+    #[test]
+    fn buckets_that_are_full_again_are_dropped() {
+        let rate = config::Rate {
+            per_s: NonZeroU32::MAX,
+            burst: NonZeroU32::MIN,
+        };
+        let keyed = Keyed::new(rate);
+        for key in 0..3 * limits::RATE_CHECKS_PER_SWEEP {
+            assert_eq!(keyed.take(&key), Ok(()));
+        }
+        assert!(keyed.buckets.len() <= limits::RATE_CHECKS_PER_SWEEP + 1);
     }
 
     #[test]
