@@ -35,6 +35,7 @@ mod seam;
 mod sharing;
 mod status;
 mod store;
+mod telemetry;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;

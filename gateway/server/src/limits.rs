@@ -94,6 +94,8 @@ pub(crate) const PURGE_EVERY: Duration = Duration::from_secs(1);
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests of one rate after which the buckets that are full again are dropped: each has a few bytes.
 pub(crate) const RATE_CHECKS_PER_SWEEP: usize = 65_536;
+/// Series of one metric: our routes with the statuses that they answer, with room.
+pub(crate) const SERIES_PER_METRIC_MAX: usize = 500;
 /// Idle connections are kept longer than a long poll lasts.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(70);
 /// Requests in flight may take this long at shutdown, seconds.

@@ -141,6 +141,12 @@ impl Relay {
         queue.as_ref().is_some_and(|queue| queue.capacity() == 0)
     }
 
+    /// Whether nothing is written any more although nobody closed the queue.
+    pub(crate) fn has_lost_its_writer(&self) -> bool {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.as_ref().is_some_and(mpsc::Sender::is_closed)
+    }
+
     /// Takes nothing more; the writer ends after what is queued.
     pub(crate) fn close(&self) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();

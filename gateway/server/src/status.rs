@@ -13,7 +13,7 @@ use gateway_api::v1::bundle::AckState;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::domain::gateway::Gateway;
-use crate::limits;
+use crate::{limits, telemetry};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#5b6570;--line:#d8dee4;--good:#1a7f37;--bad:#b42318}\
@@ -40,6 +40,7 @@ pub(crate) fn serve(gateway: &Arc<Gateway>, listener: TcpListener) -> anyhow::Re
             .route("/", web::get().to(page))
             .route("/health/live", web::get().to(live))
             .route("/health/ready", web::get().to(ready))
+            .route("/metrics", web::get().to(metrics))
     };
     let server = HttpServer::new(app)
         .workers(1)
@@ -82,6 +83,15 @@ async fn ready(gateway: Data<Arc<Gateway>>) -> HttpResponse {
     }
 }
 
+/// What Prometheus scrapes.
+async fn metrics(gateway: Data<Arc<Gateway>>) -> HttpResponse {
+    telemetry::observe(&gateway).await;
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(gateway.metrics.text())
+}
+
 async fn page(gateway: Data<Arc<Gateway>>) -> HttpResponse {
     let trouble = trouble(&gateway).await;
     let body = render(&gateway, trouble.as_ref());
@@ -104,8 +114,45 @@ fn found(what: &str, mend: &str) -> Option<Trouble> {
     })
 }
 
-/// What keeps the gateway from its work for everybody, the worst first; readiness is that there is none.
+/// What the gateway cannot work without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Stories are written.
+    Writer,
+    /// There is room for what is new.
+    Disk,
+    /// The wall clock can be trusted.
+    Clock,
+    /// Questions are answered.
+    Database,
+}
+
+impl Part {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Writer => "writer",
+            Self::Disk => "disk",
+            Self::Clock => "clock",
+            Self::Database => "database",
+        }
+    }
+}
+
+/// What keeps the gateway from its work for everybody, part by part, the worst first; readiness is that there is none.
+pub(crate) async fn parts(gateway: &Gateway) -> [(Part, Option<Trouble>); 4] {
+    [
+        (Part::Writer, writer(gateway)),
+        (Part::Disk, disk(gateway)),
+        (Part::Clock, clock(gateway)),
+        (Part::Database, database(gateway).await),
+    ]
+}
+
 async fn stopping(gateway: &Gateway) -> Option<Trouble> {
+    parts(gateway).await.into_iter().find_map(|(_, trouble)| trouble)
+}
+
+fn writer(gateway: &Gateway) -> Option<Trouble> {
     if let Some(what) = gateway.health.stopped() {
         return found(
             &what,
@@ -116,29 +163,45 @@ async fn stopping(gateway: &Gateway) -> Option<Trouble> {
         let (what, mend) = why.split_once(". ").unwrap_or((&why, ""));
         return found(what, mend);
     }
-    if let Some(free_bytes) = gateway.health.low_space() {
+    if gateway.relay.has_lost_its_writer() {
         return found(
-            "the disk is nearly full: nothing new is accepted, what is there is delivered and shredded",
-            &format!(
-                "Make room on the disk of the data folder: {} MiB are left, {} MiB are needed. The gateway goes on by itself.",
-                free_bytes >> 20,
-                (limits::SPACE_BYTES_MIN * 2) >> 20,
-            ),
-        );
-    }
-    if gateway.clock.is_unsettled() {
-        return found(
-            "the clock has jumped: nothing is accepted or shredded",
-            "Set the clock right. If it is right now, confirm it: sealgate clock confirm --dir DIR",
-        );
-    }
-    if gateway.store.people().await.is_err() {
-        return found(
-            "the database does not answer",
-            "Look at the disk and at the log, then restart.",
+            "the writer of stories has ended: nothing is accepted",
+            "Look at the log for why, then restart: recovery settles what was in flight.",
         );
     }
     None
+}
+
+fn disk(gateway: &Gateway) -> Option<Trouble> {
+    let free_bytes = gateway.health.low_space()?;
+    found(
+        "the disk is nearly full: nothing new is accepted, what is there is delivered and shredded",
+        &format!(
+            "Make room on the disk of the data folder: {} MiB are left, {} MiB are needed. The gateway goes on by itself.",
+            free_bytes >> 20,
+            (limits::SPACE_BYTES_MIN * 2) >> 20,
+        ),
+    )
+}
+
+fn clock(gateway: &Gateway) -> Option<Trouble> {
+    if !gateway.clock.is_unsettled() {
+        return None;
+    }
+    found(
+        "the clock has jumped: nothing is accepted or shredded",
+        "Set the clock right. If it is right now, confirm it: sealgate clock confirm --dir DIR",
+    )
+}
+
+async fn database(gateway: &Gateway) -> Option<Trouble> {
+    if gateway.store.people().await.is_ok() {
+        return None;
+    }
+    found(
+        "the database does not answer",
+        "Look at the disk and at the log, then restart.",
+    )
 }
 
 /// The worst thing first, and only that.
@@ -182,6 +245,20 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
             "Sign and publish one: sealgate policy sign FOLDER --key KEY --version 1 --out F, a second signature, then sealgate policy publish F",
         );
     }
+    let policy_ends_s = gateway
+        .policy
+        .load()
+        .current
+        .as_ref()
+        .map(|bundle| bundle.expires_s);
+    let ending = ending(
+        policy_ends_s,
+        gateway.keys.authority.ends_s(),
+        gateway.clock.now_s(),
+    );
+    if ending.is_some() {
+        return ending;
+    }
     let current = gateway.policy.load().version();
     let states = gateway.store.policy_states().await.unwrap_or_default();
     let rejecting = states.iter().filter(|state| {
@@ -207,6 +284,36 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
         );
     }
     None
+}
+
+/// What ends by the clock, and has to be made anew by people.
+fn ending(policy_ends_s: Option<u64>, authority_ends_s: Option<u64>, now_s: u64) -> Option<Trouble> {
+    let days_left = |ends_s: u64| ends_s.saturating_sub(now_s) / 86_400;
+    let publish = "Sign and publish a higher version: sealgate policy sign FOLDER --key KEY --version N --out F, a second signature, then sealgate policy publish F";
+    if policy_ends_s.is_some_and(|ends_s| ends_s <= now_s) {
+        return found("the policy has ended: no story is accepted", publish);
+    }
+    if let Some(days) = policy_ends_s
+        .map(days_left)
+        .filter(|days| *days < limits::POLICY_DAYS_MIN)
+    {
+        let what = format!(
+            "the policy in force ends within {} days: no story is accepted then",
+            days + 1
+        );
+        return found(&what, publish);
+    }
+    let days = days_left(authority_ends_s?);
+    if days >= limits::AUTHORITY_DAYS_MIN {
+        return None;
+    }
+    found(
+        &format!(
+            "the certificate of the authority ends within {} days: no device can connect then",
+            days + 1
+        ),
+        "Plan a new data folder with a new authority, and enrol every device there anew before then.",
+    )
 }
 
 fn render(gateway: &Gateway, trouble: Option<&Trouble>) -> Markup {
@@ -249,5 +356,38 @@ fn render(gateway: &Gateway, trouble: Option<&Trouble>) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_S: u64 = 1_800_000_000;
+    const DAY_S: u64 = 86_400;
+
+    fn what(policy_days: u64, authority_days: u64) -> Option<String> {
+        let at = |days: u64| Some(NOW_S + days * DAY_S);
+        let trouble = ending(at(policy_days), at(authority_days), NOW_S);
+        trouble.map(|trouble| trouble.what)
+    }
+
+    #[test]
+    fn what_ends_soon_is_said_in_time() {
+        assert_eq!(what(limits::POLICY_DAYS_MIN, limits::AUTHORITY_DAYS_MIN), None);
+        assert_eq!(ending(None, None, NOW_S).map(|trouble| trouble.what), None);
+        let policy = what(limits::POLICY_DAYS_MIN - 1, 1_000).unwrap();
+        assert!(policy.contains("ends within 3 days"), "{policy}");
+        let authority = what(1_000, limits::AUTHORITY_DAYS_MIN - 1).unwrap();
+        assert!(
+            authority.contains("the certificate of the authority"),
+            "{authority}"
+        );
+    }
+
+    /// What stops every story comes before what may stop it.
+    #[test]
+    fn policy_that_has_ended_is_said_first() {
+        assert!(what(0, 1).unwrap().contains("the policy has ended"));
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use gateway_api::bytes::Bytes;
 use gateway_api::error::{ErrorCode, Problem};
@@ -70,13 +71,38 @@ pub(crate) async fn submit(
     posted: Posted<'_>,
 ) -> Result<Vec<u8>, Problem> {
     let envelope = Digest::of(posted.envelope);
-    match admit(gateway, device, posted).await {
+    match relay(gateway, device, posted).await {
         Ok(acceptance) => Ok(acceptance),
         Err(refused) => Err(refuse(gateway, device, envelope, refused).await),
     }
 }
 
-async fn admit(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result<Vec<u8>, Refused> {
+async fn relay(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result<Vec<u8>, Refused> {
+    let begun = Instant::now();
+    let admitted = admit(gateway, device, posted).await;
+    gateway.metrics.decide(begun.elapsed());
+    match admitted? {
+        Admitted::Known(acceptance) => Ok(acceptance),
+        Admitted::New(submission) => {
+            let cti = Some(submission.story.cti);
+            let relayed = gateway.relay.submit(*submission).await;
+            relayed.map_err(|fault| Refused {
+                fault,
+                cti,
+                rule: None,
+            })
+        }
+    }
+}
+
+/// A story that every check let pass.
+enum Admitted {
+    New(Box<Submission>),
+    /// Accepted before: the original receipt.
+    Known(Vec<u8>),
+}
+
+async fn admit(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result<Admitted, Refused> {
     let Posted {
         to,
         envelope,
@@ -104,7 +130,7 @@ async fn admit(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result
         && let Some(acceptance) =
             same_or_replay(known, device, envelope_digest, verified.digest()).map_err(with_cti)?
     {
-        return Ok(acceptance);
+        return Ok(Admitted::Known(acceptance));
     }
     if claims.iss != device.id {
         return Err(with_cti(Fault::new(
@@ -175,17 +201,13 @@ async fn admit(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result
         envelope_bytes: u64::try_from(envelope.len()).unwrap_or(u64::MAX),
     };
     let stored = encrypt(&bucket, claims.cti, envelope, &bytes).map_err(|error| with_cti(error.into()))?;
-    gateway
-        .relay
-        .submit(Submission {
-            story,
-            stored,
-            blobs,
-            mark,
-            record,
-        })
-        .await
-        .map_err(with_cti)
+    Ok(Admitted::New(Box::new(Submission {
+        story,
+        stored,
+        blobs,
+        mark,
+        record,
+    })))
 }
 
 /// Strict parsing and the issuer's signature over the received bytes.
@@ -410,6 +432,7 @@ fn audience_of(claims: &Claims) -> AudienceId {
 /// Signs and records the refusal. A story that was refused for our own trouble gets no receipt: it may come again.
 async fn refuse(gateway: &Gateway, device: &Device, envelope: Digest, refused: Refused) -> Problem {
     let Refused { fault, cti, rule } = refused;
+    gateway.metrics.refuse(fault.code);
     tracing::info!(device = %device.id, code = fault.code.as_str(), "story refused");
     let mut problem = Problem::new(fault.code, fault.detail.clone());
     // Nor does one from a state that was overtaken: it says nothing about the story.

@@ -38,6 +38,7 @@ use crate::store::bucket_keys::{BucketKeys, FileBucketKeys};
 use crate::store::crash::{self, Intent};
 use crate::store::logs::{DirectoryLog, Ledger, NotWritten};
 use crate::store::{Store, Write};
+use crate::telemetry::Metrics;
 
 /// Everything that handlers and commands work with.
 pub(crate) struct Gateway {
@@ -58,6 +59,7 @@ pub(crate) struct Gateway {
     pub(crate) quarantine: Quarantine,
     pub(crate) space: Space,
     pub(crate) seams: Arc<Seams>,
+    pub(crate) metrics: Arc<Metrics>,
     /// `https://host:port` that agents are told.
     public_url: Mutex<Option<String>>,
     /// One change of a group at a time.
@@ -106,7 +108,8 @@ impl Gateway {
         let store = Store::open(&layout.database()).await?;
         let is_new = store.last_reading().await?.is_none();
         settle_clock(&store, &clock).await?;
-        let objects = Objects::open(&layout.blobs())?;
+        let metrics = Arc::new(Metrics::new());
+        let objects = Objects::open(&layout.blobs(), Arc::clone(&metrics))?;
         let bucket_keys: Arc<dyn BucketKeys> = Arc::new(FileBucketKeys::open(&layout.bucket_keys())?);
         let ledger = Arc::new(Ledger::open(
             &layout,
@@ -169,6 +172,7 @@ impl Gateway {
             space,
             server_certificate,
             seams: Arc::default(),
+            metrics,
             public_url: Mutex::default(),
             group_locks: Locks::default(),
             reports: Locks::default(),
@@ -213,6 +217,7 @@ impl Gateway {
             wake: Arc::clone(&self.wake),
             health: Arc::clone(&self.health),
             seams: Arc::clone(&self.seams),
+            metrics: Arc::clone(&self.metrics),
             batch_max: self.config.relay.batch_max,
         };
         tokio::spawn(writer.run(queue))

@@ -69,6 +69,12 @@ impl ServerCertificate {
             .clone()
     }
 
+    /// When the one in use ends, Unix seconds.
+    pub(crate) fn ends_s(&self) -> u64 {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.at_s.saturating_add(SERVER_LIFETIME_S)
+    }
+
     fn renew_if_due(&self, layout: &Layout, authority: &Authority, now_s: u64) -> anyhow::Result<()> {
         let source = Source::read(layout)?;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

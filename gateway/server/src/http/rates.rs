@@ -64,6 +64,16 @@ enum Class {
 }
 
 impl Class {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Story => "story",
+            Self::Upload => "upload",
+            Self::Poll => "poll",
+            Self::Read => "read",
+            Self::Change => "change",
+        }
+    }
+
     /// By the route's template.
     fn of(method: &Method, route: &str) -> Self {
         if route.ends_with("/stories") && method == Method::POST {
@@ -104,10 +114,12 @@ impl Rates {
         }
     }
 
-    /// Whether one more is taken; otherwise how long to wait, seconds.
-    fn check(&self, peer: Peer, class: Class) -> Result<(), u32> {
+    /// Whether one more is taken; otherwise which rate was reached.
+    fn check(&self, peer: Peer, class: Class) -> Result<(), Reached> {
         let device = match peer {
-            Peer::Stranger(address) => return self.stranger.take(&address),
+            Peer::Stranger(address) => {
+                return self.stranger.take(&address).map_err(Reached::of("stranger"));
+            }
             Peer::Device(device) => device,
         };
         let of_device = match class {
@@ -117,8 +129,22 @@ impl Rates {
             Class::Read => &self.read,
             Class::Change => &self.change,
         };
-        of_device.take(&device)?;
-        self.tenant.check().map_err(|until| wait_s(&until))
+        of_device.take(&device).map_err(Reached::of(class.as_str()))?;
+        let of_all = self.tenant.check().map_err(|until| wait_s(&until));
+        of_all.map_err(Reached::of("tenant"))
+    }
+}
+
+/// The rate that was reached.
+#[derive(Debug, PartialEq, Eq)]
+struct Reached {
+    class: &'static str,
+    wait_s: u32,
+}
+
+impl Reached {
+    fn of(class: &'static str) -> impl FnOnce(u32) -> Self {
+        move |wait_s| Self { class, wait_s }
     }
 }
 
@@ -173,10 +199,15 @@ fn admit(request: &ServiceRequest) -> Result<(), ApiError> {
         (None, Some(address)) => Peer::Stranger(network_of(address.ip())),
         (None, None) => return Err(missing().into()),
     };
-    rates
-        .check(peer, class)
-        .map_err(|wait_s| ApiError::after(Fault::new(ErrorCode::RateLimited, "too many requests"), wait_s))?;
+    rates.check(peer, class).map_err(|reached| {
+        gateway.metrics.limit(reached.class);
+        ApiError::after(
+            Fault::new(ErrorCode::RateLimited, "too many requests"),
+            reached.wait_s,
+        )
+    })?;
     if class == Class::Story && gateway.relay.is_full() {
+        gateway.metrics.refuse(ErrorCode::Busy);
         return Err(Fault::new(ErrorCode::Busy, "too many stories are waiting").into());
     }
     Ok(())
@@ -202,6 +233,10 @@ mod tests {
         }
     }
 
+    fn reached(class: &'static str) -> Result<(), Reached> {
+        Err(Reached { class, wait_s: 1 })
+    }
+
     fn device(number: u8) -> Peer {
         Peer::Device(DeviceId::from_bytes([number; 16]))
     }
@@ -213,7 +248,7 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(rates.check(device(1), Class::Story), Ok(()));
         }
-        assert_eq!(rates.check(device(1), Class::Story), Err(1));
+        assert_eq!(rates.check(device(1), Class::Story), reached("story"));
         assert_eq!(rates.check(device(1), Class::Poll), Ok(()));
         assert_eq!(rates.check(device(2), Class::Story), Ok(()));
     }
@@ -223,7 +258,7 @@ mod tests {
     fn tenant_has_a_bucket_over_all_devices() {
         let rates = rates(|rates| rates.tenant = two());
         assert!((0..2).all(|number| rates.check(device(number), Class::Read).is_ok()));
-        assert_eq!(rates.check(device(3), Class::Read), Err(1));
+        assert_eq!(rates.check(device(3), Class::Read), reached("tenant"));
     }
 
     /// H6: strangers are counted by their network, and take nothing from devices.
@@ -234,7 +269,10 @@ mod tests {
         for address in ["2001:db8::1", "2001:db8::2"] {
             assert_eq!(rates.check(stranger(address), Class::Change), Ok(()));
         }
-        assert_eq!(rates.check(stranger("2001:db8::3"), Class::Change), Err(1));
+        assert_eq!(
+            rates.check(stranger("2001:db8::3"), Class::Change),
+            reached("stranger")
+        );
         assert_eq!(rates.check(stranger("2001:db8:0:1::3"), Class::Change), Ok(()));
         assert_eq!(rates.check(stranger("192.0.2.1"), Class::Change), Ok(()));
         assert_eq!(rates.check(device(1), Class::Change), Ok(()));

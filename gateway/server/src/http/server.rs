@@ -70,21 +70,29 @@ fn connections_per_worker(descriptors: usize, workers: usize) -> usize {
     (connections.min(limits::CONNECTIONS_MAX) / workers.max(1)).max(1)
 }
 
-/// One line per request: the route's template, never the path.
+/// A line and a count per request: the route's template, never the path.
 async fn trace(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
     let method = request.method().clone();
-    let route = request.match_pattern().unwrap_or_else(|| "-".to_owned());
+    let route = request.match_pattern();
+    let gateway = request.app_data::<web::Data<Arc<Gateway>>>().cloned();
     let response = next.call(request).await;
     let status = response.as_ref().map_or_else(
         |error| error.as_response_error().status_code(),
         ServiceResponse::status,
     );
-    let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::debug!(%method, route, status = status.as_u16(), elapsed_ms, "request");
+    let status = status.as_u16();
+    let elapsed = started.elapsed();
+    if let Some(gateway) = gateway {
+        gateway
+            .metrics
+            .request(&method, route.as_deref(), status, elapsed);
+    }
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(%method, route = route.as_deref().unwrap_or("-"), status, elapsed_ms, "request");
     response
 }
 

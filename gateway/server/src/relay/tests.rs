@@ -74,6 +74,14 @@ impl World {
         }
     }
 
+    /// The writer ends although nobody asked it to.
+    pub(crate) async fn end_writer(&self) {
+        self.writer.abort();
+        while !self.gateway.relay.has_lost_its_writer() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Starts on what a folder holds.
     pub(crate) async fn open(folder: TempDir, now_s: u64) -> anyhow::Result<Self> {
         let layout = Layout::new(folder.path().join("gateway"));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use gateway_api::bytes::Bytes;
 use gateway_api::error::ErrorCode;
@@ -23,6 +24,7 @@ use crate::store::blobs::{self, Objects};
 use crate::store::logs::{DirectoryLog, Ledger};
 use crate::store::stories::{self, Placed, Story, StoryState};
 use crate::store::{Store, Write, crash, device_lists, inbox, rejoin};
+use crate::telemetry::Metrics;
 
 /// What the writer works with.
 pub(crate) struct Writer {
@@ -35,6 +37,7 @@ pub(crate) struct Writer {
     pub(crate) wake: Arc<Wake>,
     pub(crate) health: Arc<Health>,
     pub(crate) seams: Arc<Seams>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Stories of one group commit at most.
     pub(crate) batch_max: usize,
 }
@@ -94,6 +97,7 @@ impl Writer {
         if let Err(fault) = self.health.check_writable() {
             return answer_all(batch, &fault);
         }
+        let begun = Instant::now();
         let held = match self.hold(batch).await {
             Ok(held) if held.is_empty() => return,
             Ok(held) => held,
@@ -104,14 +108,18 @@ impl Writer {
             .iter()
             .map(|pending| pending.submission.record.clone())
             .collect();
+        let appending = Instant::now();
         if let Err(error) = self.ledger.append(records).await {
             let fault = self.health.stop("the ledger cannot be written", &error);
             return answer_all(held, &fault);
         }
+        self.metrics.append(appending.elapsed());
         self.seams.reach(Point::Recorded).await;
         match self.release(&held).await {
             Ok((acceptances, devices)) => {
                 self.seams.reach(Point::Released).await;
+                self.metrics.commit(held.len(), begun.elapsed());
+                self.metrics.accept(held.len());
                 for (pending, acceptance) in held.into_iter().zip(acceptances) {
                     drop(pending.answer.send(Ok(acceptance)));
                 }

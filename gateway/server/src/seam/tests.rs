@@ -788,6 +788,16 @@ async fn stopped_gateway_says_so() {
     );
 }
 
+/// The writer is gone without a failed write: nothing would be accepted, and nothing else would say so.
+#[tokio::test]
+async fn writer_that_has_ended_is_said() {
+    let world = World::new().await;
+    world.end_writer().await;
+    let (ready, page) = status_of(&world).await;
+    assert_eq!(ready, 503);
+    assert!(page.contains("the writer of stories has ended"), "{page}");
+}
+
 /// L5: while writes still succeed the gateway is not ready and takes nothing new; it goes on delivering and shredding,
 /// gives up its ballast when there is no room at all, and says both; with room again it goes on by itself.
 #[tokio::test]

@@ -13,6 +13,8 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::{Store, Write, bytes, signed, unsigned};
 use crate::config::files;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::BlobWork;
 
 /// Parts of a multipart upload: the smallest that S3 takes.
 const PART_BYTES: usize = 5 * 1024 * 1024;
@@ -140,17 +142,19 @@ fn parse(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Blob> {
 #[derive(Clone)]
 pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
+    metrics: Arc<Metrics>,
 }
 
 /// An object being written; dropped or aborted, nothing of it stays.
 pub(crate) struct ObjectWriter {
     upload: Box<dyn object_store::MultipartUpload>,
     pending: Vec<u8>,
+    metrics: Arc<Metrics>,
 }
 
 impl Objects {
     /// Files below `folder`, fsynced before an upload counts.
-    pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(folder: &Path, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         files::ensure_folder(folder)?;
         remove_unfinished(folder).context("cannot remove unfinished blobs")?;
         let store = LocalFileSystem::new_with_prefix(folder)
@@ -158,6 +162,7 @@ impl Objects {
             .with_fsync(true);
         Ok(Self {
             store: Arc::new(store),
+            metrics,
         })
     }
 
@@ -166,10 +171,12 @@ impl Objects {
             .store
             .put_multipart(&path(object))
             .await
+            .inspect_err(|_| self.metrics.fail_blob(BlobWork::Write))
             .context("cannot begin to store a blob")?;
         Ok(ObjectWriter {
             upload,
             pending: Vec::new(),
+            metrics: Arc::clone(&self.metrics),
         })
     }
 
@@ -181,6 +188,7 @@ impl Objects {
             .store
             .get(&path(object))
             .await
+            .inspect_err(|_| self.metrics.fail_blob(BlobWork::Read))
             .context("cannot read a blob")?
             .into_stream())
     }
@@ -189,7 +197,10 @@ impl Objects {
     pub(crate) async fn remove(&self, object: &[u8; 16]) -> anyhow::Result<()> {
         match self.store.delete(&path(object)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error).context("cannot remove a blob"),
+            Err(error) => {
+                self.metrics.fail_blob(BlobWork::Remove);
+                Err(error).context("cannot remove a blob")
+            }
         }
     }
 
@@ -198,8 +209,10 @@ impl Objects {
         let mut objects = Vec::new();
         let mut listing = self.store.list(None);
         while let Some(meta) = listing.next().await {
-            let name =
-                hex::decode(meta.context("cannot list the blobs")?.location.as_ref()).unwrap_or_default();
+            let meta = meta
+                .inspect_err(|_| self.metrics.fail_blob(BlobWork::List))
+                .context("cannot list the blobs")?;
+            let name = hex::decode(meta.location.as_ref()).unwrap_or_default();
             objects.extend(<[u8; 16]>::try_from(name.as_slice()));
         }
         Ok(objects)
@@ -221,7 +234,11 @@ impl ObjectWriter {
 
     pub(crate) async fn complete(mut self) -> anyhow::Result<()> {
         self.put().await?;
-        self.upload.complete().await.context("cannot store a blob")?;
+        self.upload
+            .complete()
+            .await
+            .inspect_err(|_| self.metrics.fail_blob(BlobWork::Write))
+            .context("cannot store a blob")?;
         Ok(())
     }
 
@@ -236,6 +253,7 @@ impl ObjectWriter {
         self.upload
             .put_part(PutPayload::from(part))
             .await
+            .inspect_err(|_| self.metrics.fail_blob(BlobWork::Write))
             .context("cannot store a part of a blob")
     }
 }

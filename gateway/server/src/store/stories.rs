@@ -161,6 +161,15 @@ impl Store {
         rows.iter().map(parse).collect()
     }
 
+    /// When the first of the deliverable stories ends, Unix seconds.
+    pub(crate) async fn oldest_end(&self) -> sqlx::Result<Option<u64>> {
+        let row = sqlx::query("SELECT MIN(expires_s) AS expires_s FROM story WHERE state = 'deliverable'")
+            .fetch_one(&self.pool)
+            .await?;
+        let expires_s: Option<i64> = row.try_get("expires_s")?;
+        Ok(expires_s.and_then(|expires_s| u64::try_from(expires_s).ok()))
+    }
+
     /// Forgets ids that may be drawn again (C1).
     pub(crate) async fn forget_stories(&self, now_s: u64) -> sqlx::Result<()> {
         let mut write = self.write().await?;

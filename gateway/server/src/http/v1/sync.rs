@@ -39,6 +39,7 @@ pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payloa
         .await?;
     let deadline = Instant::now() + Duration::from_secs(u64::from(request.wait_s.min(limits::WAIT_S_MAX)));
     let bell = gateway.wake.bell(device.id, gateway.clock.now_s());
+    let mut was_woken = false;
     loop {
         let rung = bell.notified();
         tokio::pin!(rung);
@@ -46,12 +47,16 @@ pub(super) async fn sync(gateway: Data<Arc<Gateway>>, device: Device, mut payloa
         let response = collect(&gateway, &device, &request).await?;
         device::check_admitted(&gateway, &device)?;
         if gateway.relay.is_closed() || has_news(&request, &response) {
+            if let Some(delay) = bell.since().filter(|_| was_woken) {
+                gateway.metrics.wake(delay);
+            }
             return Ok(HttpResponse::Ok().json(response));
         }
         if tokio::time::timeout_at(deadline, rung).await.is_err() {
             device::check_admitted(&gateway, &device)?;
             return Ok(HttpResponse::Ok().json(response));
         }
+        was_woken = true;
     }
 }
 
