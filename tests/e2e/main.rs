@@ -35,6 +35,7 @@ mod relay;
 mod removal;
 mod spool;
 mod strangers;
+mod telemetry;
 mod unenroll;
 mod upgrade;
 mod world;

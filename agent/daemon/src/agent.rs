@@ -12,13 +12,14 @@ use agent_seal::{CompliancePublicKey, FileDeviceKey, Member};
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use policies::terms::{AudienceId, Digest, GroupName, PersonId};
+use telemetry::{Exports, Program};
 use tokio::sync::{Notify, RwLock, watch};
 
 use crate::clock::{Clock, Moment};
 use crate::compose::foreign::Verdicts;
 use crate::config::enrollment::{Enrollment, Pins};
 use crate::config::paths::Paths;
-use crate::config::settings::Settings;
+use crate::config::settings::{SIGNALS, Settings};
 use crate::emergency::Emergency;
 use crate::local::peer::Connections;
 use crate::local::program::Programs;
@@ -39,12 +40,21 @@ use crate::vault::{Connection, Vault, audience, files, leaf_key, mls_record, not
 /// Alarms that are kept for the status.
 const ALARMS_MAX: usize = 100;
 
+/// Who exports. The gateway goes on with the traces.
+const PROGRAM: Program = Program {
+    name: "sealgate-agent",
+    version: env!("CARGO_PKG_VERSION"),
+    signals: &SIGNALS,
+    begins_traces: true,
+};
+
 /// Everything that the agent is.
 pub(crate) struct Agent {
     pub paths: Paths,
     pub enrollment: Enrollment,
     pub pins: Pins,
     pub settings: Settings,
+    pub exports: Exports,
     pub clock: Clock,
     pub vault: Vault,
     pub gateway: Gateway,
@@ -129,6 +139,7 @@ impl Agent {
         let enrollment = Enrollment::load(&paths)?;
         let pins = enrollment.pins()?;
         let settings = Settings::load(&paths.settings())?;
+        let exports = Exports::start(&settings.telemetry, PROGRAM)?;
         let signer =
             FileDeviceKey::from_pkcs8_der(enrollment.device, &files::read_secret(&paths.device_key())?)?;
         let vault = Vault::open(&paths).await?;
@@ -153,6 +164,7 @@ impl Agent {
             enrollment,
             pins,
             settings,
+            exports,
             clock,
             vault,
             gateway,

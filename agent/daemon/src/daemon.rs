@@ -133,6 +133,7 @@ pub(crate) async fn run(paths: Paths, ready: impl FnOnce(Ready)) -> anyhow::Resu
     handle.stop(true).await;
     policy::stored::end_run(&agent).await?;
     agent.vault.close().await;
+    agent.exports.close(None).await;
     // A missing socket says that no agent runs.
     let _ = std::fs::remove_file(agent.paths.socket());
     Ok(())

@@ -39,7 +39,10 @@ mod vault;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
+use gateway_api::error::ErrorCode;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, filter::LevelFilter, fmt};
 
 /// The program: reads the command line, carries it out, says how it ended.
 pub fn main() -> ExitCode {
@@ -66,11 +69,16 @@ pub fn main() -> ExitCode {
 fn start_log() {
     let filter =
         EnvFilter::try_from_env("SEALGATE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,agent_daemon=info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let to_stderr = fmt::layer()
         .with_writer(std::io::stderr)
         // Told on standard error, and a panic where that cannot be written: a full disk.
         .log_internal_errors(false)
-        .with_ansi(false)
+        .with_ansi(false);
+    let codes = ErrorCode::ALL.iter().map(|code| code.as_str());
+    let to_collector =
+        telemetry::LogLayer::new(env!("CARGO_CRATE_NAME"), include_str!("messages.txt"), codes);
+    tracing_subscriber::registry()
+        .with(to_stderr.with_filter(filter))
+        .with(to_collector.with_filter(LevelFilter::INFO))
         .init();
 }

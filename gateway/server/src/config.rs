@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) network: Network,
     #[serde(default)]
     pub(crate) rates: Rates,
+    #[serde(default)]
+    pub(crate) telemetry: telemetry::Settings,
     pub(crate) trust: Trust,
 }
 
@@ -284,6 +286,7 @@ impl Config {
             (1..=1 << 20).contains(&network.body_bytes_per_s_min),
             "`network.body_bytes_per_s_min` must lie between 1 and 1048576"
         );
+        self.telemetry.check(&telemetry::Signal::ALL)?;
         self.trust.authors()?;
         self.trust.approvers()?;
         ensure!(
@@ -339,6 +342,7 @@ mod tests {
             relay: Relay::default(),
             network: Network::default(),
             rates: Rates::default(),
+            telemetry: telemetry::Settings::default(),
             trust: Trust {
                 author_keys: vec![key.clone()],
                 approver_keys: vec![key.clone()],
@@ -385,6 +389,14 @@ mod tests {
         for batch_max in [0, limits::RELAY_BATCH_MAX + 1] {
             assert!(check(batch_max).unwrap_err().contains("`relay.batch_max`"));
         }
+    }
+
+    #[test]
+    fn telemetry_that_cannot_be_meant_is_refused() {
+        let mut config = sample();
+        config.telemetry.sample_ratio = 2.0;
+        let refused = config.check().unwrap_err().to_string();
+        assert!(refused.contains("telemetry.sample_ratio"), "{refused}");
     }
 
     /// A file of before the section keeps the default.

@@ -4,6 +4,7 @@ mod purge;
 mod receipts;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use policies::clock;
 use tokio::sync::watch;
@@ -11,18 +12,25 @@ use tokio::sync::watch;
 use crate::domain::gateway::Gateway;
 use crate::domain::record::Kind;
 use crate::domain::{space, warm_up};
-use crate::limits;
+use crate::{limits, metrics};
 
 /// Runs until `stop` changes.
 pub(crate) async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     let mut tick = tokio::time::interval(limits::PURGE_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut observed: Option<Instant> = None;
     loop {
         tokio::select! {
             _ = stop.changed() => return,
             _ = tick.tick() => {}
         }
         round(&gateway).await;
+        let interval = gateway.config.telemetry.interval();
+        let is_due = observed.is_none_or(|observed| observed.elapsed() >= interval);
+        if gateway.metrics.is_exported() && is_due {
+            metrics::observe(&gateway).await;
+            observed = Some(Instant::now());
+        }
     }
 }
 

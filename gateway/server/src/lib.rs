@@ -30,29 +30,36 @@ mod evidence;
 mod http;
 mod jobs;
 mod limits;
+mod metrics;
 mod relay;
 mod seam;
 mod sharing;
 mod status;
 mod store;
-mod telemetry;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
+use gateway_api::error::ErrorCode;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, filter::LevelFilter, fmt};
 
 /// The program: reads the command line, carries it out, says how it ended.
 pub async fn main() -> ExitCode {
     let filter =
         EnvFilter::try_from_env("SEALGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let to_stderr = fmt::layer()
         .with_writer(std::io::stderr)
         // Told on standard error, and a panic where that cannot be written: a full disk.
         .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal());
+    let to_collector =
+        telemetry::LogLayer::new(env!("CARGO_CRATE_NAME"), include_str!("messages.txt"), words());
+    tracing_subscriber::registry()
+        .with(to_stderr.with_filter(filter))
+        .with(to_collector.with_filter(LevelFilter::INFO))
         .init();
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -68,4 +75,10 @@ pub async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Words of ours that a record of the log may bring to a collector.
+fn words() -> impl Iterator<Item = &'static str> {
+    let codes = ErrorCode::ALL.iter().map(|code| code.as_str());
+    codes.chain(["jumped", "agrees again", "low", "enough again"])
 }

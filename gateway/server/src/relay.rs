@@ -15,10 +15,12 @@ pub(crate) mod wake;
 mod writer;
 
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use gateway_api::error::ErrorCode;
 use gateway_api::v1::rejoin::StateMark;
 use policies::terms::{AudienceId, Cti, DeviceId, Digest};
+use telemetry::Place;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use writer::Writer;
@@ -39,6 +41,14 @@ pub(crate) struct Submission {
     /// How far the sender's MLS state has come (M7).
     pub(crate) mark: Option<StateMark>,
     pub(crate) record: Record,
+    /// Set on its way into the queue, if its trace is exported.
+    pub(crate) traced: Option<Traced>,
+}
+
+/// Where the spans of a story's way through the writer hang.
+pub(crate) struct Traced {
+    place: Place,
+    queued: SystemTime,
 }
 
 /// A group's change that has been checked.
@@ -108,7 +118,11 @@ impl Relay {
     }
 
     /// The signed acceptance, once the story is durable, recorded and deliverable.
-    pub(crate) async fn submit(&self, submission: Submission) -> Result<Vec<u8>, Fault> {
+    pub(crate) async fn submit(&self, mut submission: Submission) -> Result<Vec<u8>, Fault> {
+        submission.traced = Place::current().map(|place| Traced {
+            place,
+            queued: SystemTime::now(),
+        });
         self.ask(|answer| Job::Story(Box::new(submission), answer)).await
     }
 

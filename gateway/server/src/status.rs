@@ -13,7 +13,7 @@ use gateway_api::v1::bundle::AckState;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::domain::gateway::Gateway;
-use crate::{limits, telemetry};
+use crate::{limits, metrics};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#5b6570;--line:#d8dee4;--good:#1a7f37;--bad:#b42318}\
@@ -85,7 +85,7 @@ async fn ready(gateway: Data<Arc<Gateway>>) -> HttpResponse {
 
 /// What Prometheus scrapes.
 async fn metrics(gateway: Data<Arc<Gateway>>) -> HttpResponse {
-    telemetry::observe(&gateway).await;
+    metrics::observe(&gateway).await;
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -272,6 +272,12 @@ pub(crate) async fn trouble(gateway: &Gateway) -> Option<Trouble> {
                 "{rejecting} devices do not accept version {current} of the policy, and decide by an earlier one"
             ),
             "See why: sealgate policy status. Then publish a higher version that mends it.",
+        );
+    }
+    if let Some(cause) = gateway.exports.failures().standing() {
+        return found(
+            &format!("the collector of telemetry takes nothing: {cause}"),
+            "Stories are not affected. See that the collector runs at `telemetry.endpoint` of `gateway.toml`, and takes OTLP over HTTP (protobuf) there.",
         );
     }
     if gateway

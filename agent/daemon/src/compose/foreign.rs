@@ -24,6 +24,7 @@ use policies::decide::{Facts, Permit};
 use policies::device_list::DeviceList;
 use policies::terms::{App, AudienceId, Binding, Digest, Finding};
 use serde::{Deserialize, Serialize};
+use telemetry::SpanName;
 
 use super::share::{self, Checked, Offline};
 use super::{answer, facts, record};
@@ -450,10 +451,9 @@ fn clear(
 
 /// Posts the very bytes that were cleared: they count once, however often they are posted (K13).
 async fn post(agent: &Agent, sending: Sending) -> anyhow::Result<Shared> {
-    let posted = agent
-        .gateway
-        .post_to_list(sending.waiting.list, sending.envelope.clone(), &sending.clearance)
-        .await;
+    let (list, envelope) = (sending.waiting.list, sending.envelope.clone());
+    let posting = agent.gateway.post_to_list(list, envelope, &sending.clearance);
+    let posted = agent.exports.tracing().within(SpanName::Send, posting).await;
     match posted {
         Ok(accepted) => match verified(agent, &sending, &accepted) {
             Some(acceptance) => accept(agent, sending, &accepted, &acceptance).await,

@@ -13,6 +13,7 @@ use gateway_api::v1::rejoin::StateMark;
 use gateway_api::v1::stories::Accepted;
 use policies::decide::Facts;
 use policies::terms::{AudienceId, Cti, Digest, ItemKind};
+use telemetry::SpanName;
 
 use super::judge::Judged;
 use super::record::{self, Record};
@@ -76,7 +77,8 @@ pub(crate) async fn send(
             Attempt::Unsettled => continue,
         };
         tracing::info!(story = %cleared.cti(), group = %audience.id, epoch, "sealed");
-        match post(agent, epoch, &cleared, &record).await {
+        let posting = post(agent, epoch, &cleared, &record);
+        match agent.exports.tracing().within(SpanName::Send, posting).await {
             Posted::Done(sent) => return Ok((sent, facts)),
             Posted::Moved(cti) => forget(agent, cti, record.claim).await?,
         }
@@ -139,14 +141,18 @@ async fn attempt_with(
         created_s: facts.now_s,
         ttl_s: header.ttl_s.unwrap_or(STORY_TTL_S),
     };
-    let sealed = match seal(
-        member,
-        permit,
-        &parts(judged),
-        composition,
-        directory,
-        &mut rand::rng(),
-    ) {
+    let tracing = agent.exports.tracing();
+    let sealing = tracing.within_now(SpanName::Seal, || {
+        seal(
+            member,
+            permit,
+            &parts(judged),
+            composition,
+            directory,
+            &mut rand::rng(),
+        )
+    });
+    let sealed = match sealing {
         Ok(sealed) => sealed,
         Err(SealError::DevicesToRemove(_) | SealError::RemovalPending | SealError::Unanswered) => {
             return Ok((Attempt::Unsettled, facts));

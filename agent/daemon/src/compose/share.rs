@@ -8,6 +8,7 @@ use gateway_api::v1::preflight::{Decision, PreflightRequest};
 use policies::decide::{Facts, Permit};
 use policies::terms::{Cti, Digest, Finding, PolicyRef};
 use rand::Rng as _;
+use telemetry::{Field, SpanName};
 
 use super::judge::Judged;
 use super::record::{self, Ending};
@@ -56,14 +57,31 @@ pub(crate) async fn share(
     draft: Draft,
     offline: Offline,
 ) -> anyhow::Result<ShareAnswer> {
+    let sharing = share_in_trace(agent, header, draft, offline);
+    agent.exports.tracing().within(SpanName::Share, sharing).await
+}
+
+async fn share_in_trace(
+    agent: &Agent,
+    header: &ShareHeader,
+    draft: Draft,
+    offline: Offline,
+) -> anyhow::Result<ShareAnswer> {
     let policy = agent.policy.in_force()?;
     let Some(name) = header.audience.as_deref() else {
         return Err(LocalProblem::new(Exit::Usage, "no audience was named", "use --audience NAME").into());
     };
     let audience = agent.audience(name).await?;
     let facts = current_facts(agent, &audience, header).await?;
-    let judged = Judged::of(policy, facts.clone(), draft).await?;
-    if let Err(outcome) = judged.permit(&facts, header) {
+    let tracing = agent.exports.tracing();
+    let inspecting = Judged::of(policy, facts.clone(), draft);
+    let judged = tracing.within(SpanName::Inspect, inspecting).await?;
+    let permit = tracing.within_now(SpanName::Decide, || {
+        let permit = judged.permit(&facts, header);
+        telemetry::note(|| decision(&judged, permit.is_ok()));
+        permit
+    });
+    if let Err(outcome) = permit {
         return held(agent, &audience, &judged, &facts, outcome, offline).await;
     }
     let header = &judged.bind(&facts, header);
@@ -83,6 +101,13 @@ pub(crate) async fn share(
         }
         Err(error) => Err(refused(error)),
     }
+}
+
+fn decision(judged: &Judged, is_allowed: bool) -> [Field; 2] {
+    [
+        Field::PolicyVersion(judged.policy.version),
+        Field::Decision(if is_allowed { "allowed" } else { "held" }),
+    ]
 }
 
 /// Inspects a draft and says what would happen; nothing is sealed, kept or reported.

@@ -5,14 +5,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::Deserialize;
+use telemetry::Signal;
 
 use crate::limits;
+
+/// What an agent has to export.
+pub(crate) const SIGNALS: [Signal; 2] = [Signal::Traces, Signal::Logs];
 
 /// The whole file; an unknown key is an error that names it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
     pub outbox: OutboxSettings,
+    /// Where traces and logs of this agent go, if anywhere.
+    pub telemetry: telemetry::Settings,
 }
 
 /// `[outbox]`
@@ -45,13 +51,19 @@ impl OutboxSettings {
 }
 
 impl Settings {
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let settings: Self = toml::from_str(text)?;
+        settings.telemetry.check(&SIGNALS)?;
+        Ok(settings)
+    }
+
     /// Reads the file; none means the defaults.
     ///
     /// # Errors
     /// A file that cannot be read or holds an unknown key or a wrong type.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text).with_context(|| format!("`{}` is not valid", path.display())),
+            Ok(text) => Self::parse(&text).with_context(|| format!("`{}` is not valid", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         }
@@ -66,6 +78,12 @@ mod tests {
     fn an_unknown_key_is_named() {
         let error = toml::from_str::<Settings>("[outbox]\nquiet = 3\n").unwrap_err();
         assert!(error.to_string().contains("quiet"));
+    }
+
+    #[test]
+    fn metrics_of_an_agent_are_refused() {
+        let refused = Settings::parse("[telemetry]\nsignals = [\"metrics\"]\n").unwrap_err();
+        assert!(refused.to_string().contains("telemetry.signals"), "{refused}");
     }
 
     #[test]

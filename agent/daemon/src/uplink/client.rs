@@ -15,6 +15,7 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use telemetry::TRACEPARENT;
 
 use super::tls::TlsIdentity;
 use crate::limits;
@@ -398,10 +399,15 @@ impl Gateway {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
+        let request = self
+            .http
             .load()
             .request(method, format!("{}{path}", self.base))
-            .timeout(limits::CALL_TIMEOUT)
+            .timeout(limits::CALL_TIMEOUT);
+        match telemetry::traceparent() {
+            Some(traceparent) => request.header(TRACEPARENT, traceparent),
+            None => request,
+        }
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {

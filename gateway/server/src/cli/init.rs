@@ -78,6 +78,7 @@ pub(crate) fn make(dir: &Path, tenant: &TenantId, bucket_s: u64) -> anyhow::Resu
         relay: Relay::default(),
         network: Network::default(),
         rates: Rates::default(),
+        telemetry: telemetry::Settings::default(),
         trust: make_authors(&authors)?,
     };
     config.check()?;

@@ -8,14 +8,24 @@ use std::sync::Arc;
 use actix_web::dev::ServerHandle;
 use anyhow::Context as _;
 use clap::Args;
+use telemetry::{Exports, Program, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::output;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::layout::Layout;
 use crate::domain::gateway::Gateway;
 use crate::{admin, http, jobs, status};
+
+/// Who exports.
+const PROGRAM: Program = Program {
+    name: "sealgate-gateway",
+    version: env!("CARGO_PKG_VERSION"),
+    signals: &Signal::ALL,
+    begins_traces: false,
+};
 
 /// Flags of `serve`.
 #[derive(Debug, Args)]
@@ -44,7 +54,8 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let device_port = devices.local_addr()?.port();
     let status_port = page.local_addr()?.port();
 
-    let (gateway, writer) = Gateway::open(layout).await?;
+    let exports = Exports::start(&config.telemetry, PROGRAM)?;
+    let (gateway, writer) = Gateway::open_with(layout, Clock::default(), exports).await?;
     gateway.set_public_url(format!("https://localhost:{device_port}"));
     let servers = [
         http::server::serve(&gateway, devices)?,
@@ -78,6 +89,7 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     // A stale socket is harmless: the next start removes it.
     drop(std::fs::remove_file(gateway.layout.socket()));
     tracing::info!("stopped");
+    gateway.exports.close(Some(gateway.metrics.provider())).await;
     Ok(ExitCode::SUCCESS)
 }
 

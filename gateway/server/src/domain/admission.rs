@@ -17,6 +17,7 @@ use gateway_api::v1::rejoin::StateMark;
 use policies::clearance::{Claims, UnverifiedClearance, VerifiedClearance};
 use policies::terms::{App, AudienceClass, AudienceId, Binding, Cti, Digest, Label, Tier};
 use serde_json::json;
+use telemetry::{Field, SpanName};
 
 use super::clearance::{self, Target};
 use super::device_lists;
@@ -79,7 +80,13 @@ pub(crate) async fn submit(
 
 async fn relay(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result<Vec<u8>, Refused> {
     let begun = Instant::now();
-    let admitted = admit(gateway, device, posted).await;
+    let tracing = gateway.exports.tracing();
+    let admitted = tracing.within(SpanName::Decide, async {
+        let admitted = admit(gateway, device, posted).await;
+        telemetry::note(|| decision(gateway, &admitted));
+        admitted
+    });
+    let admitted = admitted.await;
     gateway.metrics.decide(begun.elapsed());
     match admitted? {
         Admitted::Known(acceptance) => Ok(acceptance),
@@ -92,6 +99,18 @@ async fn relay(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result
                 rule: None,
             })
         }
+    }
+}
+
+fn decision(gateway: &Gateway, admitted: &Result<Admitted, Refused>) -> Vec<Field> {
+    let version = Field::PolicyVersion(gateway.policy.load().version());
+    match admitted {
+        Ok(_) => vec![version, Field::Decision("allowed")],
+        Err(refused) => vec![
+            version,
+            Field::Decision("refused"),
+            Field::Code(refused.fault.code.as_str()),
+        ],
     }
 }
 
@@ -207,6 +226,7 @@ async fn admit(gateway: &Gateway, device: &Device, posted: Posted<'_>) -> Result
         blobs,
         mark,
         record,
+        traced: None,
     })))
 }
 

@@ -11,6 +11,7 @@ use policies::clock::has_jumped;
 use policies::directory::{Directory, DirectoryEntry};
 use policies::terms::{AudienceId, DeviceId, EntryId, PersonId};
 use serde_json::{Value, json};
+use telemetry::Exports;
 
 use super::fault::Fault;
 use super::health::Health;
@@ -28,6 +29,7 @@ use crate::config::Config;
 use crate::config::keys::Keys;
 use crate::config::layout::Layout;
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::relay::door::Door;
 use crate::relay::wake::Wake;
 use crate::relay::{GroupChange, Queue, Relay, Writer};
@@ -38,7 +40,6 @@ use crate::store::bucket_keys::{BucketKeys, FileBucketKeys};
 use crate::store::crash::{self, Intent};
 use crate::store::logs::{DirectoryLog, Ledger, NotWritten};
 use crate::store::{Store, Write};
-use crate::telemetry::Metrics;
 
 /// Everything that handlers and commands work with.
 pub(crate) struct Gateway {
@@ -60,6 +61,7 @@ pub(crate) struct Gateway {
     pub(crate) space: Space,
     pub(crate) seams: Arc<Seams>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) exports: Exports,
     /// `https://host:port` that agents are told.
     public_url: Mutex<Option<String>>,
     /// One change of a group at a time.
@@ -93,13 +95,23 @@ pub(crate) struct Device {
 impl Gateway {
     /// Opens a data folder, settles what a crash left, and starts the writer.
     pub(crate) async fn open(layout: Layout) -> anyhow::Result<(Arc<Self>, tokio::task::JoinHandle<()>)> {
-        Self::open_at(layout, Clock::default()).await
+        Self::open_with(layout, Clock::default(), Exports::off()?).await
     }
 
     /// As [`Self::open`], by this clock.
+    #[cfg(test)]
     pub(crate) async fn open_at(
         layout: Layout,
         clock: Clock,
+    ) -> anyhow::Result<(Arc<Self>, tokio::task::JoinHandle<()>)> {
+        Self::open_with(layout, clock, Exports::off()?).await
+    }
+
+    /// As [`Self::open`], by this clock, and what it does is told there.
+    pub(crate) async fn open_with(
+        layout: Layout,
+        clock: Clock,
+        exports: Exports,
     ) -> anyhow::Result<(Arc<Self>, tokio::task::JoinHandle<()>)> {
         let config = Config::read(&layout.config())?;
         let lock = lock(&layout)?;
@@ -108,7 +120,7 @@ impl Gateway {
         let store = Store::open(&layout.database()).await?;
         let is_new = store.last_reading().await?.is_none();
         settle_clock(&store, &clock).await?;
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new(&exports));
         let objects = Objects::open(&layout.blobs(), Arc::clone(&metrics))?;
         let bucket_keys: Arc<dyn BucketKeys> = Arc::new(FileBucketKeys::open(&layout.bucket_keys())?);
         let ledger = Arc::new(Ledger::open(
@@ -173,6 +185,7 @@ impl Gateway {
             server_certificate,
             seams: Arc::default(),
             metrics,
+            exports,
             public_url: Mutex::default(),
             group_locks: Locks::default(),
             reports: Locks::default(),
@@ -218,6 +231,7 @@ impl Gateway {
             health: Arc::clone(&self.health),
             seams: Arc::clone(&self.seams),
             metrics: Arc::clone(&self.metrics),
+            tracing: self.exports.tracing().clone(),
             batch_max: self.config.relay.batch_max,
         };
         tokio::spawn(writer.run(queue))

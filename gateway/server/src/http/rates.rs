@@ -27,6 +27,7 @@ use crate::config;
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
 use crate::limits;
+use crate::metrics::Metrics;
 
 /// Buckets by key. Each sweep is paid for by many checks, however many keys a flood brings.
 struct Keyed<K: Hash + Eq + Clone> {
@@ -112,6 +113,22 @@ impl Rates {
             tenant: RateLimiter::direct(quota(rates.tenant)),
             stranger: Keyed::new(rates.stranger),
         }
+    }
+
+    /// Shows every rate before it was reached for the first time: a counter that appears with its first count hides it.
+    pub(super) fn announce(metrics: &Metrics) {
+        let classes = [
+            Class::Story,
+            Class::Upload,
+            Class::Poll,
+            Class::Read,
+            Class::Change,
+        ];
+        let classes = classes.map(Class::as_str);
+        classes
+            .into_iter()
+            .chain(["tenant", "stranger"])
+            .for_each(|class| metrics.limit(class, 0));
     }
 
     /// Whether one more is taken; otherwise which rate was reached.
@@ -200,7 +217,7 @@ fn admit(request: &ServiceRequest) -> Result<(), ApiError> {
         (None, None) => return Err(missing().into()),
     };
     rates.check(peer, class).map_err(|reached| {
-        gateway.metrics.limit(reached.class);
+        gateway.metrics.limit(reached.class, 1);
         ApiError::after(
             Fault::new(ErrorCode::RateLimited, "too many requests"),
             reached.wait_s,

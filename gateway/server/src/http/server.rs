@@ -10,12 +10,14 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpServer, web};
 use gateway_api::error::ErrorCode;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use telemetry::{Field, Place, SpanName, TRACEPARENT};
 
 use super::rates::{self, Rates};
 use super::{device, problem, tls, v1};
 use crate::domain::fault::Fault;
 use crate::domain::gateway::Gateway;
 use crate::limits;
+use crate::metrics::method_name;
 
 /// Serves devices until stopped.
 pub(crate) fn serve(gateway: &Arc<Gateway>, listener: TcpListener) -> anyhow::Result<Server> {
@@ -27,6 +29,7 @@ pub(crate) fn serve(gateway: &Arc<Gateway>, listener: TcpListener) -> anyhow::Re
     let handshake = Duration::from_secs(network.handshake_s);
     let data = web::Data::new(Arc::clone(gateway));
     let rates = web::Data::new(Rates::new(&gateway.config.rates));
+    Rates::announce(&gateway.metrics);
     let app = move || {
         App::new()
             .app_data(data.clone())
@@ -76,24 +79,48 @@ async fn trace(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
-    let method = request.method().clone();
-    let route = request.match_pattern();
-    let gateway = request.app_data::<web::Data<Arc<Gateway>>>().cloned();
-    let response = next.call(request).await;
+    let Some(gateway) = request.app_data::<web::Data<Arc<Gateway>>>().cloned() else {
+        return next.call(request).await;
+    };
+    let method = method_name(request.method());
+    let route = gateway.metrics.route_name(request.match_pattern().as_deref());
+    let device = device::shown_by(&request);
+    let header = request.headers().get(TRACEPARENT);
+    let place = header
+        .and_then(|value| value.to_str().ok())
+        .and_then(Place::received);
+    let tracing = gateway.exports.tracing();
+    let answering = tracing.within_remote(place, SpanName::Request, async {
+        let response = next.call(request).await;
+        let status = status_of(&response);
+        telemetry::note(|| {
+            let hasher = gateway.exports.hasher();
+            let tenant = gateway.config.tenant.as_str();
+            let fields = [
+                Field::Method(method),
+                Field::Route(route.clone()),
+                Field::Status(status),
+                Field::Tenant(hasher.hash(tenant.as_bytes())),
+            ];
+            let device = device.map(|device| Field::Device(hasher.hash(device.to_string().as_bytes())));
+            fields.into_iter().chain(device)
+        });
+        response
+    });
+    let response = answering.await;
+    let (status, elapsed) = (status_of(&response), started.elapsed());
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(method, route = route.as_str(), status, elapsed_ms, "request");
+    gateway.metrics.request(method, route, status, elapsed);
+    response
+}
+
+fn status_of<B>(response: &Result<ServiceResponse<B>, actix_web::Error>) -> u16 {
     let status = response.as_ref().map_or_else(
         |error| error.as_response_error().status_code(),
         ServiceResponse::status,
     );
-    let status = status.as_u16();
-    let elapsed = started.elapsed();
-    if let Some(gateway) = gateway {
-        gateway
-            .metrics
-            .request(&method, route.as_deref(), status, elapsed);
-    }
-    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    tracing::debug!(%method, route = route.as_deref().unwrap_or("-"), status, elapsed_ms, "request");
-    response
+    status.as_u16()
 }
 
 /// An id in a path that is not one.

@@ -156,6 +156,7 @@ impl World {
             blobs: Vec::new(),
             mark: None,
             record,
+            traced: None,
         }
     }
 

@@ -2,21 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use gateway_api::bytes::Bytes;
 use gateway_api::error::ErrorCode;
 use gateway_api::receipt::Acceptance;
 use gateway_api::v1::sync::InboxBody;
 use policies::terms::{AudienceId, DeviceId};
+use telemetry::{Field, SpanName, Tracing};
 
 use super::checks::{Entry, Seen};
 use super::lists::{self, Definition};
-use super::{Answer, GroupChange, Job, ListChange, Queue, Submission, Takeback};
+use super::{Answer, GroupChange, Job, ListChange, Queue, Submission, Takeback, Traced};
 use crate::clock::Clock;
 use crate::config::keys::Keys;
 use crate::domain::fault::Fault;
 use crate::domain::health::Health;
+use crate::metrics::Metrics;
 use crate::relay::wake::Wake;
 use crate::seam::{Point, Seams};
 use crate::store::audiences::{self, AudienceKind, LogBody};
@@ -24,7 +26,6 @@ use crate::store::blobs::{self, Objects};
 use crate::store::logs::{DirectoryLog, Ledger};
 use crate::store::stories::{self, Placed, Story, StoryState};
 use crate::store::{Store, Write, crash, device_lists, inbox, rejoin};
-use crate::telemetry::Metrics;
 
 /// What the writer works with.
 pub(crate) struct Writer {
@@ -38,6 +39,7 @@ pub(crate) struct Writer {
     pub(crate) health: Arc<Health>,
     pub(crate) seams: Arc<Seams>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tracing: Tracing,
     /// Stories of one group commit at most.
     pub(crate) batch_max: usize,
 }
@@ -45,6 +47,15 @@ pub(crate) struct Writer {
 struct Pending {
     submission: Box<Submission>,
     answer: Answer<Vec<u8>>,
+}
+
+/// When the steps of a commit were over.
+struct Stamps {
+    begun_at: SystemTime,
+    appending_at: SystemTime,
+    appended_at: SystemTime,
+    released_at: SystemTime,
+    woken_at: SystemTime,
 }
 
 /// What moves a group on.
@@ -97,8 +108,8 @@ impl Writer {
         if let Err(fault) = self.health.check_writable() {
             return answer_all(batch, &fault);
         }
-        let begun = Instant::now();
-        let held = match self.hold(batch).await {
+        let (begun, begun_at) = (Instant::now(), SystemTime::now());
+        let mut held = match self.hold(batch).await {
             Ok(held) if held.is_empty() => return,
             Ok(held) => held,
             Err((batch, fault)) => return answer_all(batch, &fault),
@@ -108,27 +119,71 @@ impl Writer {
             .iter()
             .map(|pending| pending.submission.record.clone())
             .collect();
-        let appending = Instant::now();
+        let (appending, appending_at) = (Instant::now(), SystemTime::now());
         if let Err(error) = self.ledger.append(records).await {
             let fault = self.health.stop("the ledger cannot be written", &error);
             return answer_all(held, &fault);
         }
         self.metrics.append(appending.elapsed());
+        let appended_at = SystemTime::now();
         self.seams.reach(Point::Recorded).await;
         match self.release(&held).await {
             Ok((acceptances, devices)) => {
                 self.seams.reach(Point::Released).await;
                 self.metrics.commit(held.len(), begun.elapsed());
                 self.metrics.accept(held.len());
+                let stories = held.len();
+                let traced = held
+                    .iter_mut()
+                    .filter_map(|pending| pending.submission.traced.take());
+                let traced: Vec<Traced> = traced.collect();
+                let released_at = SystemTime::now();
                 for (pending, acceptance) in held.into_iter().zip(acceptances) {
                     drop(pending.answer.send(Ok(acceptance)));
                 }
                 self.wake.devices(&devices);
+                let stamps = Stamps {
+                    begun_at,
+                    appending_at,
+                    appended_at,
+                    released_at,
+                    woken_at: SystemTime::now(),
+                };
+                self.tell(&traced, &stamps, stories, devices.len());
             }
             Err(error) => {
                 let fault = self.health.stop("the database cannot be written", &error.into());
                 answer_all(held, &fault);
             }
+        }
+    }
+
+    /// The spans of each story whose trace is exported: all of a batch share its commit.
+    fn tell(&self, traced: &[Traced], stamps: &Stamps, stories: usize, devices: usize) {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        for Traced { place, queued } in traced {
+            let over = |below, name, from, to, field: Option<Field>| {
+                self.tracing.over(below, name, (from, to), field)
+            };
+            over(place, SpanName::Queue, *queued, stamps.begun_at, None);
+            let stories = Some(Field::Stories(count(stories)));
+            let commit = over(
+                place,
+                SpanName::Commit,
+                stamps.begun_at,
+                stamps.released_at,
+                stories,
+            );
+            let (appending, appended) = (stamps.appending_at, stamps.appended_at);
+            over(&commit, SpanName::LedgerAppend, appending, appended, None);
+            let devices = Some(Field::Devices(count(devices)));
+            over(
+                place,
+                SpanName::Wake,
+                stamps.released_at,
+                stamps.woken_at,
+                devices,
+            );
         }
     }
 

@@ -222,6 +222,7 @@ async fn story_survives_death_at_each_step() {
             blobs: Vec::new(),
             mark: None,
             record,
+            traced: None,
         };
         world.gateway.relay.submit(again).await.unwrap();
         assert_eq!(world.entries(Kind::Relay).await.len(), 2, "{step:?}");

@@ -13,8 +13,7 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::{Store, Write, bytes, signed, unsigned};
 use crate::config::files;
-use crate::telemetry::Metrics;
-use crate::telemetry::metrics::BlobWork;
+use crate::metrics::{BlobWork, Metrics};
 
 /// Parts of a multipart upload: the smallest that S3 takes.
 const PART_BYTES: usize = 5 * 1024 * 1024;

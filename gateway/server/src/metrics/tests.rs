@@ -2,8 +2,8 @@
 
 use crate::jobs;
 use crate::limits;
+use crate::metrics::observe;
 use crate::relay::tests::{START_S, World};
-use crate::telemetry::observe;
 
 /// The page as Prometheus gets it.
 async fn scrape(world: &World) -> String {

@@ -14,6 +14,7 @@ use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::{
     Instrument, InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Stream, Temporality,
 };
+use telemetry::{Exports, Failures, Signal};
 
 use super::prometheus;
 use crate::limits;
@@ -29,8 +30,9 @@ const STORIES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 
 /// What is counted while requests run.
 pub(crate) struct Metrics {
     reader: Shared,
-    /// What the reader reads from.
-    _provider: SdkMeterProvider,
+    provider: SdkMeterProvider,
+    /// Whether a collector gets them, too.
+    is_exported: bool,
     routes: Routes,
     accepted: Counter<u64>,
     refused: Counter<u64>,
@@ -74,6 +76,8 @@ pub(crate) enum BlobWork {
 }
 
 impl BlobWork {
+    const ALL: [Self; 4] = [Self::Write, Self::Read, Self::Remove, Self::List];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Write => "write",
@@ -85,14 +89,22 @@ impl BlobWork {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// Read at `/metrics`, and by the collector's reader if there is one.
+    pub(crate) fn new(exports: &Exports) -> Self {
         let reader = Shared::default();
-        let provider = SdkMeterProvider::builder()
+        let exporting = exports.take_reader();
+        let is_exported = exporting.is_some();
+        let mut provider = SdkMeterProvider::builder()
+            .with_resource(exports.resource().clone())
             .with_reader(reader.clone())
-            .with_view(bounded)
-            .build();
+            .with_view(bounded);
+        if let Some(exporting) = exporting {
+            provider = provider.with_reader(exporting);
+        }
+        let provider = provider.build();
         let meter = provider.meter("sealgate");
-        Self {
+        count_failures(&meter, Arc::clone(exports.failures()));
+        let metrics = Self {
             routes: Routes::default(),
             accepted: counter(
                 &meter,
@@ -146,8 +158,28 @@ impl Metrics {
             ),
             gauges: Gauges::new(&meter),
             reader,
-            _provider: provider,
-        }
+            provider,
+            is_exported,
+        };
+        metrics.accept(0);
+        BlobWork::ALL
+            .into_iter()
+            .for_each(|work| metrics.count_blob_errors(work, 0));
+        metrics
+    }
+
+    /// What is to be closed at the end.
+    pub(crate) fn provider(&self) -> SdkMeterProvider {
+        self.provider.clone()
+    }
+
+    pub(crate) const fn is_exported(&self) -> bool {
+        self.is_exported
+    }
+
+    /// The label of a route: `route` is a template of our route table, or none.
+    pub(crate) fn route_name(&self, route: Option<&str>) -> StringValue {
+        self.routes.name(route)
     }
 
     pub(crate) fn accept(&self, stories: usize) {
@@ -158,20 +190,23 @@ impl Metrics {
         self.refused.add(1, &[KeyValue::new("reason", code.as_str())]);
     }
 
-    pub(crate) fn limit(&self, class: &'static str) {
-        self.limited.add(1, &[KeyValue::new("class", class)]);
+    pub(crate) fn limit(&self, class: &'static str, requests: u64) {
+        self.limited.add(requests, &[KeyValue::new("class", class)]);
     }
 
     pub(crate) fn fail_blob(&self, work: BlobWork) {
-        self.blob_errors
-            .add(1, &[KeyValue::new("operation", work.as_str())]);
+        self.count_blob_errors(work, 1);
     }
 
-    /// `route` is a template of our route table, or none.
-    pub(crate) fn request(&self, method: &Method, route: Option<&str>, status: u16, took: Duration) {
+    fn count_blob_errors(&self, work: BlobWork, errors: u64) {
+        self.blob_errors
+            .add(errors, &[KeyValue::new("operation", work.as_str())]);
+    }
+
+    pub(crate) fn request(&self, method: &'static str, route: StringValue, status: u16, took: Duration) {
         let labels = [
-            KeyValue::new("method", method_name(method)),
-            KeyValue::new("route", self.routes.name(route)),
+            KeyValue::new("method", method),
+            KeyValue::new("route", route),
             KeyValue::new("status", i64::from(status)),
         ];
         self.requests.record(took.as_secs_f64(), &labels);
@@ -266,6 +301,19 @@ impl Gauges {
     }
 }
 
+fn count_failures(meter: &Meter, failures: Arc<Failures>) {
+    let _counter = meter
+        .u64_observable_counter("sealgate.telemetry.export.failures")
+        .with_description("Exports of telemetry that the collector did not take, by signal.")
+        .with_callback(move |counter| {
+            for signal in Signal::ALL {
+                let labels = [KeyValue::new("signal", signal.as_str())];
+                counter.observe(failures.count(signal), &labels);
+            }
+        })
+        .build();
+}
+
 fn counter(meter: &Meter, name: &'static str, description: &'static str) -> Counter<u64> {
     meter.u64_counter(name).with_description(description).build()
 }
@@ -288,7 +336,7 @@ fn bounded(_: &Instrument) -> Option<Stream> {
 }
 
 /// A peer may call its method anything.
-fn method_name(method: &Method) -> &'static str {
+pub(crate) fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",
