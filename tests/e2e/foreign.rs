@@ -20,7 +20,9 @@ use policies::terms::{App, AudienceId, Binding, Cti, DeviceId, Digest, Label, Ti
 use vodozemac::olm::{Account, OlmMessage, Session, SessionConfig};
 
 use crate::world::device::{Device, problem};
-use crate::world::{KEPT, PATIENCE, World, acceptance_key, contains, files_below, repository};
+use crate::world::{
+    KEPT, PATIENCE, World, acceptance_key, contains, database, files_below, repository, until,
+};
 
 /// How long a story is awaited.
 const PATIENTLY: Duration = Duration::from_secs(60);
@@ -317,6 +319,26 @@ fn story_that_is_taken_back_over_or_of_a_revoked_device_is_not_delivered() {
     let checked = bob.check(&Draft::text("Lunch at 12:30"), &known);
     let shared = bob.share(&checked, &known, b"sealed").unwrap();
     assert_eq!(shared.refusal.unwrap().code, ErrorCode::ListMoved.as_str());
+}
+
+/// D2, D5: of a story that is taken back nothing is left in the device's store, its write-ahead log included.
+#[test]
+fn story_of_an_app_that_is_taken_back_is_not_in_the_agents_store() {
+    let mut world = World::new();
+    let (alice, bob, list) = two_couriers(&mut world);
+    let story = alice.send(&list, b"taken back", None);
+    assert_eq!(bob.received().0.story, story);
+    let folder = world.agent_folder("Bob");
+    let stored = database::app_story(&folder.join("state.db"));
+    let is_stored = || {
+        let files = files_below(&folder);
+        files.iter().any(|(_, bytes)| contains(bytes, &stored))
+    };
+    assert!(is_stored());
+
+    alice.0.take_back(&story).unwrap();
+
+    until(|| bob.0.stories(Duration::ZERO).unwrap().is_empty() && !is_stored());
 }
 
 /// A12, K13: a device that is refused for now, or an answer that is lost, says nothing about a story that may have arrived:

@@ -237,3 +237,27 @@ fn file_that_could_not_be_put_back_is_put_back_later() {
     let files = world.agent("Alice", wait).succeeded().json();
     assert_eq!(files["files"][0]["state"], "sent", "{files}");
 }
+
+/// D5: a takeback whose answer was lost may have been done: its author is told so, and doing it again is safe.
+#[test]
+fn takeback_that_was_not_answered_may_have_been_done() {
+    let mut world = World::with_team();
+    let front = world.put_front();
+    let story = world.share_at_last("Alice", "team", "too early");
+    let revoke = ["revoke", story.as_str()];
+
+    let held = front.hold("/revoke");
+    let revoking = world.start_command("Alice", revoke);
+    let stopped = held.arrived();
+    assert!(stopped.send().status().is_success());
+    stopped.lose();
+    let answer = revoking.ended();
+    assert_ne!(answer.code, 0);
+    assert!(
+        answer.errors.contains("may have been revoked"),
+        "{}",
+        answer.errors
+    );
+
+    world.agent("Alice", revoke).succeeded();
+}

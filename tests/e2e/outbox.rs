@@ -177,3 +177,24 @@ fn an_outbox_that_is_renamed_away_is_made_again() {
     let notices = world.agent("Alice", ["status"]).json()["notices"].to_string();
     assert!(notices.contains("made again"), "{notices}");
 }
+
+/// O10, T3: a folder that cannot be used is told once; the look that finds it asks for no other look.
+#[test]
+fn a_folder_that_cannot_be_used_is_told_once() {
+    let mut world = team();
+    world.stop_agent("Alice");
+    let team = folder(&world, "team");
+    fs::remove_dir(&team).unwrap();
+    std::os::unix::fs::symlink(world.path("authors"), &team).unwrap();
+    world.start_agent("Alice");
+    until(|| {
+        let status = world.agent("Alice", ["status"]).succeeded().json();
+        status["alarms"].to_string().contains("no link")
+    });
+    let story = world.share("Alice", "team", "the outbox is off");
+    world.received("Bob", &story);
+
+    let log = fs::read_to_string(world.log_path("Alice")).unwrap();
+    let told = log.matches("the outbox could not be looked at").count();
+    assert!(told < 20, "{told} times");
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::world::{BLOCKED, World, contains, files_below};
+use crate::world::{BLOCKED, KEPT, World, contains, files_below, until};
 
 const TEXT: &str = "The periwinkle merger closes on Thursday";
 const FILE_NAME: &str = "periwinkle-termsheet.txt";
@@ -135,4 +135,34 @@ fn agent_log_holds_no_content() {
             "`{secret}` in the agent's log"
         );
     }
+}
+
+/// R6: nor does an alarm about a draft name the audience that it was for.
+#[test]
+fn agent_log_names_no_audience() {
+    let mut world = World::new();
+    world.employ("Alice", "employees");
+    world.employ("Bob", "employees");
+    world
+        .agent("Alice", ["audience", "create", AUDIENCE, "--with", "Bob"])
+        .succeeded();
+    let story = world.share("Alice", AUDIENCE, TEXT);
+    world.received("Bob", &story);
+    world.stop_gateway();
+    world
+        .agent("Bob", ["share", "--audience", AUDIENCE, "--text", TEXT])
+        .ended_with(KEPT);
+    world.stop_agent("Bob");
+    world.start_gateway();
+    let remove = ["audience", "remove", AUDIENCE, "--with", "Bob"];
+    until(|| world.agent("Alice", remove).code == 0);
+    world.start_agent("Bob");
+
+    until(|| {
+        let status = world.agent("Bob", ["status"]).succeeded().json();
+        status["alarms"].to_string().contains("kept draft")
+    });
+
+    let log = fs::read_to_string(world.log_path("Bob")).unwrap();
+    assert!(!log.contains(AUDIENCE), "{log}");
 }

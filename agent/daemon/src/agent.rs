@@ -244,10 +244,11 @@ impl Agent {
     pub(crate) fn alarm(&self, key: &str, message: impl Into<String>) {
         let message = message.into();
         let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = alarms.get(key) != Some(&message);
-        if is_news {
-            tracing::error!(cause = key, "{message}");
+        if alarms.get(key) == Some(&message) {
+            return;
         }
+        // Its words may name an audience or a person: they are for the device's owner.
+        tracing::error!(cause = key, "an alarm; `sealgate-agent status` shows it");
         // An alarm about one of many (`story/<audience>`) may have to give way; one of the agent itself never.
         let is_one_of_many = key.contains('/');
         if !is_one_of_many || alarms.contains_key(key) || alarms.len() < ALARMS_MAX {

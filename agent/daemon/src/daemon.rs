@@ -366,7 +366,7 @@ async fn forget_old(agent: &Agent) -> anyhow::Result<()> {
     spent_receipt::forget_before(&mut transaction, agent.now_s()).await?;
     foreign_sent::forget_before(&mut transaction, before_s).await?;
     transaction.commit().await?;
-    Ok(())
+    agent.vault.truncate_log().await
 }
 
 async fn watch_outbox(agent: Arc<Agent>) {

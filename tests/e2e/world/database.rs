@@ -1,4 +1,4 @@
-//! The gateway's database, as a hostile operator would change it while the gateway is down.
+//! The gateway's database, as a hostile operator would change it while the gateway is down; and a look into an agent's.
 
 use std::path::Path;
 
@@ -115,6 +115,16 @@ pub(crate) fn spoil_welcomes(path: &Path) {
         let spoilt = sqlx::query(spoil).execute(database).await.unwrap();
         assert_eq!(spoilt.rows_affected(), 1);
     });
+}
+
+/// The one story of an app that an agent's store holds, as it is stored.
+pub(crate) fn app_story(path: &Path) -> Vec<u8> {
+    with_database(path, async |database| {
+        sqlx::query_scalar("SELECT content FROM foreign_story WHERE content IS NOT NULL")
+            .fetch_one(database)
+            .await
+            .unwrap()
+    })
 }
 
 /// Puts one story's acceptance in place of another's.

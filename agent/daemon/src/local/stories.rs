@@ -71,13 +71,16 @@ fn not_revoked(error: CallError) -> Failure {
             format!("{}: {}", problem.title, problem.detail),
             &problem.help,
         ),
-        CallError::Unreachable(_) | CallError::Busy(..) | CallError::Unreadable(_) | CallError::State(_) => {
-            LocalProblem::new(
-                Exit::Failed,
-                error.to_string(),
-                "nothing was revoked; try again when the device is online",
-            )
-        }
+        CallError::Busy(..) => LocalProblem::new(
+            Exit::Failed,
+            error.to_string(),
+            "nothing was revoked; try again in a moment",
+        ),
+        CallError::Unreachable(_) | CallError::Unreadable(_) | CallError::State(_) => LocalProblem::new(
+            Exit::Failed,
+            error.to_string(),
+            "it may have been revoked already; the same again, once the device is online, is safe",
+        ),
     };
     problem.into()
 }

@@ -9,11 +9,12 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
 use policies::terms::Digest;
 
 use super::manifest;
 use super::open::copy_once;
-use super::places::Places;
+use super::places::{Places, reason_beside};
 use crate::local::wire::OutboxState;
 use crate::vault::claim::{self, Claim, ClaimId};
 use crate::vault::{Vault, outgoing, pending};
@@ -58,7 +59,8 @@ impl Claims<'_> {
             let folder = self.places.of_audience(&claim.audience);
             let folder = folder.filter(|folder| folder.is_dir());
             let folder = folder.unwrap_or_else(|| self.places.error());
-            let target = self.places.move_into(&claimed, &folder, &claim.name)?;
+            let target = self.places.free_name(&claimed, &folder, &claim.name, None)?;
+            std::fs::rename(&claimed, &target).context("the file cannot be moved within the outbox")?;
             move_manifest(&claimed, &target)?;
         }
         let mut connection = self.vault.connection().await?;
@@ -74,10 +76,11 @@ impl Claims<'_> {
                 claim.reason = Some(CHANGED_AFTER.to_owned());
             }
             if let Some(folder) = self.places.of_state(claim.state) {
-                let target = self.places.free_name(&folder, &claim.name)?;
+                let reason = claim.reason.as_deref();
+                let target = self.places.free_name(&claimed, &folder, &claim.name, reason)?;
                 // First the reason: a blocked file without one would be a riddle.
-                if let Some(reason) = &claim.reason {
-                    write_reason(&target, reason)?;
+                if let Some(reason) = reason {
+                    std::fs::write(reason_beside(&target), reason)?;
                 }
                 std::fs::rename(&claimed, &target)?;
                 move_manifest(&claimed, &target)?;
@@ -99,19 +102,27 @@ impl Claims<'_> {
     /// After a crash, or a look that failed half way: each claim goes on where it was. One that was sealed waits for its
     /// story's answer as a kept draft; one of which nothing was sealed, kept or decided goes back.
     pub(crate) async fn recover(&self) -> anyhow::Result<()> {
+        let mut recovered = Ok(());
         for claim in self.open().await? {
-            let waits = self.waits(&claim).await?;
-            // Read again after that: it may have been decided meanwhile, and then nothing waits for it any more.
-            let Some(mut claim) = self.read(claim.id).await? else {
-                continue;
-            };
-            if claim.unplaced {
-                self.place(&mut claim).await?;
-            } else if !waits && claim.state == OutboxState::Processing {
-                self.put_back(&claim).await?;
-            }
+            // One whose file cannot be moved does not stop the others.
+            recovered = self.recover_one(&claim).await.and(recovered);
         }
-        Ok(())
+        recovered
+    }
+
+    async fn recover_one(&self, claim: &Claim) -> anyhow::Result<()> {
+        let waits = self.waits(claim).await?;
+        // Read again after that: it may have been decided meanwhile, and then nothing waits for it any more.
+        let Some(mut claim) = self.read(claim.id).await? else {
+            return Ok(());
+        };
+        if claim.unplaced {
+            self.place(&mut claim).await
+        } else if !waits && claim.state == OutboxState::Processing {
+            self.put_back(&claim).await
+        } else {
+            Ok(())
+        }
     }
 
     /// The agent ends for good: each claimed file gets its name back. One that was sealed and not answered may have
@@ -154,15 +165,6 @@ pub(crate) fn move_manifest(file: &Path, target: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         done => done,
     }
-}
-
-fn write_reason(target: &Path, reason: &str) -> std::io::Result<()> {
-    let mut name = target
-        .file_name()
-        .map(std::ffi::OsStr::to_owned)
-        .unwrap_or_default();
-    name.push(".reason.txt");
-    std::fs::write(target.with_file_name(name), reason)
 }
 
 #[cfg(test)]
@@ -357,6 +359,41 @@ mod tests {
         ];
         let (files, state) = outbox.recovered().await;
         assert_eq!((files, state), (expected, Some(OutboxState::Blocked)));
+    }
+
+    /// O7, O9: a file whose name is too long for what goes beside it, and one that cannot be moved, stop no other.
+    #[tokio::test]
+    async fn a_file_that_cannot_be_moved_stops_no_other() {
+        let outbox = Outbox::new().await;
+        let other = [4; 16];
+        let decided = |id, name: String| Claim {
+            id,
+            name,
+            reason: Some("a rule blocks it".to_owned()),
+            unplaced: true,
+            ..claimed(OutboxState::Blocked)
+        };
+        outbox.write(&processing(ID), "the plan");
+        outbox.write(&processing(other), "the other plan");
+        let claims = outbox.claims();
+        // No folder has this one.
+        claims.save(&decided(ID, "a/b".to_owned())).await.unwrap();
+        claims
+            .save(&decided(other, format!("{}.txt", "n".repeat(251))))
+            .await
+            .unwrap();
+
+        assert!(claims.recover().await.is_err());
+
+        let name = format!("{}.txt", "n".repeat(196));
+        assert_eq!(
+            outbox.files(),
+            [
+                format!("blocked/{name}.reason.txt: a rule blocks it"),
+                format!("blocked/{name}: the other plan"),
+                "processing/*: the plan".to_owned(),
+            ]
+        );
     }
 
     /// O7: moved, and not recorded: it is recorded, and not looked for.

@@ -1,10 +1,12 @@
 //! The folders of the outbox, and moving a file between them without ever overwriting one (O7, O8).
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::limits::OUTBOX_SCAN_MAX;
+use super::manifest;
+use crate::limits::{OUTBOX_NAME_BYTES_MAX, OUTBOX_SCAN_MAX};
 use crate::local::wire::OutboxState;
 use crate::vault::claim::ClaimId;
 use crate::vault::files;
@@ -13,6 +15,8 @@ use crate::vault::files;
 const OWN: [&str; 4] = ["processing", "sent", "blocked", "error"];
 /// Tries for a free name; a folder with that many files of one name is left to its owner.
 const NAMES_TRIED_MAX: u32 = 10_000;
+/// Longer than any ending of a name that says a type.
+const ENDING_BYTES_MAX: usize = 32;
 
 /// The outbox folder.
 #[derive(Debug, Clone)]
@@ -135,17 +139,51 @@ impl Places {
         Ok(in_turn(by_audience))
     }
 
-    /// A path in a folder that no file has, by the name given or that name with a number.
-    pub(crate) fn free_name(&self, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
-        free_name(folder, name)
+    /// Where a file can be moved to with all that belongs to it, without a file being lost: by the name given, or that
+    /// name with a number, cut where it is too long (O8). A reason that a crash left there is no other file's.
+    pub(crate) fn free_name(
+        &self,
+        file: &Path,
+        folder: &Path,
+        name: &str,
+        reason: Option<&str>,
+    ) -> anyhow::Result<PathBuf> {
+        let has_manifest = std::fs::symlink_metadata(manifest::beside(file)).is_ok();
+        let is_free = |target: &Path| std::fs::symlink_metadata(target).is_err();
+        (1..NAMES_TRIED_MAX)
+            .map(|number| folder.join(numbered(name, number)))
+            .find(|target| {
+                let reason_is_free = reason.is_none_or(|reason| {
+                    let beside = reason_beside(target);
+                    is_free(&beside) || std::fs::read(&beside).is_ok_and(|found| found == reason.as_bytes())
+                });
+                is_free(target) && reason_is_free && (!has_manifest || is_free(&manifest::beside(target)))
+            })
+            .context("too many files of one name; tidy the outbox folder")
     }
+}
 
-    /// Moves a file into a folder under its name, or a numbered one if that is taken.
-    pub(crate) fn move_into(&self, file: &Path, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
-        let target = self.free_name(folder, name)?;
-        std::fs::rename(file, &target).context("the file cannot be moved within the outbox")?;
-        Ok(target)
-    }
+/// Where it stands why a file was not sent.
+pub(crate) fn reason_beside(file: &Path) -> PathBuf {
+    let mut name = file.file_name().map(OsStr::to_owned).unwrap_or_default();
+    name.push(".reason.txt");
+    file.with_file_name(name)
+}
+
+/// A name with a number before its ending, from 2 on; cut so that a reason or a manifest fits beside it.
+fn numbered(name: &str, number: u32) -> String {
+    let (stem, end) = name
+        .rsplit_once('.')
+        .filter(|(_, end)| end.len() <= ENDING_BYTES_MAX)
+        .map_or((name, String::new()), |(stem, end)| (stem, format!(".{end}")));
+    let end = if number == 1 {
+        end
+    } else {
+        format!(" ({number}){end}")
+    };
+    let room = OUTBOX_NAME_BYTES_MAX.saturating_sub(end.len());
+    let stem = stem.get(..stem.floor_char_boundary(room)).unwrap_or(stem);
+    format!("{stem}{end}")
 }
 
 /// One of each in turn, so that a full folder does not starve the others.
@@ -158,20 +196,6 @@ fn in_turn(mut queues: Vec<std::vec::IntoIter<Found>>) -> Vec<Found> {
         }
         found.extend(round);
     }
-}
-
-fn free_name(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let plain = folder.join(name);
-    if std::fs::symlink_metadata(&plain).is_err() {
-        return Ok(plain);
-    }
-    let (stem, end) = name
-        .rsplit_once('.')
-        .map_or((name, String::new()), |(stem, end)| (stem, format!(".{end}")));
-    (2..NAMES_TRIED_MAX)
-        .map(|number| folder.join(format!("{stem} ({number}){end}")))
-        .find(|path| std::fs::symlink_metadata(path).is_err())
-        .context("too many files of one name; tidy the outbox folder")
 }
 
 #[cfg(test)]
@@ -191,7 +215,8 @@ mod tests {
         for text in ["one", "two"] {
             let file = places.root().join("incoming");
             std::fs::write(&file, text).unwrap();
-            places.move_into(&file, &places.error(), "notes.txt").unwrap();
+            let free = places.free_name(&file, &places.error(), "notes.txt", None);
+            std::fs::rename(&file, free.unwrap()).unwrap();
         }
         assert_eq!(
             std::fs::read_to_string(places.error().join("notes.txt")).unwrap(),
@@ -200,6 +225,36 @@ mod tests {
         assert_eq!(
             std::fs::read_to_string(places.error().join("notes (2).txt")).unwrap(),
             "two"
+        );
+    }
+
+    /// O8: nor is what lies where its reason or its manifest would be.
+    #[test]
+    fn nothing_beside_a_file_is_overwritten() {
+        let (_folder, places) = places();
+        let file = places.root().join("incoming");
+        let blocked = places.root().join("blocked");
+        let free = |reason| places.free_name(&file, &blocked, "plan.txt", reason).unwrap();
+        std::fs::write(blocked.join("plan.txt.reason.txt"), "mine").unwrap();
+        assert_eq!(free(Some("a rule")), blocked.join("plan (2).txt"));
+        assert_eq!(free(Some("mine")), blocked.join("plan.txt"));
+        assert_eq!(free(None), blocked.join("plan.txt"));
+        std::fs::write(blocked.join("plan.txt.outbox.json"), "mine").unwrap();
+        assert_eq!(free(None), blocked.join("plan.txt"));
+        std::fs::write(manifest::beside(&file), "its own").unwrap();
+        assert_eq!(free(None), blocked.join("plan (2).txt"));
+    }
+
+    /// O9: a name that leaves no room for a reason beside it is cut, between letters.
+    #[test]
+    fn long_names_are_cut() {
+        let long = format!("{}.txt", "ä".repeat(120));
+        assert_eq!(numbered(&long, 1), format!("{}.txt", "ä".repeat(98)));
+        assert_eq!(numbered(&long, 2), format!("{} (2).txt", "ä".repeat(96)));
+        assert_eq!(numbered("plan.txt", 1), "plan.txt");
+        assert_eq!(
+            numbered(&format!("a.{}", "b".repeat(250)), 1).len(),
+            OUTBOX_NAME_BYTES_MAX
         );
     }
 

@@ -20,7 +20,8 @@ impl Watch {
     /// # Errors
     /// The system gives no watch; the message names the limit to raise.
     pub(crate) fn start(root: &Path, hurry: Arc<Notify>) -> anyhow::Result<Self> {
-        let root = root.to_owned();
+        // Events name absolute paths, however the folder was named.
+        let root = std::path::absolute(root)?;
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.map_or(true, |event| is_hint(&event, &root)) {
                 hurry.notify_one();
@@ -89,6 +90,24 @@ mod tests {
         assert!(is_hint(&at("/a/outbox"), root));
         assert!(!is_hint(&at("/a/state.db-wal"), root));
         assert!(!is_hint(&notify::Event::new(EventKind::Other), root));
+    }
+
+    /// O1: an outbox that is named from where the agent was started is watched as well.
+    #[tokio::test]
+    async fn a_relative_folder_gives_hints() {
+        let folder = tempfile::tempdir_in(".").unwrap();
+        let here = std::env::current_dir().unwrap();
+        let relative = folder
+            .path()
+            .strip_prefix(&here)
+            .unwrap_or(folder.path())
+            .to_owned();
+        assert!(relative.is_relative());
+        let hurry = Arc::new(Notify::new());
+        let mut watch = Watch::start(&relative, Arc::clone(&hurry)).unwrap();
+        watch.add(&relative).unwrap();
+        std::fs::write(relative.join("plan.txt"), "the plan").unwrap();
+        hinted(&hurry).await;
     }
 
     /// Awaits a hint; the limit is against hanging.

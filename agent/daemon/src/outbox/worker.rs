@@ -161,9 +161,9 @@ async fn round(
     let folders = create_folders(agent, places).await;
     // Before the scan: what comes in between is either found or hinted at.
     let is_watched = watch_all(agent, places, watch);
-    finish_decided(agent, places).await?;
+    let decided = finish_decided(agent, places).await;
     // What a crash left, or a look that failed half way.
-    claims(agent, places).recover().await?;
+    let recovered = claims(agent, places).recover().await;
     let found = places.scan()?;
     let paths: BTreeSet<PathBuf> = found.iter().map(|found| found.path.clone()).collect();
     memory.rest.keep_only(&paths);
@@ -175,8 +175,8 @@ async fn round(
             take(agent, places, &found).await?;
         }
     }
-    // One folder that cannot be used is told after the others were served.
-    folders.map(|()| is_watched)
+    // A folder or a file that cannot be used is told after the others were served.
+    folders.and(decided).and(recovered).map(|()| is_watched)
 }
 
 async fn create_folders(agent: &Agent, places: &Places) -> anyhow::Result<()> {
@@ -320,6 +320,8 @@ async fn process(agent: &Agent, places: &Places, claim: &mut Claim) -> anyhow::R
     let shared = share(agent, &header, draft, Offline::Claimed(claim.id)).await;
     Ok(match shared {
         Ok(answer) => end_of(&answer),
+        // The file says nothing about that: it goes back, and is taken when there is room.
+        Err(error) if is_disk_full(&error) => return Err(error),
         Err(error) => End::error(format!("{error:#}")),
     })
 }
@@ -383,20 +385,21 @@ async fn finish_decided(agent: &Agent, places: &Places) -> anyhow::Result<()> {
         let mut connection = agent.vault.connection().await?;
         pending::states(&mut connection).await?
     };
+    let mut finished = Ok(());
     for mut claim in open {
         let decided = states
             .iter()
             .find(|(id, ..)| claim.kept.as_deref() == Some(hex::encode(id).as_str()));
         if claim.unplaced {
-            claims.place(&mut claim).await?;
+            finished = claims.place(&mut claim).await.and(finished);
             agent.changed();
         } else if let Some((_, state, story)) = decided
             && let Some(end) = end_of_kept(*state, *story)
         {
-            settle(agent, places, claim.id, end).await?;
+            finished = settle(agent, places, claim.id, end).await.and(finished);
         }
     }
-    Ok(())
+    finished
 }
 
 fn end_of_kept(state: PendingState, story: Option<Cti>) -> Option<End> {

@@ -332,7 +332,7 @@ async fn send(
             agent.changed();
             Ok(Some(Way::Joined))
         }
-        Err(error @ CallError::Refused(_)) => {
+        Err(error @ CallError::Refused(_)) if !error.is_temporary() => {
             member.abandon(group)?;
             let mut transaction = agent.vault.begin().await?;
             mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;

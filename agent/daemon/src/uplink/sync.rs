@@ -144,6 +144,7 @@ async fn apply_inbox(
         }
         InboxBody::Welcome { .. } | InboxBody::Renew { .. } | InboxBody::Revoked { .. } => Ok(None),
     };
+    let is_takeback = matches!(item.body, InboxBody::Revoked { .. });
     let mut transaction = agent.vault.begin().await?;
     match item.body {
         InboxBody::Welcome {
@@ -189,6 +190,9 @@ async fn apply_inbox(
     mls_record::apply(&mut transaction, cipher, member.take_changes()).await?;
     setting::write_number(&mut transaction, cipher, Setting::InboxCursor, item.sequence).await?;
     transaction.commit().await?;
+    if is_takeback {
+        agent.vault.truncate_log().await?;
+    }
     agent.changed();
     Ok(())
 }
