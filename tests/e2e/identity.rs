@@ -302,17 +302,26 @@ fn device_in_two_places_is_shut_out_until_released() {
     wait_sent(&world, &draft);
 }
 
+/// Adds a person, and makes a token whose device an administrator must approve: its file.
+fn token_for_approval(world: &World, name: &str) -> String {
+    world
+        .gateway(["person", "add", name, "--group", "employees"])
+        .succeeded();
+    let token = world
+        .path(&format!("{}.enrollment", name.to_lowercase()))
+        .display()
+        .to_string();
+    world
+        .gateway(["token", "add", "--person", name, "--out", &token, "--approval"])
+        .succeeded();
+    token
+}
+
 /// E1: both sides show the fingerprint of the device's own key; nothing happens before it is approved.
 #[test]
 fn device_waits_for_approval() {
     let mut world = World::new();
-    world
-        .gateway(["person", "add", "Alice", "--group", "employees"])
-        .succeeded();
-    let token = world.path("alice.enrollment").display().to_string();
-    world
-        .gateway(["token", "add", "--person", "Alice", "--out", &token, "--approval"])
-        .succeeded();
+    let token = token_for_approval(&world, "Alice");
     let enroll = |world: &World| world.agent("Alice", ["enroll", "--token-file", &token]);
     let shown = enroll(&world).ended_with(WAITING).json()["fingerprint"].clone();
     let waiting = world.gateway(["device", "waiting"]).succeeded().json();
@@ -325,4 +334,25 @@ fn device_waits_for_approval() {
     enroll(&world).succeeded();
     world.start_agent("Alice");
     wait_identity(&world, "Alice", "good");
+}
+
+/// E1, E6: a device that waited, or was approved, when its person was revoked is not approved, and does not come in.
+#[test]
+fn device_of_a_revoked_person_does_not_come_in() {
+    let world = World::new();
+    for (name, is_approved) in [("Alice", false), ("Bob", true)] {
+        let token = token_for_approval(&world, name);
+        let enroll = || world.agent(name, ["enroll", "--token-file", &token]);
+        let shown = enroll().ended_with(WAITING).json()["fingerprint"].clone();
+        let approve = ["device", "approve", shown.as_str().unwrap()];
+        if is_approved {
+            world.gateway(approve).succeeded();
+        }
+        world.gateway(["person", "revoke", name]).succeeded();
+        world.gateway(approve).ended_with(1);
+        let refused = enroll();
+        assert!(![0, WAITING].contains(&refused.code), "{}", refused.text);
+        let list = world.gateway(["device", "list"]).succeeded().json();
+        assert_eq!(list["devices"], Value::Array(Vec::new()));
+    }
 }

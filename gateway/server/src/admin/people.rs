@@ -11,6 +11,7 @@ use crate::domain::gateway::Gateway;
 use crate::domain::random;
 use crate::domain::record::{Kind, listed};
 use crate::limits;
+use crate::store::enrollments;
 use crate::store::people::{self, Person};
 
 pub(super) async fn add(
@@ -73,16 +74,20 @@ pub(super) async fn list(gateway: &Gateway) -> Result<Reply, Fault> {
     Ok(Reply::new(json!({ "people": json.collect::<Vec<_>>() }), text))
 }
 
-/// Devices first, the person last: what a failure leaves undone can be done by asking again.
+/// Devices first, the person last: what a failure leaves undone can be done by asking again. A device of theirs that is
+/// on its way is denied (E1).
 pub(super) async fn revoke(gateway: &Gateway, name: &str) -> Result<Reply, Fault> {
     let person = find(gateway, name).await?;
+    // No certificate is issued meanwhile.
+    let _alone = gateway.issuing.lock().await;
     let mut devices = revoke_devices(gateway, person.id).await?;
     let mut write = gateway.store.write().await?;
     people::revoke(&mut write, person.id, gateway.clock.now_s()).await?;
-    let payload = json!({ "person": person.id, "revoked": true });
+    let denied = enrollments::deny_all(&mut write, person.id).await?;
+    let payload = json!({ "person": person.id, "revoked": true, "denied_enrollments": denied });
     let record = gateway.entry(Kind::Person, Some(person.id), payload)?;
     gateway.record_with(write, vec![record]).await?;
-    // One may have been enrolled in between.
+    // One whose request was given up may have been logged in between.
     devices.extend(revoke_devices(gateway, person.id).await?);
     reload(gateway).await?;
     let text = format!(

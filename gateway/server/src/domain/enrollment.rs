@@ -11,7 +11,7 @@ use gateway_api::error::ErrorCode;
 use gateway_api::v1::enroll::{EnrollRequest, EnrollResponse, Waiting, fingerprint, proof_message};
 use policies::directory::{DirectoryEntry, LoggedDevice};
 use policies::keys::DevicePublicKey;
-use policies::terms::{DeviceId, Digest};
+use policies::terms::{DeviceId, Digest, PersonId};
 use serde_json::json;
 
 use super::authority::Csr;
@@ -67,6 +67,9 @@ pub(crate) async fn decide(gateway: &Gateway, shown: &str, approve: bool) -> Res
     let Some(enrollment) = waiting.iter().find(|waiting| fingerprint(&waiting.key) == shown) else {
         return Ok(false);
     };
+    if approve {
+        check_person(gateway, enrollment.person).await?;
+    }
     let payload = json!({
         "device": enrollment.device,
         "person": enrollment.person,
@@ -178,14 +181,20 @@ async fn check_token(gateway: &Gateway, request: &EnrollRequest) -> Result<Token
             "the token is bound to another machine",
         ));
     }
-    let person = gateway.store.person_by_id(token.person).await?;
-    if person.is_none_or(|person| person.revoked_s.is_some()) {
-        return Err(Fault::new(ErrorCode::NotEnrolled, "the token's person has left"));
-    }
+    check_person(gateway, token.person).await?;
     if let Some(device) = request.again {
         check_again(gateway, device, &token, &request.device_key.0)?;
     }
     Ok(token)
+}
+
+/// Whether the person is still there: asked at each step of a device, for they may have left since the last one (E1).
+async fn check_person(gateway: &Gateway, person: PersonId) -> Result<(), Fault> {
+    let person = gateway.store.person_by_id(person).await?;
+    if person.is_none_or(|person| person.revoked_s.is_some()) {
+        return Err(Fault::new(ErrorCode::NotEnrolled, "the token's person has left"));
+    }
+    Ok(())
 }
 
 /// A device enrols again as itself with the key that is logged for it, by a token of its own person (E8).
@@ -246,6 +255,7 @@ async fn certify(
     {
         return response(gateway, enrollment, certificate_pem);
     }
+    check_person(gateway, enrollment.person).await?;
     let mut issued = gateway.store.certificates(device.id).await?;
     let is_certified = matches!(enrollment.state, State::Done { .. });
     let certificate = match issued.pop() {

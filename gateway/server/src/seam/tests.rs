@@ -35,6 +35,7 @@ use crate::store::audiences::LogBody;
 use crate::store::ledger::BreakAt;
 use crate::store::ledger::verify::verify_folder;
 use crate::store::objects::ChunkSealer;
+use crate::store::people;
 use crate::store::stories::StoryState;
 use crate::store::tokens::{self, Token};
 
@@ -434,6 +435,71 @@ async fn enrollment_survives_death_at_each_step() {
         let spent = world.entries(Kind::Token).await;
         assert_eq!(spent.len(), 1, "{step:?}: {spent:?}");
     }
+}
+
+/// E1, E6: somebody leaves while the enrollment of their device is cut short: it is in no log, and goes on no more.
+#[tokio::test]
+async fn device_of_a_person_who_left_is_not_enrolled() {
+    for (step, refusal) in [
+        (Point::Owed, ErrorCode::TokenInvalid),
+        (Point::OwedRecorded, ErrorCode::TokenInvalid),
+        (Point::Certified, ErrorCode::NotEnrolled),
+        (Point::Intended, ErrorCode::NotEnrolled),
+    ] {
+        let world = World::new().await;
+        let asked = request(&world.gateway, 7).await;
+        let again = asked.clone();
+        let world = world
+            .die_at(step, async move |gateway: Arc<Gateway>| {
+                enrollment::enroll(&gateway, &asked).await
+            })
+            .await;
+        let name = "Carol".to_owned();
+        admin::run(&world.gateway, Command::PersonRevoke { name })
+            .await
+            .unwrap();
+        let refused = enrollment::enroll(&world.gateway, &again).await.unwrap_err();
+        assert_eq!(refused.code, refusal, "{step:?}");
+        let logged = world
+            .gateway
+            .directory
+            .read(|directory| directory.devices().count());
+        assert_eq!(logged, 1, "{step:?}");
+        assert!(world.entries(Kind::Enroll).await.is_empty(), "{step:?}");
+        world.check().await;
+    }
+}
+
+/// E1: a device that waits can be denied, and not approved, once its person has left.
+#[tokio::test]
+async fn waiting_device_of_a_person_who_left_is_not_approved() {
+    let world = World::new().await;
+    let gateway = &world.gateway;
+    let asked = request(gateway, 7).await;
+    let mut write = gateway.store.write().await.unwrap();
+    sqlx::query("UPDATE token SET approval = 1")
+        .execute(&mut *write)
+        .await
+        .unwrap();
+    write.commit().await.unwrap();
+    let waiting = match enrollment::enroll(gateway, &asked).await.unwrap() {
+        Answer::Waiting(waiting) => waiting,
+        Answer::Enrolled(enrolled) => panic!("did not wait: {enrolled:?}"),
+    };
+    // As an earlier version left it: the enrollment is not denied with its person.
+    let carol = gateway.store.people().await.unwrap()[0].id;
+    let mut write = gateway.store.write().await.unwrap();
+    people::revoke(&mut write, carol, START_S).await.unwrap();
+    write.commit().await.unwrap();
+    let approved = enrollment::decide(gateway, &waiting.fingerprint, true).await;
+    assert_eq!(approved.unwrap_err().code, ErrorCode::NotEnrolled);
+    assert!(
+        enrollment::decide(gateway, &waiting.fingerprint, false)
+            .await
+            .unwrap()
+    );
+    let refused = enrollment::enroll(gateway, &asked).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::TokenInvalid);
 }
 
 /// E8: a device that enrols again after a crash has an entry about its new certificate, once.

@@ -82,6 +82,18 @@ pub(crate) async fn decide(
     Ok(changed.rows_affected() > 0)
 }
 
+/// Denies those of a person that wait or are approved and not done: how many.
+pub(crate) async fn deny_all(connection: &mut SqliteConnection, person: PersonId) -> sqlx::Result<u64> {
+    let denied = sqlx::query(
+        "UPDATE enrollment SET state = $2 WHERE person = $1 AND state IN ('waiting', 'approved')",
+    )
+    .bind(person.as_bytes().as_slice())
+    .bind(State::Denied.name())
+    .execute(&mut *connection)
+    .await?;
+    Ok(denied.rows_affected())
+}
+
 /// Notes that the enrollment is over.
 pub(crate) async fn finish(
     connection: &mut SqliteConnection,
