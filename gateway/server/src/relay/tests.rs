@@ -1,7 +1,7 @@
 //! The order of K12, on a real data folder.
 
 mod batch;
-mod lists;
+pub(crate) mod lists;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -70,21 +70,7 @@ fn has_news(request: &SyncRequest, response: &SyncResponse) -> bool {
 
 async fn collect(gateway: &Gateway, device: &Device, request: &SyncRequest) -> Result<SyncResponse, Fault> {
     let mut budget = limits::SYNC_BYTES_MAX;
-    let mut inbox = Vec::new();
-    let mut more = false;
-    let entries = gateway.store.inbox_behind(device.id, request.inbox).await?;
-    more |= i64::try_from(entries.len()).unwrap_or(i64::MAX) >= limits::SYNC_ITEMS_MAX;
-    for (sequence, entry) in entries {
-        let Some((body, size)) = open_inbox(gateway, entry).await? else {
-            continue;
-        };
-        if take(&mut budget, size, inbox.is_empty()) {
-            inbox.push(InboxItem { sequence, body });
-        } else {
-            more = true;
-            break;
-        }
-    }
+    let (inbox, mut more) = collect_inbox(gateway, device, request.inbox, &mut budget).await?;
     let mut groups: BTreeMap<AudienceId, Vec<GroupItem>> = BTreeMap::new();
     let horizons: BTreeMap<AudienceId, u64> = gateway.store.horizons(device.id).await?.into_iter().collect();
     let (mut behind, mut unknown) = (BTreeSet::new(), BTreeSet::new());
@@ -103,7 +89,7 @@ async fn collect(gateway: &Gateway, device: &Device, request: &SyncRequest) -> R
             continue;
         }
         let items = gateway.store.log_behind(group, device.id, cursor).await?;
-        more |= i64::try_from(items.len()).unwrap_or(i64::MAX) >= limits::SYNC_ITEMS_MAX;
+        more |= is_full(&items);
         for LogItem { sequence, body } in items {
             let Some((body, size)) = open(gateway, body).await? else {
                 continue;
@@ -130,6 +116,39 @@ async fn collect(gateway: &Gateway, device: &Device, request: &SyncRequest) -> R
         directory_size: gateway.directory.size(),
         now_s: gateway.clock.now_s(),
     })
+}
+
+/// Items of the inbox behind a cursor, and whether there are others behind them. What is not shown moves no cursor of the
+/// device's: it is read past, list after list, so that it hides nothing that lies behind it. Ends with the inbox.
+async fn collect_inbox(
+    gateway: &Gateway,
+    device: &Device,
+    mut cursor: u64,
+    budget: &mut usize,
+) -> Result<(Vec<InboxItem>, bool), Fault> {
+    let mut inbox = Vec::new();
+    loop {
+        let entries = gateway.store.inbox_behind(device.id, cursor).await?;
+        let may_go_on = is_full(&entries);
+        for (sequence, entry) in entries {
+            cursor = sequence;
+            let Some((body, size)) = open_inbox(gateway, entry).await? else {
+                continue;
+            };
+            if !take(budget, size, inbox.is_empty()) {
+                return Ok((inbox, true));
+            }
+            inbox.push(InboxItem { sequence, body });
+        }
+        if !may_go_on || !inbox.is_empty() {
+            return Ok((inbox, may_go_on));
+        }
+    }
+}
+
+/// Whether a list has as many items as one can have: there may be others behind them.
+fn is_full<T>(items: &[T]) -> bool {
+    i64::try_from(items.len()).unwrap_or(i64::MAX) >= limits::SYNC_ITEMS_MAX
 }
 
 /// Whether an item still fits; the first always does.
@@ -253,7 +272,49 @@ async fn open_story(gateway: &Gateway, cti: Cti) -> Result<Option<Opened>, Fault
 mod tests {
     use super::*;
     use crate::domain::gateway;
+    use crate::relay::tests::lists::BOB;
     use crate::relay::tests::{START_S, World, device, group, person};
+    use crate::store::inbox;
+
+    /// What the device of the world is answered that has seen nothing.
+    async fn first_answer(world: &World) -> SyncResponse {
+        let asks = gateway::Device {
+            id: device(),
+            person: person(),
+        };
+        let request = serde_json::from_value(serde_json::json!({
+            "inbox": 0, "groups": {}, "policy_version": 0, "directory_size": 0, "wait_s": 0,
+        }));
+        collect(&world.gateway, &asks, &request.unwrap()).await.unwrap()
+    }
+
+    /// K15, K17: what a revoked device left in an inbox is not shown, and hides nothing that came after it.
+    #[tokio::test]
+    async fn stories_of_a_revoked_device_do_not_block_an_inbox() {
+        let world = World::with_list().await;
+        let count = u8::try_from(limits::SYNC_ITEMS_MAX).unwrap();
+        for number in 1..=count {
+            let mut submission = world.for_list(number, 1);
+            submission.story.device = BOB;
+            world.gateway.relay.submit(submission).await.unwrap();
+        }
+        assert_eq!(first_answer(&world).await.inbox.len(), usize::from(count));
+        world.gateway.revoke_device(BOB).await.unwrap();
+        let told = InboxBody::Revoked {
+            cti: Cti::from_bytes([1; 16]),
+        };
+        let mut write = world.gateway.store.write().await.unwrap();
+        inbox::put(&mut write, device(), &serde_json::to_vec(&told).unwrap(), START_S)
+            .await
+            .unwrap();
+        write.commit().await.unwrap();
+        let answer = first_answer(&world).await;
+        let [item] = answer.inbox.as_slice() else {
+            panic!("{:?}", answer.inbox)
+        };
+        assert!(matches!(item.body, InboxBody::Revoked { .. }), "{item:?}");
+        assert_eq!((item.sequence, answer.more), (u64::from(count) + 1, false));
+    }
 
     /// K19: what a reader's cursor passes was delivered, also while the clock is ahead.
     #[tokio::test]
@@ -262,14 +323,7 @@ mod tests {
         world.gateway.relay.submit(world.submission(1, 0)).await.unwrap();
         crate::jobs::round(&world.gateway).await;
         world.gateway.clock.jump_to(START_S + 365 * 86_400);
-        let asks = gateway::Device {
-            id: device(),
-            person: person(),
-        };
-        let request = serde_json::from_value(serde_json::json!({
-            "inbox": 0, "groups": {}, "policy_version": 0, "directory_size": 0, "wait_s": 0,
-        }));
-        let answer = collect(&world.gateway, &asks, &request.unwrap()).await.unwrap();
+        let answer = first_answer(&world).await;
         let items = answer.groups.get(&group()).unwrap();
         assert!(
             items

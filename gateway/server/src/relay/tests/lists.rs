@@ -8,7 +8,7 @@ use crate::store::device_lists::StoredList;
 use crate::store::inbox::InboxEntry;
 
 const LIST: AudienceId = AudienceId::from_bytes([6; 16]);
-const BOB: DeviceId = DeviceId::from_bytes([3; 16]);
+pub(crate) const BOB: DeviceId = DeviceId::from_bytes([3; 16]);
 const BOBS_PERSON: PersonId = PersonId::from_bytes([4; 16]);
 
 /// A version of the list by some device of some person.
@@ -24,7 +24,7 @@ fn version(number: u64, definer: DeviceId, person: PersonId) -> StoredList {
 
 impl World {
     /// With Bob's device, and version 1 of a list of both.
-    async fn with_list() -> Self {
+    pub(crate) async fn with_list() -> Self {
         let world = Self::new().await;
         admit(&world.gateway, BOB, BOBS_PERSON).await;
         world.define(version(1, device(), person())).await.unwrap();
@@ -38,7 +38,7 @@ impl World {
         defined.map_err(|fault| fault.code)
     }
 
-    fn for_list(&self, number: u8, version: u64) -> Submission {
+    pub(crate) fn for_list(&self, number: u8, version: u64) -> Submission {
         let mut submission = self.submission(number, version);
         submission.story.audience = LIST;
         submission
