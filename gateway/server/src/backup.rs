@@ -18,7 +18,7 @@ pub(crate) mod make;
 pub(crate) mod restore;
 mod seal;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -46,6 +46,11 @@ pub(crate) struct Manifest {
     pub(crate) ledger_size: u64,
     /// Entries of the directory log.
     pub(crate) directory_size: u64,
+    /// Names of the subjects' keys that were destroyed: a restore destroys them again, however old the keys are that it is
+    /// given, and although the ledger's record of it may be sealed under a key that these do not have (W1, K27). None in
+    /// backups of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    destroyed_keys: Option<BTreeSet<String>>,
     /// Each file but the manifest and its signature.
     files: BTreeMap<String, FileDigest>,
 }

@@ -2,7 +2,7 @@
 //!
 //! The database first, then the directory log, then the ledger: whatever a part refers to is in the parts after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,8 +12,11 @@ use policies::terms::Digest;
 use super::seal::{BackupKey, Part};
 use super::{CONFIG, DATABASE, KEYS, LOGS, MANIFEST, Manifest, SIGNATURE, STATEMENT, copy_file, files_below};
 use crate::config::files;
+use crate::domain::erasure;
 use crate::domain::gateway::Gateway;
+use crate::domain::record::Kind;
 use crate::evidence::manifest::FileDigest;
+use crate::store::logs::Ledger;
 
 /// Where everything goes.
 pub(crate) struct Places {
@@ -68,11 +71,14 @@ pub(crate) async fn make(gateway: &Gateway, places: Places) -> anyhow::Result<Ma
         let sealed = key.seal_folder(Part::SubjectKeys, &layout.subject_keys())?;
         files::write_new(&path, &sealed)?;
     }
+    let ledger = Arc::clone(&gateway.ledger);
+    let destroyed = tokio::task::spawn_blocking(move || destroyed_keys(&ledger, ledger_size)).await??;
     let manifest = Manifest {
         tenant: gateway.config.tenant.clone(),
         made_at_s: gateway.clock.now_s(),
         ledger_size,
         directory_size,
+        destroyed_keys: Some(destroyed),
         files: digests(&out)?,
     };
     let bytes = serde_json::to_vec_pretty(&manifest)?;
@@ -86,6 +92,18 @@ async fn copy_logs(gateway: &Gateway, out: &Path) -> anyhow::Result<(u64, u64)> 
     let [ledger, directory] = LOGS.map(|name| out.join(name));
     let logs = (Arc::clone(&gateway.ledger), Arc::clone(&gateway.directory));
     tokio::task::spawn_blocking(move || Ok((logs.1.copy_to(&directory)?, logs.0.copy_to(&ledger)?))).await?
+}
+
+/// Blocks: names of the keys that were destroyed: those of which a file was kept, and those that the ledger names in what
+/// was backed up of it.
+fn destroyed_keys(ledger: &Ledger, ledger_size: u64) -> anyhow::Result<BTreeSet<String>> {
+    let mut keys = ledger.destroyed_keys()?;
+    for entry in ledger.entries_of(Kind::Shred, ledger_size)? {
+        if let Some(payload) = &entry.payload {
+            keys.extend(erasure::keys(payload)?);
+        }
+    }
+    Ok(keys.iter().map(hex::encode).collect())
 }
 
 fn digests(folder: &Path) -> anyhow::Result<BTreeMap<String, FileDigest>> {

@@ -91,7 +91,7 @@ fn make(source: &Source, layout: &Layout) -> anyhow::Result<Manifest> {
         verify_folder(&root.join(name), Some(&signer.key().to_string()), None)
             .with_context(|| format!("`{name}` of the backup does not verify"))?;
     }
-    replay_shreds(layout, &signers[0])?;
+    replay_shreds(layout, &signers[0], &manifest, source.subject_keys.is_some())?;
     let restored = Restored {
         made_at_s: Some(manifest.made_at_s),
         later: None,
@@ -101,8 +101,16 @@ fn make(source: &Source, layout: &Layout) -> anyhow::Result<Manifest> {
 }
 
 /// Keys that were destroyed before the ledger was backed up are destroyed again: the keys may be of an older backup.
-fn replay_shreds(layout: &Layout, signer: &CheckpointSigner) -> anyhow::Result<()> {
+fn replay_shreds(
+    layout: &Layout,
+    signer: &CheckpointSigner,
+    manifest: &Manifest,
+    with_keys: bool,
+) -> anyhow::Result<()> {
     let keys = FileSubjectKeys::open(&layout.subject_keys())?;
+    for name in manifest.destroyed_keys.iter().flatten() {
+        keys.shred(&erasure::key(name)?)?;
+    }
     let mut shreds = Vec::new();
     let read = |path: &str| std::fs::read(layout.ledger().join(path));
     verify_log_entries(read, signer.key(), |_, bytes| {
@@ -112,6 +120,11 @@ fn replay_shreds(layout: &Layout, signer: &CheckpointSigner) -> anyhow::Result<(
     })?;
     for bytes in shreds {
         let Payload::Clear(payload) = open_entry(&keys, &bytes)?.1 else {
+            ensure!(
+                manifest.destroyed_keys.is_some() || !with_keys,
+                "these subject keys do not open the record of an erasure, and the backup does not name what was erased: it \
+                 would come back; restore with the subject keys that were backed up last, or without --subject-keys"
+            );
             continue;
         };
         let payload = serde_json::from_slice(&payload).context("a record of erasure cannot be read")?;
@@ -165,4 +178,110 @@ fn manifest(backup: &Path, signer: &CheckpointSigner) -> anyhow::Result<Manifest
         "the backup is not whole"
     );
     Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::make::{Places, make};
+    use crate::clock::Clock;
+    use crate::domain::gateway::Gateway;
+    use crate::relay::tests::{World, person};
+    use crate::store::ledger::subject_keys::Subject;
+
+    const MONTH_S: u64 = 32 * 86_400;
+
+    /// Where backups are made, and folders restored from them.
+    struct Shelf(tempfile::TempDir);
+
+    impl Shelf {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        /// A backup of this name; with `NAME.keys`, if its subjects' keys are backed up too.
+        async fn back_up(&self, gateway: &Gateway, name: &str, with_keys: bool) {
+            let places = Places {
+                out: self.path(name),
+                key: self.path("backup.key"),
+                subject_keys: with_keys.then(|| self.path(&format!("{name}.keys"))),
+            };
+            make(gateway, places).await.unwrap();
+        }
+
+        /// Restores a backup, with the subjects' keys of another, into `NAME.restored`.
+        fn restore(&self, name: &str, keys_of: &str) -> anyhow::Result<Layout> {
+            let source = Source {
+                backup: self.path(name),
+                key: self.path("backup.key"),
+                subject_keys: Some(self.path(&format!("{keys_of}.keys"))),
+            };
+            let layout = Layout::new(self.path(&format!("{name}.restored")));
+            restore(&source, &layout)?;
+            Ok(layout)
+        }
+    }
+
+    /// How many keys there are of a subject.
+    fn keys_of(layout: &Layout, subject: Subject) -> usize {
+        let keys = FileSubjectKeys::open(&layout.subject_keys()).unwrap();
+        keys.of_subject(subject).len()
+    }
+
+    /// A gateway whose keys were backed up as `older`, a month before somebody was erased.
+    async fn erased_a_month_later(shelf: &Shelf) -> World {
+        let world = World::new().await;
+        world.gateway.relay.submit(world.submission(1, 0)).await.unwrap();
+        shelf.back_up(&world.gateway, "older", true).await;
+        world.gateway.clock.advance(MONTH_S);
+        assert!(erasure::erase(&world.gateway, person()).await.unwrap() > 0);
+        world
+    }
+
+    /// W1, K27: what was erased stays so, although the keys that are put back are of a month before and do not open the
+    /// record of it; and so it does in a backup of what was restored.
+    #[tokio::test]
+    async fn keys_of_a_month_before_bring_nothing_back() {
+        let shelf = Shelf::new();
+        let world = erased_a_month_later(&shelf).await;
+        shelf.back_up(&world.gateway, "newer", false).await;
+        let erased = Subject::person(*person().as_bytes());
+        let restored = shelf.restore("newer", "older").unwrap();
+        assert_eq!(keys_of(&restored, erased), 0);
+        assert!(keys_of(&restored, Subject::GATEWAY) > 0, "only what was erased");
+
+        let clock = Clock::manual(world.gateway.clock.now_s());
+        let (again, _writer) = Gateway::open_at(restored, clock).await.unwrap();
+        shelf.back_up(&again, "newest", false).await;
+        assert_eq!(keys_of(&shelf.restore("newest", "older").unwrap(), erased), 0);
+    }
+
+    /// W1: a backup of before does not name what was erased: keys that do not open the record of it are refused.
+    #[tokio::test]
+    async fn backup_that_does_not_name_what_was_erased_needs_its_own_keys() {
+        let shelf = Shelf::new();
+        let world = erased_a_month_later(&shelf).await;
+        shelf.back_up(&world.gateway, "newer", true).await;
+        let path = shelf.path("newer").join(MANIFEST);
+        let mut manifest: Manifest = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        manifest.destroyed_keys = None;
+        let bytes = serde_json::to_vec_pretty(&manifest).unwrap();
+        let signature = world
+            .gateway
+            .ledger
+            .state(STATEMENT, &Digest::of(&bytes).to_string())
+            .unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        std::fs::write(shelf.path("newer").join(SIGNATURE), signature).unwrap();
+
+        let refused = shelf.restore("newer", "older").unwrap_err().to_string();
+        assert!(refused.contains("would come back"), "{refused}");
+        assert!(!shelf.path("newer.restored").exists());
+        let restored = shelf.restore("newer", "newer").unwrap();
+        assert_eq!(keys_of(&restored, Subject::person(*person().as_bytes())), 0);
+    }
 }

@@ -40,9 +40,14 @@ pub(crate) fn keys(payload: &Value) -> anyhow::Result<Vec<DekId>> {
         keys: Vec<String>,
     }
     let shred = Shred::deserialize(payload).context("a record of erasure cannot be read")?;
-    let key = |name: &String| {
-        let id = hex::decode(name).ok().and_then(|id| id.try_into().ok());
-        id.with_context(|| format!("`{name}` names no key"))
-    };
-    shred.keys.iter().map(key).collect()
+    shred.keys.iter().map(|name| key(name)).collect()
+}
+
+/// A key by its name in a record or a backup.
+///
+/// # Errors
+/// It is no such name.
+pub(crate) fn key(name: &str) -> anyhow::Result<DekId> {
+    let id = hex::decode(name).ok().and_then(|id| id.try_into().ok());
+    id.with_context(|| format!("`{name}` names no key"))
 }

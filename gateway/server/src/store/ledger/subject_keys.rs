@@ -3,8 +3,13 @@
 //!
 //! The keys have a folder of their own, apart from the ledger and its backups, behind a seam: a key file on the same
 //! disk is no more erasable than the ciphertext, and the seam exists so that it need not be there.
+//!
+//! ```text
+//! <folder>/<id>.key         a key
+//!          <id>.destroyed   empty: there was one, which must not come back from a copy of before
+//! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +23,7 @@ use super::{LedgerError, disk, lock};
 use crate::config::files::{self, CHECK};
 
 const SUFFIX: &str = ".key";
+const DESTROYED: &str = ".destroyed";
 const KEY_LEN: usize = 32;
 /// File of a key: key, subject, class, month as years * 12 + months; then a check, which files of before do not have.
 const FILE_LEN: usize = KEY_LEN + 16 + 1 + 4;
@@ -166,7 +172,7 @@ impl FileSubjectKeys {
         let mut keys = Keys::default();
         for entry in std::fs::read_dir(folder).map_err(disk::io_error(folder))? {
             let path = entry.map_err(disk::io_error(folder))?.path();
-            if let Some(id) = id_of(&path) {
+            if let Some(id) = id_of(&path, SUFFIX) {
                 let bytes = Zeroizing::new(std::fs::read(&path).map_err(disk::io_error(&path))?);
                 if bytes.len() >= FILE_LEN && bytes.iter().all(|byte| *byte == 0) {
                     // A crash cut its shredding short.
@@ -184,8 +190,18 @@ impl FileSubjectKeys {
         })
     }
 
-    fn path(&self, id: &DekId) -> PathBuf {
-        self.folder.join(format!("{}{SUFFIX}", hex::encode(id)))
+    /// Every key that was destroyed here, since a file is kept of each.
+    pub(crate) fn destroyed(&self) -> Result<BTreeSet<DekId>, LedgerError> {
+        let mut destroyed = BTreeSet::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(disk::io_error(&self.folder))? {
+            let path = entry.map_err(disk::io_error(&self.folder))?.path();
+            destroyed.extend(id_of(&path, DESTROYED));
+        }
+        Ok(destroyed)
+    }
+
+    fn path(&self, id: &DekId, suffix: &str) -> PathBuf {
+        self.folder.join(format!("{}{suffix}", hex::encode(id)))
     }
 
     fn make(&self, keys: &mut Keys, purpose: Use) -> Result<Arc<SubjectKey>, SubjectKeyError> {
@@ -198,7 +214,7 @@ impl FileSubjectKeys {
         file.extend_from_slice(&purpose.month.to_be_bytes());
         let check = files::check_of(&id, &file);
         file.extend_from_slice(&check);
-        disk::write_atomically(&self.path(&id), &file)?;
+        disk::write_atomically(&self.path(&id, SUFFIX), &file)?;
         let key =
             Arc::new(SubjectKey::new(id, purpose.subject, bytes.as_slice()).ok_or(SubjectKeyError::Random)?);
         keys.id_by_use.insert(purpose, id);
@@ -240,7 +256,8 @@ impl SubjectKeys for FileSubjectKeys {
 
     fn shred(&self, id: &DekId) -> Result<bool, SubjectKeyError> {
         let mut keys = lock(&self.keys);
-        let path = self.path(id);
+        disk::write_atomically(&self.path(id, DESTROYED), &[])?;
+        let path = self.path(id, SUFFIX);
         let was_there = path.exists();
         if was_there {
             overwrite(&path).map_err(disk::io_error(&path))?;
@@ -316,8 +333,8 @@ fn month(at_s: u64) -> Result<u32, SubjectKeyError> {
     u32::try_from(months).map_err(|_| out_of_range())
 }
 
-fn id_of(path: &Path) -> Option<DekId> {
-    hex::decode(path.file_name()?.to_str()?.strip_suffix(SUFFIX)?)
+fn id_of(path: &Path, suffix: &str) -> Option<DekId> {
+    hex::decode(path.file_name()?.to_str()?.strip_suffix(suffix)?)
         .ok()?
         .try_into()
         .ok()
@@ -475,7 +492,12 @@ mod tests {
                 .id(),
             id
         );
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let is_key = |file: &std::io::Result<std::fs::DirEntry>| {
+            file.as_ref().unwrap().path().extension().unwrap() == "key"
+        };
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        assert_eq!(files.filter(is_key).count(), 1);
+        assert_eq!(open(&folder).destroyed().unwrap(), BTreeSet::from([id]));
     }
 
     #[test]

@@ -150,6 +150,31 @@ impl Ledger {
         .await?
     }
 
+    /// Blocks: the keys that were destroyed, as far as their store knows.
+    pub(crate) fn destroyed_keys(&self) -> anyhow::Result<BTreeSet<DekId>> {
+        self.inner
+            .keys
+            .destroyed()
+            .context("cannot list the subjects' keys")
+    }
+
+    /// Blocks: those of the first `size` entries that are of a kind; no other payload is opened.
+    pub(crate) fn entries_of(&self, kind: Kind, size: u64) -> anyhow::Result<Vec<ReadEntry>> {
+        let (mut found, mut next) = (Vec::new(), 0_u64);
+        while next < size {
+            let end = size.min(next.saturating_add(READ_ENTRIES));
+            let entries = self.inner.files.entries(next..end);
+            for (bytes, index) in entries.context("cannot read the ledger")?.iter().zip(next..) {
+                let entry = Entry::decode(bytes).context("an entry cannot be read")?;
+                if entry.header.kind == kind.as_str() {
+                    found.push(self.inner.open(index, bytes)?);
+                }
+            }
+            next = end;
+        }
+        Ok(found)
+    }
+
     /// Blocks: copies the ledger's files into a new folder; how many entries it had.
     pub(crate) fn copy_to(&self, folder: &Path) -> anyhow::Result<u64> {
         let edge = self
