@@ -72,6 +72,15 @@ impl Store {
     }
 }
 
+/// Forgets that hours which end after `now_s` have a receipt.
+pub(crate) async fn forget_after(connection: &mut SqliteConnection, now_s: u64) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM deletion_receipt WHERE end_s > $1")
+        .bind(signed(now_s))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// Notes that the hour that ends at `end_s` has its receipt, and how much of it was wrong.
 pub(crate) async fn put(connection: &mut SqliteConnection, end_s: u64, wrong: u64) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO deletion_receipt (end_s, wrong) VALUES ($1, $2)")

@@ -6,6 +6,7 @@ use policies::terms::Cti;
 use serde_json::Value;
 
 use super::*;
+use crate::admin::{self, Command};
 use crate::clock::Clock;
 use crate::config::layout::Layout;
 use crate::jobs;
@@ -192,6 +193,30 @@ async fn hours_have_receipts_and_half_days_are_reconciled() {
     assert!(!world.gateway.store.is_deletion_wrong(since_s).await.unwrap());
     world.gateway.ledger.publish().await.unwrap();
     verify_folder(&world.layout.ledger(), None, None).unwrap();
+}
+
+/// D3, K19: after a clock that was ahead, and confirmed there and back, each hour has its receipt again.
+#[tokio::test]
+async fn hours_after_a_clock_that_was_ahead_have_receipts() {
+    let world = World::new().await;
+    jobs::round(&world.gateway).await;
+    let started_s = world.gateway.clock.now_s();
+    for wall_s in [started_s + 10 * DAY_S, started_s] {
+        world.gateway.clock.jump_to(wall_s);
+        admin::run(&world.gateway, Command::ClockConfirm).await.unwrap();
+        jobs::round(&world.gateway).await;
+    }
+    let ahead = entries(&world, Kind::DeletionReceipt).await.len();
+    assert!(ahead > 200, "{ahead}");
+    for _ in 0..3 {
+        pass(&world, HOUR_S).await;
+    }
+    let all = entries(&world, Kind::DeletionReceipt).await;
+    let ends: Vec<u64> = all[ahead..]
+        .iter()
+        .map(|hour| hour["end_s"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ends, [started_s + HOUR_S, started_s + 2 * HOUR_S]);
 }
 
 /// A story that the record has and the store lost, half a day ago.
