@@ -32,7 +32,8 @@ pub(crate) struct Source {
 /// Restores into a folder that does not exist. It is made under another name and takes its own when it is whole.
 ///
 /// # Errors
-/// The backup is not whole, was changed, or does not open. Nothing is left behind then.
+/// The backup is not whole, was changed, or does not open; nothing is left behind then. Or another restore makes the same
+/// folder, which is left alone.
 pub(crate) fn restore(source: &Source, layout: &Layout) -> anyhow::Result<Manifest> {
     let root = layout.root();
     ensure!(
@@ -41,8 +42,14 @@ pub(crate) fn restore(source: &Source, layout: &Layout) -> anyhow::Result<Manife
         root.display()
     );
     let making = root.with_added_extension("restoring");
+    ensure!(
+        !making.exists(),
+        "`{}` exists: another restore makes it, or was killed; if none is at work, remove it, for it holds private keys",
+        making.display()
+    );
+    files::make_folder(&making)?;
     let made = make(source, &Layout::new(&making));
-    if made.is_err() && making.exists() {
+    if made.is_err() {
         std::fs::remove_dir_all(&making)
             .with_context(|| format!("`{}` holds private keys; remove it", making.display()))?;
     }
@@ -52,6 +59,7 @@ pub(crate) fn restore(source: &Source, layout: &Layout) -> anyhow::Result<Manife
     Ok(manifest)
 }
 
+/// Fills the folder.
 fn make(source: &Source, layout: &Layout) -> anyhow::Result<Manifest> {
     let root = layout.root();
     let key = BackupKey::load(&source.key)?;
@@ -60,7 +68,6 @@ fn make(source: &Source, layout: &Layout) -> anyhow::Result<Manifest> {
         Some(path) => key.open(Part::SubjectKeys, &files::read(path)?)?,
         None => std::collections::BTreeMap::new(),
     };
-    files::make_folder(root)?;
     for (folder, contents) in [(layout.keys(), keys), (layout.subject_keys(), subject_keys)] {
         files::make_folder(&folder)?;
         for (name, bytes) in contents {
@@ -258,6 +265,29 @@ mod tests {
         let (again, _writer) = Gateway::open_at(restored, clock).await.unwrap();
         shelf.back_up(&again, "newest", false).await;
         assert_eq!(keys_of(&shelf.restore("newest", "older").unwrap(), erased), 0);
+    }
+
+    /// A restore removes what it made itself when it fails, and leaves alone what another one makes.
+    #[tokio::test]
+    async fn folder_of_another_restore_is_left_alone() {
+        let shelf = Shelf::new();
+        let world = World::new().await;
+        shelf.back_up(&world.gateway, "backup", true).await;
+        let (key, theirs) = (shelf.path("backup.key"), shelf.path("backup.restored.restoring"));
+        let right_key = std::fs::read(&key).unwrap();
+        std::fs::create_dir(&theirs).unwrap();
+        for key_text in [right_key.clone(), "00".repeat(32).into_bytes()] {
+            std::fs::write(&key, key_text).unwrap();
+            let refused = shelf.restore("backup", "backup").unwrap_err().to_string();
+            assert!(refused.contains("another restore makes it"), "{refused}");
+            assert!(theirs.exists());
+        }
+        std::fs::remove_dir(&theirs).unwrap();
+        let refused = shelf.restore("backup", "backup").unwrap_err().to_string();
+        assert!(refused.contains("do not open"), "{refused}");
+        assert!(!theirs.exists());
+        std::fs::write(&key, right_key).unwrap();
+        shelf.restore("backup", "backup").unwrap();
     }
 
     /// W1: a backup of before does not name what was erased: keys that do not open the record of it are refused.
