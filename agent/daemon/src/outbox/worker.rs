@@ -56,7 +56,7 @@ pub(crate) async fn run(agent: Arc<Agent>) -> anyhow::Result<()> {
             }
             Err(error) => {
                 failed(&agent, &error);
-                OUTBOX_RECONCILE
+                OUTBOX_POLL
             }
         };
         tokio::select! {
@@ -133,12 +133,14 @@ fn failed(agent: &Agent, error: &anyhow::Error) {
     let cause = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<std::io::Error>());
-    let kind = cause.map(std::io::Error::kind);
-    tracing::error!(?kind, "the outbox could not be looked at");
+    // The kind of an error names no file.
+    let kind = cause.map_or(String::new(), |cause| format!(" ({})", cause.kind()));
     let message = if is_disk_full(error) {
-        "the disk is full: files stay in the outbox, and are taken when there is room"
+        "the disk is full: files stay in the outbox, and are taken when there is room".to_owned()
     } else {
-        "the outbox, or a folder of it, cannot be used: it must be yours, local and no link; see the agent's log"
+        format!(
+            "the outbox, or a folder or file of it, cannot be used{kind}: it must be yours, local and no link; it is tried again"
+        )
     };
     agent.alarm("outbox", message);
 }
